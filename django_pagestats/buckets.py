@@ -1,0 +1,162 @@
+"""Which bucket a page view falls in, and which instants a bucket covers.
+
+A bucket is an integer. DAY: the local calendar date as days since 1970-01-01. HOUR: `floor((t + utcoffset mod 3600) /
+3600)`, with t in seconds since the epoch, so that an hour begins when local clocks show :00, in zones with :30 and :45
+offsets too. ALL: 0. Only Python's zoneinfo is asked; SQL never sees the name of a zone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+HOUR_SECONDS = 3_600
+DAY_SECONDS = 86_400
+EPOCH = date(1970, 1, 1)
+EPOCH_INSTANT = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class Dimension(enum.IntEnum):
+    """What is counted."""
+
+    SITE = 1  #: the whole site; its subject is 0
+    PAGE = 2  #: one path
+
+
+class Granularity(enum.IntEnum):
+    """The time that one aggregate row covers."""
+
+    HOUR = 1  #: a local hour, of the site only
+    DAY = 2  #: a local calendar date
+    ALL = 3  #: all time, bucket 0
+
+
+def day_number(day: date) -> int:
+    return (day - EPOCH).days
+
+
+def day_date(number: int) -> date:
+    return EPOCH + timedelta(days=number)
+
+
+def epoch_seconds(instant: datetime) -> int:
+    """Whole seconds since the epoch, rounded down, of an aware datetime."""
+    return (instant - EPOCH_INSTANT) // timedelta(seconds=1)
+
+
+def instant(seconds: int) -> datetime:
+    """The aware UTC datetime so many seconds after the epoch."""
+    return EPOCH_INSTANT + timedelta(seconds=seconds)
+
+
+class Calendar:
+    """The local days and hours of one time zone."""
+
+    #: UTC days whose offset is remembered; 50 years, about 3 MB.
+    CACHE_SIZE = 18_250
+
+    def __init__(self, zone: str) -> None:
+        self.zone = ZoneInfo(zone)
+        self._offsets: dict[int, int | None] = {}
+
+    def offset(self, seconds: int) -> int:
+        """Seconds that local time is ahead of UTC at this instant."""
+        local = datetime.fromtimestamp(seconds, self.zone).utcoffset()
+        assert local is not None  # noqa: S101 - a ZoneInfo always knows its offset
+        return local // timedelta(seconds=1)
+
+    def day_offset(self, utc_day: int) -> int | None:
+        """The offset all through this UTC day, or None if it changes within it."""
+        try:
+            return self._offsets[utc_day]
+        except KeyError:
+            if len(self._offsets) >= self.CACHE_SIZE:
+                self._offsets.clear()
+            start = utc_day * DAY_SECONDS
+            seen = {self.offset(t) for t in range(start, start + DAY_SECONDS + 1, HOUR_SECONDS)}
+            found = self._offsets[utc_day] = seen.pop() if len(seen) == 1 else None
+            return found
+
+    def day_and_hour(self, seconds: int) -> tuple[int, int]:
+        """The DAY and the HOUR bucket of an instant."""
+        offset = self.day_offset(seconds // DAY_SECONDS)
+        if offset is None:
+            offset = self.offset(seconds)
+        return (seconds + offset) // DAY_SECONDS, (seconds + offset % HOUR_SECONDS) // HOUR_SECONDS
+
+    def day(self, seconds: int) -> int:
+        return self.day_and_hour(seconds)[0]
+
+    def hour(self, seconds: int) -> int:
+        return self.day_and_hour(seconds)[1]
+
+    def day_intervals(self, day: int) -> tuple[tuple[int, int], ...]:
+        """The half-open UTC intervals, in seconds, that make up a local day.
+
+        Usually one; none for a date that the zone left out (Samoa, 30 December 2011); two where clocks were set back
+        over midnight.
+        """
+        return _day_intervals(self.zone.key, day)
+
+    def day_start(self, day: int) -> int:
+        """The first instant of a local day, or of the next one that exists."""
+        while not (intervals := self.day_intervals(day)):
+            day += 1
+        return intervals[0][0]
+
+    def begins_day(self, seconds: int) -> bool:
+        return self.day_start(self.day(seconds)) == seconds
+
+    def begins_hour(self, seconds: int) -> bool:
+        """Whether an HOUR bucket begins here and the one before ends here."""
+        return self.hour(seconds - 1) < self.hour(seconds)
+
+    def hour_start(self, hour: int) -> int:
+        """The first instant of an HOUR bucket."""
+        first, last = (hour - 1) * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS
+        while first < last:  # the buckets never go back in time: bisect
+            middle = (first + last) // 2
+            if self.hour(middle) < hour:
+                first = middle + 1
+            else:
+                last = middle
+        return first
+
+
+@lru_cache(maxsize=4_096)
+def _calendar(zone: str) -> Calendar:
+    return Calendar(zone)
+
+
+@lru_cache(maxsize=4_096)
+def _day_intervals(zone: str, day: int) -> tuple[tuple[int, int], ...]:
+    calendar = _calendar(zone)
+    found: list[tuple[int, int]] = []
+    margin = DAY_SECONDS + 4 * HOUR_SECONDS  # no zone is further from UTC, dates of Samoa's jump included
+    for start, end, offset in _offset_segments(calendar, day * DAY_SECONDS - margin, (day + 1) * DAY_SECONDS + margin):
+        low, high = max(start, day * DAY_SECONDS - offset), min(end, (day + 1) * DAY_SECONDS - offset)
+        if low >= high:
+            continue
+        if found and found[-1][1] == low:
+            found[-1] = found[-1][0], high
+        else:
+            found.append((low, high))
+    return tuple(found)
+
+
+def _offset_segments(calendar: Calendar, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Cut [start, end) where the offset changes; yields (start, end, offset)."""
+    begun, offset = start, calendar.offset(start)
+    for tick in range(start + HOUR_SECONDS, end + HOUR_SECONDS, HOUR_SECONDS):
+        if calendar.offset(tick) == offset:
+            continue
+        low, high = tick - HOUR_SECONDS, tick
+        while low + 1 < high:
+            middle = (low + high) // 2
+            low, high = (middle, high) if calendar.offset(middle) == offset else (low, middle)
+        yield begun, high, offset
+        begun, offset = high, calendar.offset(high)
+    yield begun, end, offset

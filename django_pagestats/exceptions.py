@@ -1,0 +1,25 @@
+"""What the package raises; every message names the value and the fix."""
+
+
+class PageStatsError(Exception):
+    """The base of all errors of this package."""
+
+
+class TableWentBackError(PageStatsError):
+    """The highest page view is below the cursor: a restore or a TRUNCATE took page views away that are counted."""
+
+
+class DifferentRunError(PageStatsError):
+    """Another run, of another kind, is active: one at a time."""
+
+
+class RunFailedError(PageStatsError):
+    """A run ended as failed; the message is the run's error."""
+
+
+class AnswerUnsettledError(PageStatsError):
+    """The aggregates kept moving under an answer inside the caller's transaction, longer than the setting allows."""
+
+
+class VisitorIdsExhaustedError(PageStatsError):
+    """A visitor's id does not fit the 32 bits of a visitor set."""

@@ -1,0 +1,89 @@
+"""The counts and visitors of some page views, in memory; the fold and the tail of an answer both use it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from django_pagestats.buckets import DAY_SECONDS, HOUR_SECONDS, Calendar, Dimension, Granularity
+
+SITE_SUBJECT = 0
+ALL_BUCKET = 0
+
+#: (bucket, subject) -> the visitor of each page view: its length counts page views, its set is the visitors.
+Counts = dict[tuple[int, int], list[int]]
+
+
+class Level(NamedTuple):
+    """The aggregates of one kind."""
+
+    dimension: Dimension
+    granularity: Granularity
+
+
+#: Every kind of aggregate that a generation keeps.
+LEVELS = (
+    Level(Dimension.SITE, Granularity.HOUR),
+    Level(Dimension.SITE, Granularity.DAY),
+    Level(Dimension.SITE, Granularity.ALL),
+    Level(Dimension.PAGE, Granularity.DAY),
+    Level(Dimension.PAGE, Granularity.ALL),
+)
+
+
+class Tally:
+    """What some page views add up to; pure, and independent of their order."""
+
+    def __init__(self) -> None:
+        self.page_views = 0
+        #: (day, subject) -> visitors, one entry a page view
+        self.page_days: Counts = {}
+        #: (day, hour) -> visitors: by day too, since an hour may span two where clocks change at midnight
+        self.site_hours: Counts = {}
+
+    def counts(self, level: Level) -> Counts:
+        """The counts of one kind of aggregate."""
+        if level.dimension == Dimension.PAGE:
+            if level.granularity == Granularity.DAY:
+                return self.page_days
+            return _regroup(self.page_days, lambda day, subject: (ALL_BUCKET, subject))
+        if level.granularity == Granularity.HOUR:
+            return _regroup(self.site_hours, lambda day, hour: (hour, SITE_SUBJECT))
+        if level.granularity == Granularity.DAY:
+            return _regroup(self.site_hours, lambda day, hour: (day, SITE_SUBJECT))
+        return _regroup(self.site_hours, lambda day, hour: (ALL_BUCKET, SITE_SUBJECT))
+
+    def levels(self) -> Iterator[tuple[Level, Counts]]:
+        return ((level, self.counts(level)) for level in LEVELS)
+
+
+def tally(page_views: Iterable[tuple[int, int, int]], calendar: Calendar) -> Tally:
+    """Tally (subject, visitor, whole seconds since the epoch) of page views by the days and hours of `calendar`."""
+    page_days: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    site_hours: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    utc_day, offset = -1, None
+    for subject, visitor, seconds in page_views:
+        # calendar.day_and_hour() written out: this loop runs once a page view
+        if seconds // DAY_SECONDS != utc_day:
+            utc_day = seconds // DAY_SECONDS
+            offset = calendar.day_offset(utc_day)
+        shift = calendar.offset(seconds) if offset is None else offset
+        day = (seconds + shift) // DAY_SECONDS
+        page_days[day, subject].append(visitor)
+        site_hours[day, (seconds + shift % HOUR_SECONDS) // HOUR_SECONDS].append(visitor)
+    result = Tally()
+    result.page_days, result.site_hours = dict(page_days), dict(site_hours)
+    result.page_views = sum(map(len, site_hours.values()))
+    return result
+
+
+def _regroup(counts: Counts, key: Callable[[int, int], tuple[int, int]]) -> Counts:
+    grouped: Counts = {}
+    for (bucket, subject), visitors in counts.items():
+        wanted = key(bucket, subject)
+        if wanted in grouped:
+            grouped[wanted] += visitors
+        else:
+            grouped[wanted] = visitors.copy()
+    return grouped

@@ -1,0 +1,115 @@
+"""A Django site that uses the package: the demo's, and the tests'.
+
+PAGESTATS_DB   sqlite (default), postgresql or mariadb
+PAGESTATS_DB_NAME   the database's name, for SQLite its file
+PAGESTATS_BROKER   orm (default) or redis
+"""
+
+import os
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+SECRET_KEY = "only for the demo and the tests"
+DEBUG = True
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "testproject.urls"
+STATIC_URL = "static/"
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_q",
+    "django_pagestats",
+    "testproject",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+KIND = os.environ.get("PAGESTATS_DB", "sqlite")
+NAME = os.environ.get("PAGESTATS_DB_NAME")
+SUFFIX = os.environ.get("PAGESTATS_TEST_SUFFIX", "")
+
+if KIND == "postgresql":
+    DATABASE = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": NAME or "pagestats",
+        "HOST": os.environ.get("PAGESTATS_PG_HOST", "127.0.0.1"),
+        "PORT": os.environ.get("PAGESTATS_PG_PORT", "5432"),
+        "USER": os.environ.get("PAGESTATS_PG_USER", "postgres"),
+        "PASSWORD": os.environ.get("PAGESTATS_PG_PASSWORD", ""),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "TEST": {"NAME": f"test_pagestats{SUFFIX}"},
+    }
+elif KIND == "mariadb":
+    DATABASE = {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": NAME or "pagestats",
+        "HOST": os.environ.get("PAGESTATS_MARIADB_HOST", "127.0.0.1"),
+        "PORT": os.environ.get("PAGESTATS_MARIADB_PORT", "3306"),
+        "USER": os.environ.get("PAGESTATS_MARIADB_USER", "root"),
+        "PASSWORD": os.environ.get("PAGESTATS_MARIADB_PASSWORD", ""),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"charset": "utf8mb4"},
+        "TEST": {"NAME": f"test_pagestats{SUFFIX}", "CHARSET": "utf8mb4"},
+    }
+else:
+    DATABASE = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": NAME or BASE_DIR / "db.sqlite3",
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+        "TEST": {"NAME": BASE_DIR / f"test{SUFFIX}.sqlite3"},
+    }
+DATABASES = {"default": DATABASE}
+
+Q_CLUSTER = {
+    "name": os.environ.get("PAGESTATS_CLUSTER_NAME", "testproject"),
+    "workers": 1,
+    "queue_limit": 1,
+    "bulk": 1,
+    "poll": float(os.environ.get("PAGESTATS_POLL", "0.2")),
+    "timeout": 60,
+    "retry": 240,
+    "max_attempts": 5,
+    "save_limit": 100,
+    "catch_up": False,
+}
+if os.environ.get("PAGESTATS_BROKER") == "redis":
+    Q_CLUSTER["redis"] = {
+        "host": os.environ.get("PAGESTATS_REDIS_HOST", "127.0.0.1"),
+        "port": int(os.environ.get("PAGESTATS_REDIS_PORT", "6379")),
+        "db": int(os.environ.get("PAGESTATS_REDIS_DB", "0")),
+    }
+else:
+    Q_CLUSTER["orm"] = "default"
