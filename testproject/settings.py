@@ -3,14 +3,15 @@
 PAGESTATS_DB   sqlite (default), postgresql or mariadb
 PAGESTATS_DB_NAME   the database's name, for SQLite its file
 PAGESTATS_BROKER   orm (default) or redis
+PAGESTATS_DEBUG   1 for Django's debug pages (and a slower backfill: every statement is kept)
 """
 
 import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SECRET_KEY = "only for the demo and the tests"
-DEBUG = True
+SECRET_KEY = "only for the demo and the tests, never for a site"
+DEBUG = os.environ.get("PAGESTATS_DEBUG") == "1"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "testproject.urls"
 STATIC_URL = "static/"
@@ -105,11 +106,18 @@ Q_CLUSTER = {
     "save_limit": 100,
     "catch_up": False,
 }
+REDIS = {
+    "host": os.environ.get("PAGESTATS_REDIS_HOST", "127.0.0.1"),
+    "port": int(os.environ.get("PAGESTATS_REDIS_PORT", "6379")),
+    "db": int(os.environ.get("PAGESTATS_REDIS_DB", "0")),
+}
 if os.environ.get("PAGESTATS_BROKER") == "redis":
-    Q_CLUSTER["redis"] = {
-        "host": os.environ.get("PAGESTATS_REDIS_HOST", "127.0.0.1"),
-        "port": int(os.environ.get("PAGESTATS_REDIS_PORT", "6379")),
-        "db": int(os.environ.get("PAGESTATS_REDIS_DB", "0")),
-    }
+    Q_CLUSTER["redis"] = REDIS
 else:
     Q_CLUSTER["orm"] = "default"
+
+# tests of real clusters want many short links, and a lease that runs out soon
+if "PAGESTATS_LINK_SECONDS" in os.environ:
+    PAGESTATS_LINK_SECONDS = float(os.environ["PAGESTATS_LINK_SECONDS"])
+if "PAGESTATS_LEASE_SECONDS" in os.environ:
+    PAGESTATS_LEASE_SECONDS = float(os.environ["PAGESTATS_LEASE_SECONDS"])

@@ -1,0 +1,19 @@
+"""Shared by all tests; which database they run on is decided in tests/servers.py."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+#: tests of the whole project: once is enough, on any database
+collect_ignore = ["test_demo.py", "test_docs.py", "test_packaging.py"] if os.environ.get("PAGESTATS_DB") else []
+
+# a busy machine makes single examples slow, and databases are slow to begin with
+settings.register_profile(
+    "pagestats",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("pagestats")

@@ -1,0 +1,117 @@
+"""Which servers the tests can reach: a plugin that pytest loads before Django is set up (`-p tests.servers`).
+
+A run is for one database, PAGESTATS_DB. If its server is missing, every test of the run is skipped, with the reason;
+in CI (the variable CI is set) the run fails instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+SECONDS_TO_ANSWER = 5
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "") not in ("", "0", "false")
+
+
+def complaint(kind: str) -> str | None:
+    """Why the server of this kind cannot be used, or None."""
+    connect = CONNECT.get(kind)
+    if connect is None:
+        return None if kind == "sqlite" else f"PAGESTATS_DB={kind!r}: sqlite, postgresql or mariadb would do"
+    try:
+        connect()
+    except ImportError as error:
+        return f"{kind}: no driver ({error})"
+    except Exception as error:
+        return f"{kind}: not reachable ({' '.join(str(error).split())})"
+    return None
+
+
+def require(kind: str) -> None:
+    """Skip the test that calls this if the server is missing; fail it in CI."""
+    missing = complaint(kind)
+    if missing:
+        (pytest.fail if in_ci() else pytest.skip)(missing)
+
+
+def _connect_postgresql() -> None:
+    import psycopg
+
+    database = _settings().DATABASE
+    psycopg.connect(
+        host=database["HOST"],
+        port=database["PORT"],
+        user=database["USER"],
+        password=database["PASSWORD"],
+        dbname="postgres",
+        connect_timeout=SECONDS_TO_ANSWER,
+    ).close()
+
+
+def _connect_mariadb() -> None:
+    import MySQLdb
+
+    database = _settings().DATABASE
+    MySQLdb.connect(
+        host=database["HOST"],
+        port=int(database["PORT"]),
+        user=database["USER"],
+        password=database["PASSWORD"],
+        connect_timeout=SECONDS_TO_ANSWER,
+    ).close()
+
+
+def connect_redis() -> Any:
+    """A client of the Redis that the cluster tests use; the caller closes it."""
+    import redis
+
+    client = redis.Redis(**_settings().REDIS, socket_connect_timeout=SECONDS_TO_ANSWER)
+    try:
+        client.ping()
+    except redis.RedisError:
+        client.close()
+        raise
+    return client
+
+
+def _settings() -> Any:
+    return importlib.import_module("testproject.settings")
+
+
+CONNECT: dict[str, Callable[[], Any]] = {
+    "mariadb": _connect_mariadb,
+    "postgresql": _connect_postgresql,
+    "redis": lambda: connect_redis().close(),
+}
+MISSING = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    missing = complaint(os.environ.get("PAGESTATS_DB", "sqlite"))
+    if missing is None:
+        return
+    if in_ci():
+        raise pytest.UsageError(f"{missing}; in CI no server may be missing")
+    early_config.stash[MISSING] = missing
+    # Django must be set up to collect the tests, and without the driver it can be on SQLite only
+    os.environ["PAGESTATS_DB"] = "sqlite"
+    importlib.reload(_settings())
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"page views in: {config.stash.get(MISSING, '') or os.environ.get('PAGESTATS_DB', 'sqlite')}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = config.stash.get(MISSING, None)
+    for item in items if missing else ():
+        item.add_marker(pytest.mark.skip(reason=missing))
