@@ -1,0 +1,53 @@
+# Two commands do everything on a machine with Python 3.10 to 3.13:
+#   make demo    a site on SQLite, a real cluster, a backfill to watch, the numbers
+#   make test    the tests, on SQLite and on each server that can be reached
+# Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO_DB = demo/demo.sqlite3
+DATABASES ?= sqlite postgresql mariadb
+
+.PHONY: help demo test lint clean
+
+help:
+	@sed -n '/^# /s/^# //p' Makefile
+
+demo: $(VENV)/installed
+	rm -rf demo
+	mkdir demo
+	PAGESTATS_DB=sqlite PAGESTATS_DB_NAME=$(DEMO_DB) PAGESTATS_BROKER=orm $(BIN)/python manage.py demo
+
+test: $(VENV)/tested
+	$(BIN)/python -m tests.run $(DATABASES)
+
+lint: $(VENV)/linted
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -W error manage.py makemigrations --check --dry-run
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else \
+	  "Python 3.10 to 3.13 is needed, $(PYTHON) is %d.%d: try make PYTHON=python3.13 ..." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[postgres,redis]' --group test
+	@$(BIN)/python -m pip install --quiet --editable '.[mysql]' >$(VENV)/mysqlclient.log 2>&1 \
+	  || echo "mysqlclient cannot be built here ($(VENV)/mysqlclient.log says why): the tests on MariaDB will be skipped"
+	@touch $@
+
+$(VENV)/linted: $(VENV)/tested
+	$(BIN)/python -m pip install --quiet --group lint
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .tox demo dist build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
