@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_DB = demo/demo.sqlite3
-DATABASES ?= sqlite postgresql mariadb
+TESTS ?= project sqlite postgresql mariadb
 
 .PHONY: help demo test lint clean
 
@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 	PAGESTATS_DB=sqlite PAGESTATS_DB_NAME=$(DEMO_DB) PAGESTATS_BROKER=orm $(BIN)/python manage.py demo
 
 test: $(VENV)/tested
-	$(BIN)/python -m tests.run $(DATABASES)
+	$(BIN)/python -m tests.run $(TESTS)
 
 lint: $(VENV)/linted
 	$(BIN)/ruff check

@@ -1,0 +1,92 @@
+"""What README.md and docs/ promise exists: links, files, commands, targets of make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "benchmarks").glob("**/*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"manage\.py +([a-z_0-9]+)((?: +[^\n`|]*)?)")
+FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+
+
+def ids(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes for the headings of a page."""
+    headings = re.findall(r"^#+ +(.+?) *$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_internal_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
+    for name, rest in COMMAND.findall(page.read_text()):
+        yield name, re.findall(r"(?<!\S)--[a-z-]+", rest.partition("#")[0])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_command_and_option_exists(page: Path) -> None:
+    known = get_commands()
+    unknown = []
+    for name, options in commands(page):
+        if name not in known:
+            unknown.append(name)
+            continue
+        app = known[name]
+        command = load_command_class(app, name) if isinstance(app, str) else app
+        parser = command.create_parser("manage.py", name)
+        have = {text for action in parser._actions for text in action.option_strings}
+        unknown += [f"{name} {option}" for option in options if option not in have]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_target_of_make_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)|^ +make ([a-z-]+)", page.read_text())) <= {("", t) for t in targets} | {
+        (t, "") for t in targets
+    }
+
+
+def test_the_checks_themselves_notice() -> None:
+    assert LINK.findall("see [this](docs/no.md#x) and [that](https://x.org)") == ["docs/no.md#x", "https://x.org"]
+    assert COMMAND.findall("`manage.py nothing --at-all`")[0][0] == "nothing"
+
+
+def test_no_path_of_a_developers_machine_is_in_the_project() -> None:
+    """Only files that git would ship; a home directory or a temporary one in them works on one machine."""
+    suspicious = re.compile(r"/(?:home|Users)/\w+/|/root/|/work/")
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in project_files()
+        for match in suspicious.finditer(path.read_text(errors="replace"))
+    ]
+    assert found == []
+
+
+def project_files() -> Iterator[Path]:
+    for folder in ("django_pagestats", "testproject", "tests", "benchmarks", "docs"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in {".py", ".md", ".html", ".css", ".js"} and path != Path(__file__):
+                yield path
+    yield from (ROOT / name for name in ("Makefile", "README.md", "CHANGELOG.md", "pyproject.toml", "tox.ini"))
