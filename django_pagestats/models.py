@@ -130,7 +130,7 @@ class Generation(models.Model):
     is_active = models.BooleanField(_("is active"), null=True, unique=True)
     #: local days before this one are frozen: their page views were pruned
     pruned_before = models.DateField(_("pruned before"), null=True)
-    #: a target whose horizon is waited for: see horizon.Settling
+    #: keeping up: a target whose horizon is waited for, see horizon.Settling
     settling = models.JSONField(_("settling"), null=True)
     created_at = models.DateTimeField(_("created at"))
     #: when the last of its aggregates was deleted, after another generation took its place
@@ -177,26 +177,20 @@ class Aggregate(models.Model):
         return f"{self.page_views} page views of subject {self.subject} in bucket {self.bucket}"
 
 
-class RunQuerySet(models.QuerySet["BackfillRun"]):
-    def active(self) -> RunQuerySet:
-        """The run that is queued or running: there is at most one."""
-        return self.filter(active_key=BackfillRun.ACTIVE)
-
-
 class BackfillRun(models.Model):
     """One attempt to bring a generation to a target, with its progress, error and actor."""
 
     ACTIVE = "active"
 
     class Status(models.TextChoices):
-        QUEUED = "queued", _("queued")  #: no link has begun yet
-        RUNNING = "running", _("running")  #: a link has begun; it may be waiting: see `wait_reason`
-        SUCCEEDED = "succeeded", _("succeeded")  #: the target is reached; a rebuild is switched
-        FAILED = "failed", _("failed")  #: gave up; `error` says why, the cursor is kept
+        QUEUED = "queued"  #: no link has begun yet
+        RUNNING = "running"  #: a link has begun; it may be waiting: see `wait_reason`
+        SUCCEEDED = "succeeded"  #: the target is reached; a rebuild is switched
+        FAILED = "failed"  #: gave up; `error` says why, the cursor is kept
 
     class Kind(models.TextChoices):
-        BACKFILL = "backfill", _("backfill")  #: folds into the active generation
-        REBUILD = "rebuild", _("rebuild")  #: folds into a new generation, verifies and switches
+        BACKFILL = "backfill"  #: folds into the active generation
+        REBUILD = "rebuild"  #: folds into a new generation, verifies and switches
 
     id = models.BigAutoField(primary_key=True)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind)
@@ -205,6 +199,8 @@ class BackfillRun(models.Model):
     active_key = models.CharField(_("active key"), max_length=16, null=True, unique=True)  # noqa: DJ001
     generation = models.ForeignKey(Generation, models.PROTECT, verbose_name=_("generation"), related_name="runs")
     epoch = models.BigIntegerField(_("epoch"), default=0)
+    #: the target's horizon while it is waited for: see horizon.Settling; NULL: all up to the target is visible
+    settling = models.JSONField(_("settling"), null=True)
     #: by the database's clock
     lease_until = models.DateTimeField(_("lease until"))
     #: the cursor at the start, and where the run ends
@@ -229,8 +225,6 @@ class BackfillRun(models.Model):
     started_at = models.DateTimeField(_("started at"), null=True)
     progressed_at = models.DateTimeField(_("last progress at"), null=True)
     finished_at = models.DateTimeField(_("finished at"), null=True)
-
-    objects = RunQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("backfill run")

@@ -1,0 +1,548 @@
+"""Runs: one attempt to bring a generation to a target, by a chain of links or in this process.
+
+Who may work on a run is fenced by its epoch. A link claims its run by raising the epoch that it was given; from then on
+every statement of its chunks names the new one. So a task that comes twice, late, or after somebody else took the run
+over changes nothing, and a run whose worker died is revived by raising the epoch and enqueueing a link.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from django.db import IntegrityError, OperationalError, connections, transaction
+from django.db.models import F, Sum, Value
+from django.db.models.functions import Coalesce
+
+from django_pagestats import folding, horizon
+from django_pagestats.clock import DatabaseClock, database_now
+from django_pagestats.conf import conf
+from django_pagestats.exceptions import DifferentRunError
+from django_pagestats.merging import RowsLockedError, database_for
+from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity, PageView
+
+logger = logging.getLogger(__name__)
+
+Kind = BackfillRun.Kind
+Status = BackfillRun.Status
+
+#: how long a waiting run is left alone before the next look
+WAIT_SECONDS = 10
+#: page views, and days of pages, that one statement of the check before a switch counts
+CHECK_PAGE_VIEWS = 500_000
+CHECK_DAYS = 31
+
+
+class Enqueue(Protocol):
+    """Gives a link to the queue, when the transaction it is called in commits; with `at`, not before that time."""
+
+    def __call__(self, using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None: ...
+
+
+def enqueue_nothing(using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None:
+    """For a run that is worked on in this process."""
+
+
+class SupersededError(Exception):
+    """The run has another epoch by now, or has ended: whoever is at work here stops, and enqueues nothing."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a start did; `message` is the sentence for whoever asked."""
+
+    outcome: str  #: "started", "active", "empty" or "nothing_new"
+    run: BackfillRun | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, by its position in the range of keys."""
+
+    percent: float  #: at most 99.9 until the run has succeeded
+    rows_per_second: float | None  #: page views, by wall clock
+    eta_seconds: float | None
+
+
+# -- starting
+
+
+def start(
+    using: str,
+    *,
+    kind: str = Kind.BACKFILL,
+    actor: str = "",
+    via: str,
+    chunk_size: int | None = None,
+    enqueue: Enqueue,
+) -> Started:
+    """Start a run and enqueue its first link, unless one is active: then say so, and revive it if its worker died.
+
+    Raises TableWentBackError for a backfill of a table that lost page views which are counted.
+    """
+    if found := _active_run(using):
+        return _already_active(using, found, enqueue)
+    highest = horizon.highest_id(using)
+    generation = folding.active_generation(using)
+    if highest is None and (generation is None or generation.cursor <= 0 or kind == Kind.BACKFILL):
+        if generation is not None and kind == Kind.BACKFILL:
+            folding.check_not_back(using, generation)
+        return Started("empty", None, "No page views to backfill")
+    if kind == Kind.BACKFILL:
+        generation = folding.ensure_active_generation(using)
+        folding.check_not_back(using, generation)
+        if highest == generation.cursor:
+            return Started("nothing_new", None, "Nothing new to backfill: every page view is counted")
+    try:
+        run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
+    except IntegrityError:
+        # another start was faster: the database has room for one active run
+        if found := _active_run(using):
+            return _already_active(using, found, enqueue)
+        raise
+    logger.info("run %s: %s started by %s from %s", run.pk, run.kind, actor or "nobody", via)
+    return Started("started", run, f"{run.get_kind_display().capitalize()} started: run {run.pk}")
+
+
+def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, enqueue: Enqueue) -> BackfillRun:
+    with transaction.atomic(using=using):
+        if kind == Kind.REBUILD:
+            generation = folding.new_generation(using, is_active=False)
+        else:
+            generation = folding.ensure_active_generation(using)
+        settling = horizon.fix_target(using)
+        now = database_now(using)
+        run = BackfillRun.objects.using(using).create(
+            kind=kind,
+            active_key=BackfillRun.ACTIVE,
+            generation=generation,
+            lease_until=now + _lease(),
+            settling=settling.as_json(),
+            start_cursor=generation.cursor,
+            target=max(settling.target, generation.cursor),
+            fixed_chunk_size=chunk_size,
+            chunk_size=chunk_size or folding.FIRST_CHUNK_SIZE,
+            actor=actor[:255],
+            via=via,
+            created_at=now,
+        )
+        enqueue(using, run.pk, run.epoch)
+    return run
+
+
+def _active_run(using: str) -> BackfillRun | None:
+    return BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
+
+
+def _already_active(using: str, run: BackfillRun, enqueue: Enqueue) -> Started:
+    revived = revive(using, enqueue=enqueue)
+    what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
+    return Started("active", run, f"Run {run.pk} ({run.kind}, started from {run.via}) {what}")
+
+
+def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
+    """Give the active run a new link if its lease has run out; the run, or None where there was nothing to do.
+
+    A run that waits is continued by the same step, once its time has come.
+    """
+    now = database_now(using)
+    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, lease_until__lte=now).first()
+    if run is None:
+        return None
+    lost = run.wait_until is None
+    with transaction.atomic(using=using):
+        raised = BackfillRun.objects.using(using).filter(
+            pk=run.pk, epoch=run.epoch, active_key=BackfillRun.ACTIVE, lease_until__lte=now
+        )
+        if not raised.update(
+            epoch=run.epoch + 1,
+            lease_until=now + _lease(),
+            wait_until=None,
+            revival_count=F("revival_count") + (1 if lost else 0),
+        ):
+            return None
+        enqueue(using, run.pk, run.epoch + 1)
+    if lost:
+        logger.warning("run %s: no sign of life since %s, revived", run.pk, run.progressed_at or run.created_at)
+    run.refresh_from_db(using=using)
+    return run
+
+
+def _lease() -> timedelta:
+    return timedelta(seconds=conf.LEASE_SECONDS)
+
+
+# -- working
+
+
+def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: float | None) -> None:
+    """One link: claim the run, fold chunks for so many seconds (None: to the end), hand over to the next link.
+
+    Harmless however often and however late it is called. Every exception is counted in the run, which fails after
+    PAGESTATS_MAX_FAILURES in a row.
+    """
+    if run := _claim(using, run_id, epoch):
+        nice = conf.NICE if conf.NICE is not None else database_for(using).NICE
+        _Worker(using, run, enqueue=enqueue, seconds=seconds, nice=nice).work()
+
+
+def _claim(using: str, run_id: int, epoch: int) -> BackfillRun | None:
+    """Use an epoch up: of all who come with it, one gets the run, at the next epoch."""
+    clock = DatabaseClock(using)
+    runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
+    claimed = runs.filter(epoch=epoch).update(
+        epoch=epoch + 1,
+        status=Status.RUNNING,
+        started_at=Coalesce("started_at", Value(clock.now())),
+        lease_until=clock.now() + _lease(),
+        wait_until=None,
+    )
+    return runs.filter(epoch=epoch + 1).select_related("generation").first() if claimed else None
+
+
+def run_here(
+    using: str,
+    *,
+    kind: str = Kind.BACKFILL,
+    actor: str = "",
+    via: str,
+    chunk_size: int | None = None,
+    watch: Callable[[BackfillRun], bool] | None = None,
+) -> Started:
+    """Start a run and work on it in this process to its end; an active run of the same kind is taken over.
+
+    `watch` is called with the run after each chunk, and stops the work by returning True; the run then stays where it
+    is, and the next call goes on. Raises DifferentRunError if a run of another kind is active.
+    """
+    run = _active_run(using)
+    if run is not None and run.kind != kind:
+        raise DifferentRunError(f"Run {run.pk} ({run.kind}) is active: let it end first, or take it over.")
+    if run is not None:
+        started = Started("active", run, f"Run {run.pk} taken over")
+    else:
+        started = start(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue_nothing)
+    if started.run is None:
+        return started
+    claimed = _claim(using, started.run.pk, started.run.epoch)
+    if claimed is None:
+        raise DifferentRunError(f"Run {started.run.pk} was taken by another worker at the same moment: try again.")
+    _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, nice=conf.NICE or 0.0, watch=watch).work()
+    claimed.refresh_from_db(using=using)
+    return Started(started.outcome, claimed, started.message)
+
+
+class _Worker:
+    """Works on one run while it holds the epoch."""
+
+    REFRESHED = ("status", "active_key", "target", "settling", "check_state", "failure_count", "rows_folded")
+
+    def __init__(
+        self,
+        using: str,
+        run: BackfillRun,
+        *,
+        enqueue: Enqueue,
+        seconds: float | None,
+        nice: float,
+        watch: Callable[[BackfillRun], bool] | None = None,
+    ) -> None:
+        self.using = using
+        self.run = run
+        self.enqueue = enqueue
+        self.nice = nice
+        self.watch = watch
+        self.clock = DatabaseClock(using)
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.last_took = 0.0
+        self.folder = self._make_folder()
+
+    def _make_folder(self) -> folding.Folder:
+        size = self.run.fixed_chunk_size
+        return folding.Folder(self.using, self.run.generation, size or self.run.chunk_size, is_fixed=size is not None)
+
+    # -- the loop
+
+    def work(self) -> None:
+        try:
+            while self.run.is_active:
+                try:
+                    handed_over = self._step()
+                except SupersededError:
+                    raise
+                except Exception as error:
+                    handed_over = self._count_failure(error)
+                if handed_over or (self.watch is not None and self.run.is_active and self.watch(self.run)):
+                    return self._let_go(handed_over)
+        except SupersededError:
+            logger.info("run %s: epoch %s is over, stopped", self.run.pk, self.run.epoch)
+
+    def _step(self) -> bool:
+        """Do the next thing; True if this worker is done with the run and somebody else goes on."""
+        if self.run.settling is not None:
+            waiting = folding.poll(self.using, horizon.Settling.from_json(self.run.settling))
+            if waiting:
+                return self._wait(waiting[0])
+            self._update(settling=None, wait_reason="")
+        if self.folder.cursor < self.run.target:
+            return self._fold()
+        if self.run.kind == Kind.BACKFILL:
+            self._finish()
+            return False
+        return self._finish_rebuild()
+
+    def _fold(self) -> bool:
+        began = time.monotonic()
+        handing_over = self._is_time_up(self.last_took)
+        try:
+            self.folder.fold(self.run.target, fence=lambda chunk: self._fence(chunk, handing_over=handing_over))
+        except folding.CursorMovedError:
+            return False
+        except RowsLockedError:
+            return self._wait(horizon.rows_locked(self.clock.now()))
+        self.last_took = time.monotonic() - began
+        self.run.refresh_from_db(using=self.using, fields=["rows_folded"])
+        self.run.generation.cursor = self.folder.cursor
+        logger.debug("run %s: cursor %s, %s page views", self.run.pk, self.folder.cursor, self.run.rows_folded)
+        if not handing_over and self.folder.cursor < self.run.target:
+            folding.rest(self.nice * self.last_took, self.using)
+        return handing_over
+
+    def _is_time_up(self, next_takes: float = 0.0) -> bool:
+        return self.deadline is not None and time.monotonic() + next_takes >= self.deadline
+
+    def _fence(self, chunk: folding.Chunk, *, handing_over: bool) -> None:
+        """The first statement of a chunk's transaction; and the next link goes out in it, or not at all."""
+        now = self.clock.now()
+        self._update(
+            lease_until=now + _lease(),
+            rows_folded=F("rows_folded") + chunk.page_views,
+            chunk_size=self.folder.chunk_size,
+            progressed_at=now,
+            failure_count=0,
+            wait_reason="",
+        )
+        if handing_over:
+            self.enqueue(self.using, self.run.pk, self.run.epoch)
+
+    def _update(self, **changes: Any) -> None:
+        """Change the run while the epoch is ours; raises SupersededError if it no longer is."""
+        runs = BackfillRun.objects.using(self.using).filter(
+            pk=self.run.pk, epoch=self.run.epoch, active_key=BackfillRun.ACTIVE
+        )
+        if not runs.update(**changes):
+            raise SupersededError
+        for name, value in changes.items():
+            if not hasattr(value, "resolve_expression"):
+                setattr(self.run, name, value)
+
+    # -- waiting, failing, letting go
+
+    def _wait(self, blocker: horizon.Blocker) -> bool:
+        """Give the worker back: a later link, or whoever revives, goes on at `wait_until`."""
+        now = self.clock.now()
+        reason = f"waits for {blocker}"
+        if self.deadline is None:  # in this process there is nobody else: look again
+            self._update(lease_until=now + _lease(), wait_reason=reason)
+            return False
+        until = now + timedelta(seconds=WAIT_SECONDS)
+        with transaction.atomic(using=self.using):
+            self._update(wait_reason=reason, wait_until=until, lease_until=until)
+            self.enqueue(self.using, self.run.pk, self.run.epoch, at=until)
+        logger.info("run %s: %s", self.run.pk, reason)
+        return True
+
+    def _count_failure(self, error: Exception) -> bool:
+        """Count it in the run, with its text; too many in a row fail the run, else it is tried again."""
+        logger.warning("run %s: %s: %s", self.run.pk, type(error).__name__, error, exc_info=error)
+        connection = connections[self.using]
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        if isinstance(error, OperationalError):
+            self.folder.shrink()
+        # all but the epoch, which may be somebody else's by now: what a rolled back transaction left in memory
+        self.run.refresh_from_db(using=self.using, fields=self.REFRESHED)
+        count = self.run.failure_count + 1
+        text = f"{type(error).__name__}: {error}"
+        if count >= conf.MAX_FAILURES:
+            self._end(Status.FAILED, failure_count=count, error=text)
+            return False
+        self._update(
+            failure_count=count, error=text, chunk_size=self.folder.chunk_size, lease_until=self.clock.now() + _lease()
+        )
+        folding.rest(min(2.0, 0.1 * 2**count), self.using)
+        self.run.generation.refresh_from_db(using=self.using)
+        self.folder.cursor = self.run.generation.cursor
+        return self._hand_over() if self._is_time_up() else False
+
+    def _hand_over(self) -> bool:
+        with transaction.atomic(using=self.using):
+            self._update(lease_until=self.clock.now() + _lease())
+            self.enqueue(self.using, self.run.pk, self.run.epoch)
+        return True
+
+    def _let_go(self, handed_over: bool) -> None:
+        if not handed_over:  # stopped by whoever watches: the next one need not wait for the lease
+            self._update(lease_until=self.clock.now())
+
+    def _finish(self) -> None:
+        self._end(Status.SUCCEEDED)
+
+    def _end(self, status: str, **changes: Any) -> None:
+        now = self.clock.now()
+        self._update(
+            status=status, active_key=None, finished_at=now, wait_reason="", wait_until=None, settling=None, **changes
+        )
+        logger.info("run %s: %s after %s page views", self.run.pk, status, self.run.rows_folded)
+
+    # -- a rebuild's end
+
+    def _finish_rebuild(self) -> bool:
+        """Catch up with the active generation, check, switch; one step at a time."""
+        if target := self._missing_target():
+            self._update(target=target, check_state=None)
+            return False
+        check = _Check(self.using, self.run.generation_id, self.folder.cursor, self.run.check_state)
+        if not check.step():
+            self._update(check_state=check.state, lease_until=self.clock.now() + _lease())
+            return self._hand_over() if self._is_time_up() else False
+        if difference := check.difference():
+            self._end(Status.FAILED, error=f"The new generation was not switched to: {difference}")
+            return False
+        self._switch()
+        return False
+
+    def _missing_target(self) -> int | None:
+        """The active generation's cursor while it is ahead; it has passed its horizon already."""
+        active = folding.active_generation(self.using)
+        if active is None or active.cursor <= self.folder.cursor:
+            return None
+        if (horizon.highest_id(self.using) or 0) < active.cursor:
+            return None  # the table went back: this rebuild is the cure, and not bound to what was counted
+        return active.cursor
+
+    def _switch(self) -> None:
+        """Make the new generation answer, in one transaction; does nothing if the old one has moved on meanwhile."""
+        generations = Generation.objects.using(self.using)
+        with database_for(self.using).chunk_transaction():
+            self._update(lease_until=self.clock.now() + _lease())
+            old = generations.filter(is_active=True).values_list("pk", flat=True)
+            wanted = sorted({*old, self.run.generation_id})
+            # locked in the order of their ids, like every fold; and what was read before the lock is read again
+            locked = {g.pk: g for g in generations.filter(pk__in=wanted).order_by("pk").select_for_update()}
+            if self._missing_target():
+                return
+            for generation in locked.values():
+                if generation.is_active:
+                    generations.filter(pk=generation.pk).update(is_active=None, revision=F("revision") + 1)
+            generations.filter(pk=self.run.generation_id).update(is_active=True, revision=F("revision") + 1)
+            self._finish()
+
+
+class _Check:
+    """Counts a generation against its page views before it answers: COUNT(*) = SITE/ALL = the sum of each other level.
+
+    In steps of bounded size, so that it fits links: `state` is where it stands, and goes into JSON.
+    """
+
+    def __init__(self, using: str, generation: int, cursor: int, state: dict[str, Any] | None) -> None:
+        self.using = using
+        self.cursor = cursor
+        self.aggregates = Aggregate.objects.using(using).filter(generation=generation)
+        if state is None or state["cursor"] != cursor:
+            state = {"cursor": cursor, "page_views": 0, "after": None, "page_days": 0, "from_day": None}
+        self.state = state
+
+    def step(self) -> bool:
+        """Count the next portion; True when all is counted."""
+        return self._count_page_views() and self._sum_page_days()
+
+    def _count_page_views(self) -> bool:
+        page_views = PageView.objects.using(self.using).filter(pk__lte=self.cursor)
+        after = self.state["after"]
+        if after is None:
+            first = page_views.order_by("pk").values_list("pk", flat=True).first()
+            after = self.cursor if first is None else first - 1
+        if after >= self.cursor:
+            self.state["after"] = after
+            return True
+        upto = min(after + CHECK_PAGE_VIEWS, self.cursor)
+        self.state["page_views"] += page_views.filter(pk__gt=after, pk__lte=upto).count()
+        self.state["after"] = upto
+        return False
+
+    def _sum_page_days(self) -> bool:
+        days = self.aggregates.filter(dimension=Dimension.PAGE, granularity=Granularity.DAY)
+        first = self.state["from_day"]
+        if first is not None:
+            days = days.filter(bucket__gte=first)
+        next_day = days.order_by("bucket").values_list("bucket", flat=True).first()
+        if next_day is None:
+            return True
+        end = next_day + CHECK_DAYS
+        self.state["page_days"] += days.filter(bucket__lt=end).aggregate(n=Sum("page_views"))["n"]
+        self.state["from_day"] = end
+        return False
+
+    def difference(self) -> str:
+        """What does not add up, or ""; called when all is counted."""
+        counted = self.state["page_views"]
+        sums = {
+            (Dimension.SITE, Granularity.ALL): self._sum(Dimension.SITE, Granularity.ALL),
+            (Dimension.SITE, Granularity.DAY): self._sum(Dimension.SITE, Granularity.DAY),
+            (Dimension.SITE, Granularity.HOUR): self._sum(Dimension.SITE, Granularity.HOUR),
+            (Dimension.PAGE, Granularity.ALL): self._sum(Dimension.PAGE, Granularity.ALL),
+            (Dimension.PAGE, Granularity.DAY): self.state["page_days"],
+        }
+        wrong = [f"{d.name}/{g.name} {total}" for (d, g), total in sums.items() if total != counted]
+        return f"{counted} page views up to {self.cursor}, but {', '.join(wrong)}" if wrong else ""
+
+    def _sum(self, dimension: Dimension, granularity: Granularity) -> int:
+        rows = self.aggregates.filter(dimension=dimension, granularity=granularity)
+        return rows.aggregate(n=Sum("page_views"))["n"] or 0
+
+
+# -- looking
+
+
+def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
+    """How far a run is; `now` by the database's clock."""
+    if run.status == Status.SUCCEEDED:
+        percent = 100.0
+    else:
+        span = run.target - run.start_cursor
+        done = max(0, min(run.generation.cursor, run.target) - run.start_cursor)
+        percent = min(99.9, 100.0 * done / span) if span > 0 else 0.0
+    if run.started_at is None:
+        return Progress(percent, None, None)
+    end = run.finished_at or now or database_now(run._state.db or "default")
+    elapsed = max((end - run.started_at).total_seconds(), 0.001)
+    eta = None
+    if run.is_active and percent > 0:
+        eta = elapsed * (100.0 - percent) / percent
+    return Progress(percent, run.rows_folded / elapsed, eta)
+
+
+def status(using: str) -> dict[str, Any]:
+    """The active run, or else the last one, as one object of plain values; status "none" if there never was one."""
+    names = ["run_id", "kind", "rows_folded", "percent", "rows_per_second", "eta_seconds", "cursor", "target"]
+    names += ["chunk_size", "error", "wait_reason", "wait_until", "failure_count", "actor", "via", "created_at"]
+    names += ["started_at", "finished_at"]
+    runs = BackfillRun.objects.using(using).select_related("generation")
+    run = runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.order_by("-pk").first()
+    if run is None:
+        return {"status": "none", **dict.fromkeys(names)}
+    state: dict[str, Any] = {"status": run.status, "run_id": run.pk, "cursor": run.generation.cursor}
+    so_far = progress(run)
+    state["percent"] = round(so_far.percent, 1) if so_far.percent < 99.9 else so_far.percent
+    state["rows_per_second"] = None if so_far.rows_per_second is None else round(so_far.rows_per_second, 1)
+    state["eta_seconds"] = None if so_far.eta_seconds is None else round(so_far.eta_seconds, 1)
+    for name in names:
+        if name not in state:
+            value = getattr(run, name)
+            state[name] = value.isoformat() if isinstance(value, datetime) else (None if value == "" else value)
+    return state

@@ -1,0 +1,254 @@
+"""The fold: tally the next page views and merge them into the aggregates, with the cursor, in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.db import IntegrityError, connections, transaction
+from django.db.models import F, Min
+
+from django_pagestats import horizon
+from django_pagestats.buckets import Calendar
+from django_pagestats.clock import database_now
+from django_pagestats.conf import conf
+from django_pagestats.exceptions import TableWentBackError
+from django_pagestats.ids import IdCache, subject_ids, visitor_ids
+from django_pagestats.merging import RowsLockedError, database_for
+from django_pagestats.models import BackfillRun, Generation, PageView
+from django_pagestats.tally import Tally, tally
+
+FIRST_CHUNK_SIZE = 500
+#: how long a fold looks whether its horizon has come, before it gives its worker back
+POLL_SECONDS = 1.5
+POLL_STEP_SECONDS = 0.05
+
+
+class CursorMovedError(Exception):
+    """Somebody else folded the same generation meanwhile; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The page views of one fold, tallied and not yet merged."""
+
+    generation: int
+    after: int
+    upto: int  #: the cursor once it is merged
+    page_views: int
+    tally: Tally
+    is_full: bool  #: as many page views as were asked for
+
+
+@dataclass
+class Folder:
+    """Folds chunks of one generation, one after another, and finds the size that suits the database."""
+
+    using: str
+    generation: Generation
+    chunk_size: int = FIRST_CHUNK_SIZE
+    is_fixed: bool = False
+    subjects: IdCache = field(default_factory=IdCache)
+    visitors: IdCache = field(default_factory=IdCache)
+
+    def __post_init__(self) -> None:
+        self.calendar = Calendar(self.generation.time_zone)
+        self.cursor = self.generation.cursor
+
+    def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None) -> Chunk:
+        """Fold the next chunk of the page views up to `target`, all of which must be visible.
+
+        `fence` runs first in the transaction: it takes the lock of whoever folds, or raises. Raises CursorMovedError,
+        having read the new cursor, if another fold was faster, and RowsLockedError while rows are not committed.
+        """
+        chunk = self.read(target)
+        began = time.monotonic()
+        try:
+            merge(self.using, chunk, fence=fence)
+        except CursorMovedError:
+            self.generation.refresh_from_db(using=self.using)
+            self.cursor = self.generation.cursor
+            raise
+        self.cursor = chunk.upto
+        self._adapt(chunk, time.monotonic() - began)
+        return chunk
+
+    def read(self, target: int) -> Chunk:
+        """Read and tally the next chunk; it changes nothing but ids."""
+        rows = database_for(self.using).read_page_views(self.cursor, target, self.chunk_size)
+        is_full = len(rows) == self.chunk_size
+        subjects = subject_ids(self.using, {row[1] for row in rows}, self.subjects)
+        visitors = visitor_ids(self.using, {row[2] for row in rows}, self.visitors)
+        tallied = tally(
+            ((subjects[path], visitors[session_key], seconds) for _, path, session_key, seconds in rows), self.calendar
+        )
+        upto = rows[-1][0] if is_full else max(target, self.cursor)
+        return Chunk(self.generation.pk, self.cursor, upto, len(rows), tallied, is_full)
+
+    def shrink(self) -> None:
+        """Halve the chunk size after a lock that did not come in time."""
+        if not self.is_fixed:
+            self.chunk_size = max(1, self.chunk_size // 2)
+
+    def _adapt(self, chunk: Chunk, seconds: float) -> None:
+        """Steer towards the time that a chunk's transaction should last, at most doubling or halving."""
+        if self.is_fixed or not chunk.is_full:
+            return
+        factor = database_for(self.using).CHUNK_SECONDS / max(seconds, 0.001)
+        wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
+        self.chunk_size = max(1, min(conf.MAX_CHUNK_SIZE, wanted))
+
+
+def merge(using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None) -> None:
+    """Merge a chunk and move the cursor, in one transaction; raises CursorMovedError if it is not where it was."""
+    database = database_for(using)
+    with database.chunk_transaction():
+        if fence is not None:
+            fence(chunk)
+        # the compare-and-swap takes the generation's row lock (on SQLite the write lock): one fold at a time
+        moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
+        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
+            raise CursorMovedError
+        database.merge(chunk.generation, chunk.tally)
+
+
+def active_generation(using: str) -> Generation | None:
+    """The generation that answers, or None before the first fold."""
+    return Generation.objects.using(using).filter(is_active=True).first()
+
+
+def new_generation(using: str, *, is_active: bool) -> Generation:
+    """A generation without aggregates, in the zone of the settings."""
+    lowest = PageView.objects.using(using).aggregate(lowest=Min("id"))["lowest"]
+    return Generation.objects.using(using).create(
+        cursor=min(0, (lowest or 0) - 1) if lowest is not None else 0,
+        time_zone=conf.TIME_ZONE,
+        is_active=True if is_active else None,
+        created_at=database_now(using),
+    )
+
+
+def ensure_active_generation(using: str) -> Generation:
+    """The generation that answers; the first start or fold makes it, and one of two at once."""
+    if found := active_generation(using):
+        return found
+    try:
+        with transaction.atomic(using=using):
+            return new_generation(using, is_active=True)
+    except IntegrityError:
+        return Generation.objects.using(using).get(is_active=True)
+
+
+def check_not_back(using: str, generation: Generation) -> None:
+    """Raise TableWentBackError if page views that the generation counts are gone from the end of the table."""
+    highest = horizon.highest_id(using) or 0
+    if highest < generation.cursor:
+        raise TableWentBackError(
+            f"The highest page view is {highest}, but the aggregates count page views up to {generation.cursor}: page"
+            " views were taken away (a restore, a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
+        )
+
+
+@dataclass(frozen=True)
+class KeptUp:
+    """What one tick of keeping up did."""
+
+    page_views: int = 0
+    #: why it stopped, if not because all was done
+    reason: str = ""
+
+
+def keep_up(using: str, *, seconds: float) -> KeptUp:
+    """Fold the newest page views into the active generation, for so many seconds at the most.
+
+    Leaves a tail that is longer than PAGESTATS_TAIL_LIMIT, and a generation that a run is at work on, to the run.
+    """
+    deadline = time.monotonic() + seconds
+    tail = _tail_length(using, conf.TAIL_LIMIT)
+    if tail == 0:
+        return KeptUp()
+    if tail > conf.TAIL_LIMIT:
+        return KeptUp(reason=f"more than {conf.TAIL_LIMIT} page views wait: run backfill_aggregates")
+    generation = ensure_active_generation(using)
+    check_not_back(using, generation)
+    if BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation).exists():
+        return KeptUp(reason="a run is at work on this generation")
+    settling = _settle(using, generation)
+    if isinstance(settling, str):
+        return KeptUp(reason=settling)
+    folder = Folder(using, generation)
+    return _fold_until(folder, settling.target, deadline)
+
+
+def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:
+    folded = 0
+    while folder.cursor < target and time.monotonic() < deadline:
+        try:
+            folded += folder.fold(target).page_views
+        except CursorMovedError:
+            continue
+        except RowsLockedError:
+            return KeptUp(folded, f"waits for {horizon.rows_locked(database_now(folder.using))}")
+    return KeptUp(folded)
+
+
+def _settle(using: str, generation: Generation) -> horizon.Settling | str:
+    """A target whose horizon has come; or what it waits for, with the target kept for the next tick."""
+    kept = generation.settling
+    settling = horizon.Settling.from_json(kept) if kept else horizon.fix_target(using)
+    if settling.target <= generation.cursor:
+        settling = horizon.fix_target(using)
+    waiting = poll(using, settling)
+    state = settling.as_json() if waiting else None
+    if state != kept:
+        Generation.objects.using(using).filter(pk=generation.pk).update(settling=state)
+    return f"waits for {waiting[0]}" if waiting else settling
+
+
+def poll(using: str, settling: horizon.Settling, seconds: float = POLL_SECONDS) -> list[horizon.Blocker]:
+    """Look for a moment whether the horizon has come; what it still waits for, or an empty list."""
+    deadline = time.monotonic() + seconds
+    while (waiting := horizon.blockers(using, settling)) and time.monotonic() < deadline:
+        time.sleep(POLL_STEP_SECONDS)
+    return waiting
+
+
+def _tail_length(using: str, limit: int) -> int:
+    """How many page views come after the active generation's cursor, counted no further than just above `limit`."""
+    generation = active_generation(using)
+    cursor_at = generation.cursor if generation else 0
+    if generation is not None:
+        check_not_back(using, generation)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT COUNT(*) FROM (SELECT 1 FROM {PageView._meta.db_table} WHERE id > %s LIMIT %s) AS tail",
+            [cursor_at, limit + 1],
+        )
+        length: int = cursor.fetchone()[0]
+    return length
+
+
+def sweep(using: str, *, seconds: float, chunk_size: int = 10_000) -> int:
+    """Delete the aggregates of generations that answer no more, in chunks; returns how many rows went.
+
+    One that a run is still building is left alone, and so is the active one.
+    """
+    deadline = time.monotonic() + seconds
+    database = database_for(using)
+    deleted = 0
+    old = Generation.objects.using(using).filter(is_active=None, swept_at=None)
+    for generation in old.exclude(runs__active_key=BackfillRun.ACTIVE).order_by("pk"):
+        while time.monotonic() < deadline:
+            count = database.delete_aggregates(generation.pk, chunk_size)
+            deleted += count
+            if not count:
+                Generation.objects.using(using).filter(pk=generation.pk).update(swept_at=database_now(using))
+                break
+    return deleted
+
+
+def rest(seconds: float, using: str) -> None:
+    """Leave the database to others for a while; never inside a transaction."""
+    if seconds > 0 and not connections[using].in_atomic_block:
+        time.sleep(seconds)

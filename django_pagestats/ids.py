@@ -1,0 +1,140 @@
+"""Small integer ids of session keys and paths, made in a transaction of their own before the chunk's.
+
+Whoever needs one that is missing inserts it; in sorted order, so that two who insert the same ones wait for each other
+instead of dead-locking.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+
+from django.db import OperationalError, connections, transaction
+
+from django_pagestats.exceptions import VisitorIdsExhaustedError
+from django_pagestats.merging import database_for
+from django_pagestats.models import Dimension, Subject, Visitor
+
+#: ids that a visitor set can hold; the last million is left for provisional ids of visitors in a tail
+MOST_VISITORS = 2**32 - 1_000_001
+DEADLOCK_TRIES = 10
+PATHS = f" AND dimension = {Dimension.PAGE:d}"
+
+
+class IdCache:
+    """Ids that were found committed, bounded: when one half is full, the older half goes.
+
+    It lives as long as one link or run, never longer: a restored or flushed database has other ids.
+    """
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self._limit = limit // 2
+        self._young: dict[str, int] = {}
+        self._old: dict[str, int] = {}
+
+    def find(self, values: Iterable[str]) -> tuple[dict[str, int], list[str]]:
+        """The ids that are known, and the values, each once, that are not."""
+        known: dict[str, int] = {}
+        missing: list[str] = []
+        for value in set(values):
+            found = self._young.get(value) or self._old.get(value)
+            if found:
+                known[value] = found
+            else:
+                missing.append(value)
+        return known, missing
+
+    def add(self, ids: dict[str, int]) -> None:
+        if len(self._young) + len(ids) > self._limit:
+            self._old, self._young = self._young, {}
+        self._young.update(ids)
+
+
+def digest_of(value: str) -> str:
+    """What a subject's value is unique by: SHA-256 of its UTF-8, in hex."""
+    return sha256(value.encode()).hexdigest()
+
+
+def known_visitor_ids(using: str, session_keys: Iterable[str]) -> dict[str, int]:
+    """session key -> visitor id, of those that have one."""
+    return database_for(using).select_ids(Visitor._meta.db_table, "session_key", sorted(set(session_keys)))
+
+
+def known_subject_ids(using: str, paths: Iterable[str]) -> dict[str, int]:
+    """path -> subject id, of those that have one."""
+    by_digest = {digest_of(path): path for path in paths}
+    found = database_for(using).select_ids(Subject._meta.db_table, "digest", sorted(by_digest), PATHS)
+    return {by_digest[digest]: subject for digest, subject in found.items()}
+
+
+def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
+    """session key -> visitor id of all of them; those that are new are inserted and committed.
+
+    Raises VisitorIdsExhaustedError where an id would not fit a visitor set.
+    """
+    ids = _ids(
+        using,
+        session_keys,
+        cache,
+        known=known_visitor_ids,
+        insert=lambda missing: database_for(using).insert_values(
+            Visitor._meta.db_table, ["session_key"], [(key,) for key in sorted(missing)]
+        ),
+    )
+    if ids and max(ids.values()) > MOST_VISITORS:
+        raise VisitorIdsExhaustedError(f"Visitor id {max(ids.values())} is above {MOST_VISITORS}.")
+    return ids
+
+
+def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
+    """path -> subject id of all of them; those that are new are inserted and committed."""
+    return _ids(
+        using,
+        paths,
+        cache,
+        known=known_subject_ids,
+        insert=lambda missing: database_for(using).insert_values(
+            Subject._meta.db_table,
+            ["dimension", "digest", "value"],
+            [
+                (int(Dimension.PAGE), digest, path)
+                for digest, path in sorted((digest_of(path), path) for path in missing)
+            ],
+        ),
+    )
+
+
+def _ids(
+    using: str,
+    values: Iterable[str],
+    cache: IdCache | None,
+    *,
+    known: Callable[[str, Iterable[str]], dict[str, int]],
+    insert: Callable[[list[str]], None],
+) -> dict[str, int]:
+    cache = cache or IdCache()
+    ids, missing = cache.find(values)
+    if not missing:
+        return ids
+    found = known(using, missing)
+    new = [value for value in missing if value not in found]
+    if new:
+        _insert(using, insert, new)
+        found.update(known(using, new))
+    cache.add(found)
+    ids.update(found)
+    return ids
+
+
+def _insert(using: str, insert: Callable[[list[str]], None], missing: list[str]) -> None:
+    """Insert in one transaction, again after a deadlock with others who insert the same."""
+    for tries_left in reversed(range(DEADLOCK_TRIES)):
+        try:
+            with transaction.atomic(using=using):
+                return insert(missing)
+        except OperationalError:
+            # inside a caller's transaction the database may have undone all of it
+            if not tries_left or connections[using].in_atomic_block:
+                raise
+            time.sleep(0.01 * (DEADLOCK_TRIES - tries_left))

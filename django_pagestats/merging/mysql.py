@@ -1,0 +1,155 @@
+"""MariaDB, and MySQL by the same statements: few and large ones, since each costs a round trip and a parse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from django.db import OperationalError, transaction
+
+from django_pagestats.merging.base import (
+    AGGREGATE_TABLE,
+    PAGE_VIEW_TABLE,
+    AggregateRow,
+    Database,
+    Key,
+    PageViewRow,
+    RowsLockedError,
+    StoredRow,
+    portions,
+)
+from django_pagestats.tally import Level
+
+LOCK_WAIT_TIMEOUT = 1205
+#: seconds that reading a chunk waits for a row lock
+LOCK_WAIT_SECONDS = 1
+
+
+class MySQL(Database):
+    #: bytes of one INSERT; max_allowed_packet is 16 MB by default, and may be 4 MB on old set-ups
+    STATEMENT_BYTES: ClassVar[int] = 1_000_000
+
+    def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
+        # TIMESTAMPDIFF: unix_timestamp() depends on the session's time zone
+        bound = "" if upto is None else f" AND id <= {upto:d}"
+        statement = (
+            "SELECT id, path, session_key, TIMESTAMPDIFF(SECOND, '1970-01-01', viewed_at)"
+            f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
+        )
+        if upto is None:
+            return self._fetch(statement)
+        return self._read_settled(statement + " LOCK IN SHARE MODE")
+
+    def _fetch(self, statement: str) -> list[PageViewRow]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            rows: list[PageViewRow] = cursor.fetchall()
+        return rows
+
+    def _read_settled(self, statement: str) -> list[PageViewRow]:
+        """Read with a shared lock: it waits for rows that are inserted and not yet committed, and then has them.
+
+        The lock needs a transaction of its own, and ends with it before ids and merge.
+        """
+        with self._lock_wait(LOCK_WAIT_SECONDS):
+            try:
+                with self.chunk_transaction():
+                    return self._fetch(statement)
+            except OperationalError as error:
+                if error.args[0] == LOCK_WAIT_TIMEOUT:
+                    raise RowsLockedError from error
+                raise
+
+    @contextmanager
+    def _lock_wait(self, seconds: int) -> Iterator[None]:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT @@SESSION.innodb_lock_wait_timeout")
+            before = cursor.fetchone()[0]
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds:d}")
+        try:
+            yield
+        finally:
+            if self.connection.connection is not None and not self.connection.needs_rollback:
+                with self.connection.cursor() as cursor:
+                    cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {before:d}")
+
+    def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
+        found: dict[str, int] = {}
+        with self.connection.cursor() as cursor:
+            # fewer than 1,000 at a time: MariaDB makes a longer IN list a temporary table
+            for portion in portions(values, 900):
+                marks = ", ".join(["%s"] * len(portion))
+                cursor.execute(f"SELECT {column}, id FROM {table} WHERE {column} IN ({marks}){where}", portion)
+                found.update(cursor.fetchall())
+        return found
+
+    def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        # never INSERT IGNORE: it cuts long values silently
+        marks = "(" + ", ".join(["%s"] * len(columns)) + ")"
+        with self.connection.cursor() as cursor:
+            for portion in portions(rows, 500):
+                cursor.execute(
+                    f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(portion))}"
+                    " ON DUPLICATE KEY UPDATE id = id",
+                    [value for row in portion for value in row],
+                )
+
+    @contextmanager
+    def chunk_transaction(self) -> Iterator[None]:
+        if not self.connection.in_atomic_block:  # else a test's transaction, which has begun long ago
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # of the next one
+        with transaction.atomic(using=self.connection.alias, durable=True):
+            yield
+
+    def _lookup(
+        self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
+    ) -> list[StoredRow]:
+        sets = "a.visitor_set"
+        if inline_visitors is not None:
+            sets = f"CASE WHEN a.visitors <= {inline_visitors:d} THEN a.visitor_set END"
+        with self.connection.cursor() as cursor:
+            # STRAIGHT_JOIN: one look-up by primary key for each wanted row, in this order
+            cursor.execute(
+                f"SELECT STRAIGHT_JOIN a.bucket, a.subject, a.page_views, a.visitors, {sets} FROM"
+                " JSON_TABLE(%s, '$[*]' COLUMNS (bucket INT PATH '$[0]', subject INT PATH '$[1]')) AS wanted"
+                f" JOIN {AGGREGATE_TABLE} AS a FORCE INDEX (PRIMARY) ON a.generation = {generation:d}"
+                f" AND a.dimension = {level.dimension:d} AND a.granularity = {level.granularity:d}"
+                " AND a.bucket = wanted.bucket AND a.subject = wanted.subject",
+                [json.dumps(sorted(keys))],
+            )
+            return [StoredRow(*row) for row in cursor.fetchall()]
+
+    def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
+        values: list[str] = []
+        size = 0
+        for (dimension, granularity), bucket, subject, page_views, visitors, visitor_set in rows:
+            values.append(
+                f"({generation:d},{dimension:d},{granularity:d},{bucket:d},{subject:d},{page_views:d},{visitors:d},"
+                f"0x{visitor_set.hex()})"
+            )
+            size += len(values[-1])
+            if size >= self.STATEMENT_BYTES:
+                self._insert(values, replacing=replacing)
+                values, size = [], 0
+        if values:
+            self._insert(values, replacing=replacing)
+
+    def _insert(self, values: list[str], *, replacing: bool) -> None:
+        conflict = ""
+        if replacing:
+            conflict = " ON DUPLICATE KEY UPDATE page_views = VALUES(page_views), visitors = VALUES(visitors),"
+            conflict += " visitor_set = VALUES(visitor_set)"
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views,"
+                f" visitors, visitor_set) VALUES {','.join(values)}{conflict}"
+            )
+
+    def delete_aggregates(self, generation: int, limit: int) -> int:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} LIMIT {limit:d}")
+            deleted: int = cursor.rowcount
+        return deleted

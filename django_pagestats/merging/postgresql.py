@@ -1,0 +1,151 @@
+"""PostgreSQL: arrays in, binary COPY out."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+
+from django_pagestats.merging.base import (
+    AGGREGATE_TABLE,
+    PAGE_VIEW_TABLE,
+    AggregateRow,
+    Database,
+    Key,
+    PageViewRow,
+    StoredRow,
+)
+from django_pagestats.tally import Level
+
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
+#: eight fields, each with its length before it; the set follows the last length
+COPY_ROW = struct.Struct("!h" + "ii" + "ih" + "ih" + "ii" + "ii" + "iq" + "iq" + "i")
+COPY_BYTES = 262_144
+
+
+class PostgreSQL(Database):
+    def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
+        bound = "" if upto is None else f" AND id <= {upto:d}"
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id, path, session_key, floor(extract(epoch FROM viewed_at))::bigint"
+                f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
+            )
+            rows: list[PageViewRow] = cursor.fetchall()
+        return rows
+
+    def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT {column}, id FROM {table} WHERE {column} = ANY(%s){where}", [list(values)])
+            return dict(cursor.fetchall())
+
+    def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        arrays = ", ".join("%s::integer[]" if isinstance(value, int) else "%s::text[]" for value in rows[0])
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING",
+                [list(values) for values in zip(*rows, strict=True)],
+            )
+
+    @contextmanager
+    def chunk_transaction(self) -> Iterator[None]:
+        nested = self.connection.in_atomic_block  # a test's transaction, which has begun long ago
+        with transaction.atomic(using=self.connection.alias, durable=True):
+            if not nested:
+                with self.connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            yield
+
+    def _lookup(
+        self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
+    ) -> list[StoredRow]:
+        if not keys:
+            return []
+        sets = "visitor_set"
+        if inline_visitors is not None:
+            sets = f"CASE WHEN visitors <= {inline_visitors:d} THEN visitor_set END"
+        buckets, subjects = zip(*keys, strict=True)
+        with self.connection.cursor() as cursor:
+            # LATERAL with LIMIT: a plain join with unnest() is free to scan the whole table, and did
+            cursor.execute(
+                "SELECT stored.* FROM unnest(%s::integer[], %s::integer[]) AS wanted(bucket, subject)"
+                f" CROSS JOIN LATERAL (SELECT bucket, subject, page_views, visitors, {sets}, ctid::text"
+                f" FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} AND dimension = {level.dimension:d}"
+                f" AND granularity = {level.granularity:d} AND bucket = wanted.bucket AND subject = wanted.subject"
+                " LIMIT 1) AS stored",
+                [list(buckets), list(subjects)],
+            )
+            return [StoredRow(*row) for row in cursor.fetchall()]
+
+    def _remove(self, stored: Sequence[StoredRow]) -> None:
+        # page_views is indexed, so an UPDATE would write a whole new row too; by ctid nothing is looked up twice.
+        # A ctid stays what it is: only the holder of the generation's lock changes these rows.
+        if stored:
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    f"DELETE FROM {AGGREGATE_TABLE} WHERE ctid = ANY(%s::tid[])", [[row.locator for row in stored]]
+                )
+
+    def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
+        statement = (
+            f"COPY {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views, visitors,"
+            " visitor_set) FROM STDIN (FORMAT BINARY)"
+        )
+        iterator = _copy_pieces(generation, rows)
+        first = next(iterator, None)
+        if first is None:
+            return
+        with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+            # piece by piece: the server inserts one while the next is made
+            copy.write(COPY_HEADER + first)
+            for piece in iterator:
+                copy.write(piece)
+            copy.write(COPY_TRAILER)
+
+    def delete_aggregates(self, generation: int, limit: int) -> int:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"DELETE FROM {AGGREGATE_TABLE} WHERE ctid = ANY(ARRAY("
+                f"SELECT ctid FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} LIMIT {limit:d}))"
+            )
+            deleted: int = cursor.rowcount
+        return deleted
+
+
+def _copy_pieces(generation: int, rows: Iterable[AggregateRow]) -> Iterator[bytes]:
+    pieces: list[bytes] = []
+    size = 0
+    pack = COPY_ROW.pack
+    for (dimension, granularity), bucket, subject, page_views, visitors, visitor_set in rows:
+        length = len(visitor_set)
+        pieces.append(
+            pack(
+                8,
+                4,
+                generation,
+                2,
+                dimension,
+                2,
+                granularity,
+                4,
+                bucket,
+                4,
+                subject,
+                8,
+                page_views,
+                8,
+                visitors,
+                length,
+            )
+        )
+        pieces.append(visitor_set)
+        size += COPY_ROW.size + length
+        if size >= COPY_BYTES:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    if pieces:
+        yield b"".join(pieces)

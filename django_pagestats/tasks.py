@@ -1,0 +1,160 @@
+"""The queue: the tasks that a cluster runs, and how they get there. Nothing else imports django_q."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+from django.db import connections, router, transaction
+from django.utils import timezone
+
+from django_pagestats import backfill, folding
+from django_pagestats.conf import conf
+from django_pagestats.models import BackfillRun
+
+logger = logging.getLogger(__name__)
+
+LINK = "django_pagestats.tasks.link"
+TEND = "django_pagestats.tasks.tend"
+GROUP = "pagestats"
+
+
+# -- the tasks
+
+
+def link(using: str, run_id: int, epoch: int) -> None:
+    """One link of a run's chain; harmless if it comes twice, late, or never."""
+    backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
+
+
+def tend(using: str) -> None:
+    """What the schedule does every minute: revive a run without a worker, keep up, sweep old generations."""
+    _skip_missed_ticks(using)
+    backfill.revive(using, enqueue=enqueue)
+    kept_up = folding.keep_up(using, seconds=conf.LINK_SECONDS)
+    if kept_up.reason:
+        logger.info("keeping up on %s: %s", using, kept_up.reason)
+    folding.sweep(using, seconds=conf.LINK_SECONDS)
+
+
+# -- starting and reviving with the real queue
+
+
+def queue_is_installed() -> bool:
+    """Whether django_q is in INSTALLED_APPS; without it runs work in this process only (`--sync`)."""
+    return apps.is_installed("django_q")
+
+
+def start_backfill(
+    using: str, *, kind: str = BackfillRun.Kind.BACKFILL, actor: str = "", via: str, chunk_size: int | None = None
+) -> backfill.Started:
+    """`backfill.start` with the real queue."""
+    ensure_schedule(using)
+    return backfill.start(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
+
+
+def revive(using: str) -> BackfillRun | None:
+    """`backfill.revive` with the real queue."""
+    return backfill.revive(using, enqueue=enqueue)
+
+
+# -- enqueueing
+
+
+def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None:
+    """Give a link to the cluster when the current transaction commits; with `at`, by a one-off schedule."""
+    from django_q.conf import Conf
+
+    if at is not None:
+        transaction.on_commit(partial(_schedule_link, using, run_id, epoch, at), using=using)
+    elif Conf.SYNC:
+        # a chain would call itself until the stack ends: fold to the end in one loop instead
+        work = partial(backfill.work, using, run_id, epoch, enqueue=enqueue, seconds=None)
+        transaction.on_commit(work, using=using)
+    elif using == Conf.ORM and connections[using].in_atomic_block:
+        # the queue's table is in this very database: the task is there if, and only if, the transaction commits
+        _async_link(using, run_id, epoch)
+    else:
+        # inside the transaction, django-q2 would close its connection, and roll it back without a word
+        transaction.on_commit(partial(_async_link, using, run_id, epoch), using=using)
+
+
+def _async_link(using: str, run_id: int, epoch: int) -> None:
+    from django_q.tasks import async_task
+
+    async_task(LINK, using, run_id, epoch, q_options=_options())
+
+
+def _options() -> dict[str, Any]:
+    options: dict[str, Any] = {"save": False, "group": GROUP}
+    if conf.CLUSTER is not None:
+        options["cluster"] = conf.CLUSTER
+    return options
+
+
+def _schedule_link(using: str, run_id: int, epoch: int, at: datetime) -> None:
+    from django_q.models import Schedule
+
+    name = f"{GROUP}: run {run_id} on {using} goes on"
+    Schedule.objects.filter(name=name).delete()
+    Schedule.objects.create(
+        name=name,
+        func=LINK,
+        args=repr((using, run_id, epoch)),
+        kwargs=repr({"q_options": {"save": False}}),
+        schedule_type=Schedule.ONCE,
+        next_run=at,
+        cluster=conf.CLUSTER,
+    )
+
+
+# -- the schedule that tends
+
+
+def _schedule_name(using: str) -> str:
+    return f"{GROUP}: tend {using}"
+
+
+def ensure_schedule(using: str) -> None:
+    """Make, change or remove the schedule that calls `tend`, as PAGESTATS_TEND_MINUTES says; safe to run again.
+
+    Does nothing where django_q is not installed, or its tables are not made yet.
+    """
+    if not queue_is_installed():
+        return
+    from django_q.models import Schedule
+
+    connection = connections[router.db_for_write(Schedule)]
+    if Schedule._meta.db_table not in connection.introspection.table_names():
+        return
+    schedules = Schedule.objects.filter(name=_schedule_name(using))
+    if not conf.TEND_MINUTES:
+        schedules.delete()
+        return
+    wanted = {
+        "func": TEND,
+        "args": repr((using,)),
+        "kwargs": repr({"q_options": {"save": False}}),
+        "schedule_type": Schedule.MINUTES,
+        "minutes": conf.TEND_MINUTES,
+        "cluster": conf.CLUSTER,
+    }
+    first = schedules.order_by("pk").first()
+    if first is None:
+        Schedule.objects.create(name=_schedule_name(using), repeats=-1, next_run=timezone.now(), **wanted)
+        return
+    schedules.exclude(pk=first.pk).delete()  # names are not unique: two migrates at once may have made two
+    if any(getattr(first, name) != value for name, value in wanted.items()):
+        schedules.update(**wanted)
+
+
+def _skip_missed_ticks(using: str) -> None:
+    """With django-q2's `catch_up` a schedule that missed an hour runs sixty times: once is enough here."""
+    from django_q.models import Schedule
+
+    now = timezone.now()
+    late = Schedule.objects.filter(name=_schedule_name(using), next_run__lt=now)
+    late.update(next_run=now + timedelta(minutes=max(conf.TEND_MINUTES, 1)))
