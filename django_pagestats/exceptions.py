@@ -23,3 +23,7 @@ class AnswerUnsettledError(PageStatsError):
 
 class VisitorIdsExhaustedError(PageStatsError):
     """A visitor's id does not fit the 32 bits of a visitor set."""
+
+
+class ImportFailedError(PageStatsError):
+    """An import cannot go on; what its earlier transactions stored is kept, and running it again goes on from there."""

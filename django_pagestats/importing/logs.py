@@ -1,0 +1,210 @@
+"""Importing an access log: recognise it, go on where an earlier import ended, store its page views."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import chain
+
+from django.db import router
+from django.db.models import Q
+
+from django_pagestats.exceptions import ImportFailedError
+from django_pagestats.importing import positions
+from django_pagestats.importing.access_log import AccessLog
+from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
+from django_pagestats.importing.streams import Block, ByteStream, LogStream
+from django_pagestats.importing.visitors import site_secret
+from django_pagestats.intake import SHOWN_LENGTH
+from django_pagestats.models import ImportSource, PageView
+
+
+def import_log(
+    raw: ByteStream,
+    *,
+    name: str,
+    using: str | None = None,
+    is_another: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Summary:
+    """Store the page views of an access log, plain or gzipped, that no earlier import has stored.
+
+    `raw` is a binary stream at its beginning, `name` what to call it. A block of about a MiB of lines and the new
+    position are stored in one durable transaction; an error or a kill keeps what was stored, and running it again goes
+    on from there. `is_another` says that the log only begins with the same line as an imported one.
+    Raises ImportFailedError and the database's errors.
+    """
+    alias = using or router.db_for_write(PageView)
+    log = _Log(LogStream(raw, name), alias, on_progress)
+    log.find_place(is_another=is_another)
+    log.store_rest()
+    return log.summary
+
+
+class _Trail:
+    """The length and the digest of all uncompressed bytes so far."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.line_count = 0
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def follow(self, read: bytes) -> None:
+        self._hash.update(read)
+        self.position += len(read)
+        self.line_count += read.count(b"\n")
+
+
+class _Log:
+    """One import of one log."""
+
+    def __init__(self, stream: LogStream, using: str, on_progress: OnProgress | None) -> None:
+        self.summary = Summary()
+        self._stream = stream
+        self._using = using
+        self._on_progress = on_progress
+        self._begin()
+
+    def _begin(self) -> None:
+        self._blocks: Iterator[Block] = self._stream.blocks()
+        self._trail = _Trail()
+
+    def find_place(self, *, is_another: bool) -> None:
+        """Go to where an earlier import of this log ended, or stay at the beginning."""
+        first_line = self._read_first_line()
+        known = self._known(first_line)
+        place = self._last_match(known)
+        if known and place is None and not is_another:
+            raise ImportFailedError(self._unlike(known))
+        if known:
+            self._go_to(int(place.position) if place else 0)
+        elif self._trail.position:
+            self._malformed(1, "longer than 128 KiB")
+        number = f":{len(known) + 1}" if known else ""
+        self._source = place or ImportSource(key=f"log:{first_line}{number}")
+        self._source.name = self._stream.name[-255:]
+        if place:
+            self.summary.notes.append(
+                f"An earlier import ended after line {self._trail.line_count}: went on from there."
+            )
+
+    def _read_first_line(self) -> str:
+        """The SHA-256 of the first line; a line too long to hold is passed over, another one stays to be read."""
+        first = hashlib.sha256()
+        for block in self._blocks:
+            end = block.lines.find(b"\n")
+            first.update(block.lines[: end if end >= 0 else None])
+            if not block.is_piece:
+                self._blocks = chain([block], self._blocks)
+                break
+            self._trail.follow(block.lines)
+            if end >= 0:
+                break
+        return first.hexdigest()
+
+    def _known(self, first_line: str) -> list[ImportSource]:
+        """The logs with this first line that were imported, the one that has come furthest last."""
+        same = Q(key=f"log:{first_line}") | Q(key__startswith=f"log:{first_line}:")
+        return sorted(ImportSource.objects.using(self._using).filter(same), key=lambda source: int(source.position))
+
+    def _last_match(self, known: list[ImportSource]) -> ImportSource | None:
+        """The furthest import whose bytes this log begins with."""
+        found = None
+        for source in known:
+            if not self._follow_to(int(source.position)):
+                break
+            if self._trail.digest == source.digest:
+                found = source
+        return found
+
+    def _follow_to(self, position: int) -> bool:
+        """Pass over what is before the position; False if the log is shorter."""
+        while self._trail.position < position:
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            missing = position - self._trail.position
+            if len(block.lines) > missing:
+                self._blocks = chain([block._replace(lines=block.lines[missing:])], self._blocks)
+            self._trail.follow(block.lines[:missing])
+            self._report()
+        return True
+
+    def _go_to(self, position: int) -> None:
+        if self._trail.position != position:
+            self._stream.rewind()
+            self._begin()
+            self._follow_to(position)
+
+    def _unlike(self, known: list[ImportSource]) -> str:
+        source = known[-1]
+        how = "is shorter than" if self._trail.position < int(source.position) else "differs within"
+        return (
+            f"{self._stream.name} begins with the same line as {source.name}, of which {source.position} bytes were "
+            f"imported, but {how} these: lines that were imported cannot be told from new ones. If it is another log, "
+            "say so with --another-log; if it is that log, cut or edited, import the whole one"
+        )
+
+    def store_rest(self) -> None:
+        """Store what is from here to the end of the last whole line."""
+        self._access_log = AccessLog(site_secret(self._using))
+        for block in self._blocks:
+            line_number = self._trail.line_count + 1
+            self._trail.follow(block.lines)
+            if not block.is_piece:
+                self._store(self._page_views(block.lines, line_number))
+            elif block.ends_line:
+                self._malformed(line_number, "longer than 128 KiB")
+                self._store([])
+        if self._stream.has_unfinished_line:
+            self.summary.notes.append("The last line has no newline yet: it was left for the next import.")
+        if self.summary.read and not self._is_a_log:
+            raise ImportFailedError(
+                f"{self._stream.name} is no access log of the common or combined format: none of its "
+                f"{self.summary.read} lines is ({self.summary.examples[0]})"
+            )
+
+    def _page_views(self, lines: bytes, line_number: int) -> list[PageView]:
+        page_views: list[PageView] = []
+        read = lines.decode("latin-1").split("\n")[:-1]
+        for line in read:
+            outcome = self._access_log.page_view(line)
+            if isinstance(outcome, PageView):
+                page_views.append(outcome)
+            elif outcome is Skip.MALFORMED:
+                self._malformed(line_number, repr(line[:SHOWN_LENGTH].encode("latin-1").decode(errors="replace")))
+                self.summary.read -= 1
+            else:
+                self.summary.skipped[outcome] += 1
+            line_number += 1
+        self.summary.read += len(read)
+        return page_views
+
+    def _malformed(self, line_number: int, what: str) -> None:
+        self.summary.read += 1
+        self.summary.skip(Skip.MALFORMED, f"line {line_number}: {what}")
+
+    @property
+    def _is_a_log(self) -> bool:
+        """Whether any line was understood, now or in an earlier import; before that nothing is stored."""
+        return not self._source._state.adding or self.summary.read > self.summary.skipped[Skip.MALFORMED]
+
+    def _store(self, page_views: list[PageView]) -> None:
+        if self._is_a_log:
+            self.summary.imported += positions.advance(
+                self._source,
+                page_views,
+                position=str(self._trail.position),
+                digest=self._trail.digest,
+                using=self._using,
+            )
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            stream = self._stream
+            self._on_progress(Progress(stream.raw_bytes_read, stream.raw_bytes_total, self.summary.imported))

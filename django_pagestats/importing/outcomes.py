@@ -1,0 +1,55 @@
+"""What an import tells of itself."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+#: So many bad lines or rows are shown; all are counted.
+EXAMPLES = 5
+
+
+class Skip(str, enum.Enum):
+    """Why a line or row is no page view; in the order in which a line is asked."""
+
+    MALFORMED = "malformed"  #: no line of the common or combined format, or longer than 128 KiB
+    METHOD = "method"  #: no GET, or no request at all
+    STATUS = "status"  #: neither 200 to 299 nor 304
+    INVALID_PATH = "invalid path"  #: no path, or one that cannot be stored
+    STATIC_FILE = "static file"  #: by the extension of its path
+    ROBOT = "robot"  #: by its user agent, or for want of one
+    INVALID_SESSION_KEY = "invalid session key"  #: a row's only
+    INVALID_TIME = "invalid time"  #: a row's only
+
+
+class Progress(NamedTuple):
+    """How far an import is: `done` of `total` (None: not known) compressed bytes or rows."""
+
+    done: int
+    total: int | None
+    imported: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass
+class Summary:
+    """What one import did; lines or rows that an earlier one has taken are not in the counts."""
+
+    #: lines or rows that were read
+    read: int = 0
+    imported: int = 0
+    skipped: Counter[Skip] = field(default_factory=Counter)
+    #: what was wrong with the first bad ones, each with its line number or primary key
+    examples: list[str] = field(default_factory=list)
+    #: what the user should know besides
+    notes: list[str] = field(default_factory=list)
+
+    def skip(self, reason: Skip, example: str | None = None) -> None:
+        self.skipped[reason] += 1
+        if example is not None and len(self.examples) < EXAMPLES:
+            self.examples.append(example)

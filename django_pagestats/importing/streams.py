@@ -1,0 +1,148 @@
+"""The bytes of a log, plain or gzipped, in blocks of whole lines and in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from django_pagestats.exceptions import ImportFailedError
+
+BLOCK_BYTES = 1 << 20
+#: A longer line is counted as malformed, and not held in memory: nginx takes 32 KiB of headers, and logs \xHH.
+MAX_LINE_BYTES = 1 << 17
+GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+
+class ByteStream(Protocol):
+    """What is asked of a binary file: sys.stdin.buffer and io.BytesIO have it too."""
+
+    def read1(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> int: ...
+    def seekable(self) -> bool: ...
+
+
+class Block(NamedTuple):
+    """Some whole lines, or a piece of one line that is too long to hold."""
+
+    lines: bytes
+    is_piece: bool = False
+
+    @property
+    def ends_line(self) -> bool:
+        return self.lines.endswith(b"\n")
+
+
+class LogStream:
+    """Reads a log once, front to back; `rewind` begins anew where the file can seek."""
+
+    def __init__(self, raw: ByteStream, name: str) -> None:
+        self._raw = raw
+        self.name = name
+        self.raw_bytes_read = 0
+        self.raw_bytes_total = _size(raw)
+        #: whether bytes without a newline follow the last block: a line that is still being written
+        self.has_unfinished_line = False
+
+    def rewind(self) -> None:
+        if not self._raw.seekable():
+            raise ImportFailedError(
+                f"{self.name} must be read twice, as several logs with this first line were imported, and a pipe "
+                "cannot be: write it to a file and import that"
+            )
+        self._raw.seek(0)
+        self.raw_bytes_read = 0
+        self.has_unfinished_line = False
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all complete lines; then raises ImportFailedError if the bytes ended with an error."""
+        held, in_long_line = b"", False
+        filled = _Filled(self._uncompressed())
+        for read in filled:
+            block = read
+            if in_long_line:
+                end = block.find(b"\n") + 1
+                yield Block(block[: end or len(block)], is_piece=True)
+                if not end:
+                    continue
+                block, in_long_line = block[end:], False
+            block = held + block
+            cut = block.rfind(b"\n") + 1
+            if cut:
+                yield Block(block[:cut])
+            held = block[cut:]
+            if len(held) > MAX_LINE_BYTES:
+                yield Block(held, is_piece=True)
+                held, in_long_line = b"", True
+        self.has_unfinished_line = bool(held) or in_long_line
+        if filled.error is not None:
+            raise ImportFailedError(
+                f"{self.name} cannot be read to its end ({filled.error}): what came before is imported; run this again "
+                "when the file is whole"
+            ) from filled.error
+
+    def _uncompressed(self) -> Iterator[bytes]:
+        head = b""
+        while len(head) < len(GZIP_MAGIC) and (piece := self._read()):
+            head += piece
+        yield from self._gunzip(head) if head.startswith(GZIP_MAGIC) else self._plain(head)
+
+    def _read(self) -> bytes:
+        piece = self._raw.read1(1 << 16)
+        self.raw_bytes_read += len(piece)
+        return piece
+
+    def _plain(self, piece: bytes) -> Iterator[bytes]:
+        while piece:
+            yield piece
+            piece = self._read()
+
+    def _gunzip(self, piece: bytes) -> Iterator[bytes]:
+        """Members may follow one another, as `cat a.gz b.gz` makes them, with zeros between."""
+        decoder = None
+        while piece:
+            if decoder is None:
+                piece = piece.lstrip(b"\0")
+                decoder = zlib.decompressobj(_GZIP_WINDOW) if piece else None
+            if decoder is not None:
+                yield decoder.decompress(piece, BLOCK_BYTES)
+                piece = decoder.unconsumed_tail or decoder.unused_data
+                if decoder.eof:
+                    decoder = None
+            piece = piece or self._read()
+        if decoder is not None:
+            raise EOFError("the gzipped bytes end too early")
+
+
+class _Filled:
+    """Joins pieces up to a block's size; an error ends it, and is kept until what came before is used."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        waiting: list[bytes] = []
+        size = 0
+        try:
+            for piece in self._pieces:
+                waiting.append(piece)
+                size += len(piece)
+                if size >= BLOCK_BYTES:
+                    yield b"".join(waiting)
+                    waiting, size = [], 0
+        except (OSError, EOFError, zlib.error) as error:
+            self.error = error
+        if waiting:
+            yield b"".join(waiting)
+
+
+def _size(raw: ByteStream) -> int | None:
+    try:
+        status = os.fstat(raw.fileno())  # type: ignore[attr-defined]
+    except (AttributeError, OSError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

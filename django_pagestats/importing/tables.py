@@ -1,0 +1,187 @@
+"""Importing the page views of another model's table, by its primary key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import models, router
+from django.db.models import Count, Q
+
+from django_pagestats import intake
+from django_pagestats.exceptions import ImportFailedError
+from django_pagestats.importing import positions
+from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
+from django_pagestats.models import ImportSource, PageView
+
+CHUNK_ROWS = 5_000
+
+
+class Fields(NamedTuple):
+    """The names of the fields of path, session key and time; `__` follows foreign keys."""
+
+    path: str
+    session: str
+    time: str
+
+
+class _Place(NamedTuple):
+    """An import's position in a table: the last primary key, as text, and how many rows there were up to it."""
+
+    pk: str
+    rows: int
+
+
+def import_model(
+    model: type[models.Model],
+    *,
+    fields: Fields,
+    using: str | None = None,
+    source_using: str | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+    on_progress: OnProgress | None = None,
+) -> Summary:
+    """Store a page view for each row of the model's default manager after the last primary key of an earlier import.
+
+    Rows are read in the order of the primary key, `chunk_rows` at a time; each chunk's page views and the new position
+    are stored in one durable transaction on `using`, so it may be stopped and run again. Rows with a bad value are
+    counted and skipped. Session keys are taken as they are. Rows that appear at or below the position afterwards are
+    not imported: their number is in the summary's notes.
+    Raises ImportFailedError for a model or field that will not do, and the databases' errors.
+    """
+    _check_model(model)
+    _check_fields(model, fields)
+    table = _Table(model, fields, using or router.db_for_write(PageView), source_using or router.db_for_read(model))
+    table.find_place()
+    while table.store_chunk(chunk_rows):
+        if on_progress is not None:
+            on_progress(Progress(table.summary.read, table.total, table.summary.imported))
+    return table.summary
+
+
+def _check_model(model: type[models.Model]) -> None:
+    label = model._meta.label
+    if issubclass(model, PageView):
+        raise ImportFailedError(f"{label} is where the imported page views go: name the model that they come from")
+    if len(model._meta.pk_fields) > 1:
+        raise ImportFailedError(
+            f"{label} has a composite primary key: an import needs one of a single column to keep its place"
+        )
+
+
+def _check_fields(model: type[models.Model], fields: Fields) -> None:
+    for name in fields:
+        field = _field(model, name)
+        if name == fields.time and not isinstance(field, models.DateTimeField):
+            raise ImportFailedError(f"{name} of {model._meta.label} is a {type(field).__name__}: name a DateTimeField")
+
+
+def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    """The column that a name like "page__url" leads to, along foreign keys."""
+    current: type[models.Model] | None = model
+    field: Any = None
+    for part in name.split("__"):
+        if current is None:
+            raise ImportFailedError(f"{name!r}: {field.name} is no foreign key, so nothing can follow it")
+        try:
+            field = current._meta.pk if part == "pk" else current._meta.get_field(part)
+        except FieldDoesNotExist as error:
+            names = ", ".join(sorted(known.name for known in current._meta.concrete_fields))
+            raise ImportFailedError(f"{current._meta.label} has no field {part!r}: it has {names}") from error
+        if not getattr(field, "concrete", False) or field.many_to_many:
+            raise ImportFailedError(f"{name!r}: {part} of {current._meta.label} has not one value a row")
+        current = field.related_model
+    found: models.Field[Any, Any] = field
+    return found
+
+
+class _Table:
+    """One import of one table."""
+
+    def __init__(self, model: type[models.Model], fields: Fields, using: str, source_using: str) -> None:
+        self.summary = Summary()
+        #: the rows to read, as counted at the start
+        self.total = 0
+        self._label = model._meta.label
+        self._fields = fields
+        self._using = using
+        self._pk = _key_column(model)
+        self._rows = model._default_manager.using(source_using).order_by("pk")
+        self._key = _key(self._label, fields, source_using)
+
+    def find_place(self) -> None:
+        """Go to where an earlier import of this table ended."""
+        found = ImportSource.objects.using(self._using).filter(key=self._key).first()
+        self._source = found or ImportSource(key=self._key, name=self._label[:255])
+        if found is None:
+            self._place = None
+            self.total = self._rows.count()
+            return
+        self._place = _Place(*json.loads(found.position))
+        last = self._pk.to_python(self._place.pk)
+        counts = self._rows.order_by().aggregate(rows=Count("pk"), before=Count("pk", filter=Q(pk__lte=last)))
+        self.total = counts["rows"] - counts["before"]
+        self.summary.notes.append(f"An earlier import ended at primary key {self._place.pk}: went on from there.")
+        if (late := counts["before"] - self._place.rows) > 0:
+            self.summary.notes.append(
+                f"At least {late} rows appeared at or below that key since: they were not imported. It is so where "
+                "keys do not grow (UUIDs), or where a transaction was open during the import."
+            )
+
+    def store_chunk(self, rows: int) -> bool:
+        """Store the next chunk; False if there was nothing left."""
+        following = self._rows
+        if self._place is not None:
+            following = following.filter(pk__gt=self._pk.to_python(self._place.pk))
+        chunk = list(following.values_list("pk", *self._fields)[:rows])
+        if not chunk:
+            return False
+        page_views = [view for row in chunk if (view := self._page_view(row)) is not None]
+        place = _Place(self._key_text(chunk[-1][0]), len(chunk) + (self._place.rows if self._place else 0))
+        imported = positions.advance(self._source, page_views, position=json.dumps(place), using=self._using)
+        self._place = place
+        self.summary.read += len(chunk)
+        self.summary.imported += imported
+        return True
+
+    def _key_text(self, pk: object) -> str:
+        text = str(pk)
+        try:
+            is_same = self._pk.to_python(text) == pk
+        except ValidationError:
+            is_same = False
+        if not is_same:
+            raise ImportFailedError(
+                f"{self._label} has a primary key that cannot be kept as text: {intake.shown(text)}"
+            )
+        return text
+
+    def _page_view(self, row: Sequence[object]) -> PageView | None:
+        pk, path, session, time = row
+        try:
+            return PageView(
+                None,
+                intake.normalise_path(path),  # type: ignore[arg-type]
+                intake.check_session_key(str(session) if isinstance(session, (int, UUID)) else session),
+                intake.check_time(time),
+            )
+        except intake.RefusedError as error:
+            self.summary.skip(Skip(error.reason.value), f"primary key {pk}: {error}")
+            return None
+
+
+def _key_column(model: type[models.Model]) -> Any:
+    """The column of the primary key, also where that is a link to a parent."""
+    field: Any = model._meta.pk
+    while field.remote_field is not None:
+        field = field.target_field
+    return field
+
+
+def _key(label: str, fields: Fields, source_using: str) -> str:
+    key = f"model:{label} {' '.join(fields)} {source_using}"
+    return key if len(key) <= 255 else f"model:{hashlib.sha256(key.encode()).hexdigest()}"

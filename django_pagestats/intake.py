@@ -1,0 +1,161 @@
+"""What may become a page view: how a path is written, and the checks of the three values.
+
+`recording` and `importing` share it; site code takes `normalise_path` from `recording`.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from urllib.parse import unquote_to_bytes
+
+from django.utils.encoding import repercent_broken_unicode
+
+from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
+
+FIRST_YEAR, LAST_YEAR = 1970, 2199
+#: How much of a bad value is shown.
+SHOWN_LENGTH = 200
+#: One INSERT carries at most so many rows and about so many bytes of text.
+BATCH_ROWS = 5_000
+BATCH_BYTES = 2_000_000
+
+_SCHEME_AND_HOST = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://[^/]*")
+
+
+class Refusal(str, enum.Enum):
+    """Why a page view cannot be stored."""
+
+    INVALID_PATH = "invalid path"  #: empty, too long, NUL, half a surrogate pair, no text
+    INVALID_SESSION_KEY = "invalid session key"  #: the same of the session key
+    INVALID_TIME = "invalid time"  #: no datetime, naive, or outside the years 1970 to 2199 (UTC)
+    BROKEN_TRANSACTION = "broken transaction"  #: the caller's transaction can only be rolled back
+    DATABASE_ERROR = "database error"  #: the INSERT failed, or there was no database to ask
+    UNEXPECTED_ERROR = "unexpected error"  #: anything else, such as a router that raises
+
+
+class RefusedError(ValueError):
+    """A value cannot be stored; the message names the value (cut to 200 characters) and the fix."""
+
+    def __init__(self, reason: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def shown(value: object) -> str:
+    """The value for a message: text is cut to 200 characters and escaped, of other things only the type is told."""
+    if isinstance(value, str):
+        return repr(value[:SHOWN_LENGTH])
+    if value is None or isinstance(value, (int, float)):
+        return repr(value)[:SHOWN_LENGTH]
+    return f"a value of type {type(value).__name__}"
+
+
+def check_path(value: object) -> str:
+    """The path, if it can be stored; raises RefusedError."""
+    return _check_text(value, "path", PATH_MAX_LENGTH, Refusal.INVALID_PATH)
+
+
+def check_session_key(value: object) -> str:
+    """The session key, if it can be stored; raises RefusedError."""
+    return _check_text(value, "session key", SESSION_KEY_MAX_LENGTH, Refusal.INVALID_SESSION_KEY)
+
+
+def _check_text(value: object, what: str, longest: int, reason: Refusal) -> str:
+    if not isinstance(value, str):
+        raise RefusedError(reason, f"the {what} must be text, not {shown(value)}")
+    if not value:
+        raise RefusedError(reason, f"the {what} '' is empty: it needs at least one character")
+    if len(value) > longest:
+        raise RefusedError(
+            reason, f"the {what} {shown(value)}... has {len(value)} characters: at most {longest} can be stored"
+        )
+    if "\x00" in value:
+        raise RefusedError(reason, f"the {what} {shown(value)} has a NUL character: take it out")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise RefusedError(
+            reason, f"the {what} {shown(value)} has half a surrogate pair, which is no character: take it out"
+        ) from error
+    return value
+
+
+def check_time(value: object) -> datetime:
+    """The time in UTC, if it can be stored; raises RefusedError."""
+    if not isinstance(value, datetime):
+        raise RefusedError(Refusal.INVALID_TIME, f"the time must be an aware datetime, not {shown(value)}")
+    if value.utcoffset() is None:
+        raise RefusedError(
+            Refusal.INVALID_TIME, f"the time {value.isoformat()} has no time zone: make it aware, e.g. in UTC"
+        )
+    try:
+        utc = value.astimezone(timezone.utc)
+    except OverflowError:
+        utc = None
+    if utc is None or not FIRST_YEAR <= utc.year <= LAST_YEAR:
+        raise RefusedError(
+            Refusal.INVALID_TIME,
+            f"the time {value.isoformat()} is outside the years {FIRST_YEAR} to {LAST_YEAR} (UTC)",
+        )
+    return utc
+
+
+def page_view(*, path: object, session_key: object, viewed_at: object = None) -> PageView:
+    """An unsaved page view of checked values; `viewed_at` None is now. Raises RefusedError."""
+    return PageView(
+        path=check_path(path),
+        session_key=check_session_key(session_key),
+        viewed_at=datetime.now(timezone.utc) if viewed_at is None else check_time(viewed_at),
+    )
+
+
+def normalise_path(url: str) -> str:
+    """The path of a URL or request target, as Django's `request.path_info` would have it.
+
+    Scheme, host, query and fragment are dropped; percent-escapes are decoded, and octets that are no UTF-8 stay
+    escaped. "//a/b" is a path, not a host. Raises ValueError for what is no text, does not begin with "/" or cannot be
+    stored.
+    """
+    if not isinstance(url, str):
+        raise RefusedError(Refusal.INVALID_PATH, f"the path must be text, not {shown(url)}")
+    try:
+        return path_of_target(url.encode())
+    except UnicodeEncodeError as error:
+        raise RefusedError(
+            Refusal.INVALID_PATH, f"the path {shown(url)} has half a surrogate pair, which is no character: take it out"
+        ) from error
+
+
+def path_of_target(target: bytes) -> str:
+    """`normalise_path` of the bytes that a browser sent."""
+    rest = target.partition(b"#")[0].partition(b"?")[0]
+    if not rest.startswith(b"/"):
+        absolute = _SCHEME_AND_HOST.match(rest)
+        if absolute is None:
+            raise RefusedError(
+                Refusal.INVALID_PATH,
+                f"the path {shown(target.decode(errors='replace'))} must begin with '/', or with a scheme and a host",
+            )
+        rest = rest[absolute.end() :] or b"/"
+    decoded = unquote_to_bytes(rest)
+    # checked before the slow repair of broken UTF-8: no character has more than 4 octets
+    if len(decoded) <= 4 * PATH_MAX_LENGTH:
+        decoded = repercent_broken_unicode(decoded)
+    return check_path(decoded.decode(errors="replace"))
+
+
+def batches(page_views: Iterable[PageView]) -> Iterator[list[PageView]]:
+    """Cut page views into lists that one INSERT may carry, bounded by rows and by bytes."""
+    batch: list[PageView] = []
+    size = 0
+    for view in page_views:
+        batch.append(view)
+        size += 4 * len(view.path)
+        if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,177 @@
+"""Brings in page views from an access log, or from another model's table; docs/importing.md."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, models
+from tqdm import tqdm
+
+from django_pagestats.exceptions import ImportFailedError
+from django_pagestats.importing import Fields, Progress, Summary, import_log, import_model
+
+#: Between two lines of progress where the output is no terminal.
+LINE_SECONDS = 10
+
+
+class Bar:
+    """A progress bar for a terminal."""
+
+    def __init__(self, out: OutputWrapper, unit: str) -> None:
+        self._bar = tqdm(file=out, unit=unit, unit_scale=True, total=0, leave=False)
+
+    def __call__(self, progress: Progress) -> None:
+        self._bar.total = progress.total
+        self._bar.set_postfix_str(f"{progress.imported:,} page views", refresh=False)
+        self._bar.update(progress.done - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class Lines:
+    """Progress for a file or a pipe: a line now and then."""
+
+    def __init__(self, out: OutputWrapper, unit: str) -> None:
+        self._out = out
+        self._unit = unit
+        self._next_at = time.monotonic() + LINE_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + LINE_SECONDS
+            total = f" of {progress.total:,}" if progress.total else ""
+            self._out.write(f"{progress.done:,}{total} {self._unit} read, {progress.imported:,} page views imported")
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Brings in page views from an access log (Apache or nginx, common or combined format, plain or gzipped), or "
+        "from another model's table. What is imported already is recognised and left out: it is safe to run again."
+    )
+    #: the standard input, for tests and for calls from code
+    stealth_options = ("stdin",)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", nargs="?", metavar="FILE|-", help="An access log; - reads the standard input.")
+        parser.add_argument(
+            "--another-log",
+            action="store_true",
+            help="FILE is another log than the imported one that begins with the same line.",
+        )
+        parser.add_argument("--from-model", metavar="APP.MODEL", help="Import the rows of this model instead of a log.")
+        parser.add_argument("--path-field", metavar="FIELD", help="The model's field with a path or URL.")
+        parser.add_argument("--session-field", metavar="FIELD", help="The model's field by which a visitor is known.")
+        parser.add_argument("--time-field", metavar="FIELD", help="The model's field with the time of the page view.")
+        parser.add_argument("--from-database", metavar="ALIAS", help="The database of the model's rows.")
+        parser.add_argument(
+            "--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS", help="The database that gets the page views."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._check(options)
+        try:
+            summary = self._import_model(options) if options["from_model"] else self._import_log(options)
+        except ImportFailedError as error:
+            raise CommandError(str(error)) from error
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(
+                f"The database gave an error ({str(error).strip()}): what was stored before is kept, and running this "
+                "again goes on from there. Are all migrations applied?"
+            ) from error
+        except KeyboardInterrupt as error:
+            raise CommandError(
+                "Stopped. What was stored is kept, and running this again goes on from there.", returncode=130
+            ) from error
+        self._tell(summary, options)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        model_options = ("path_field", "session_field", "time_field", "from_database")
+        if bool(options["file"]) == bool(options["from_model"]):
+            raise CommandError("Give either a log (a file, or - for the standard input) or --from-model")
+        if options["from_model"]:
+            missing = [name for name in model_options[:3] if not options[name]]
+            if missing:
+                raise CommandError(f"--from-model needs {', '.join(map(_flag, missing))} too")
+            if options["another_log"]:
+                raise CommandError("--another-log is for a log: leave it out with --from-model")
+        elif given := [name for name in model_options if options[name]]:
+            raise CommandError(f"{', '.join(map(_flag, given))}: only with --from-model")
+        for alias in filter(None, (options["database"], options["from_database"])):
+            if alias not in connections:
+                raise CommandError(f"There is no database {alias!r}: DATABASES has {', '.join(sorted(connections))}")
+
+    def _import_log(self, options: dict[str, Any]) -> Summary:
+        file = options["file"]
+        if file == "-":
+            stdin = options.get("stdin", sys.stdin)
+            return self._import_stream(getattr(stdin, "buffer", stdin), "the standard input", options)
+        try:
+            with open(file, "rb") as raw:
+                return self._import_stream(raw, file, options)
+        except OSError as error:
+            raise CommandError(f"Cannot read {file}: {error.strerror}") from error
+
+    def _import_stream(self, raw: Any, name: str, options: dict[str, Any]) -> Summary:
+        with self._progress("bytes", options) as on_progress:
+            return import_log(
+                raw, name=name, using=options["database"], is_another=options["another_log"], on_progress=on_progress
+            )
+
+    def _import_model(self, options: dict[str, Any]) -> Summary:
+        with self._progress("rows", options) as on_progress:
+            return import_model(
+                _model(options["from_model"]),
+                fields=Fields(options["path_field"], options["session_field"], options["time_field"]),
+                using=options["database"],
+                source_using=options["from_database"],
+                on_progress=on_progress,
+            )
+
+    @contextlib.contextmanager
+    def _progress(self, unit: str, options: dict[str, Any]) -> Iterator[Bar | Lines | None]:
+        if not options["verbosity"]:
+            yield None
+            return
+        shown = Bar(self.stdout, unit) if self.stdout.isatty() else Lines(self.stdout, unit)
+        try:
+            yield shown
+        finally:
+            shown.close()
+
+    def _tell(self, summary: Summary, options: dict[str, Any]) -> None:
+        if not options["verbosity"]:
+            return
+        what = "rows" if options["from_model"] else "lines"
+        self.stdout.write(f"{summary.imported:,} page views imported from {summary.read:,} {what}.")
+        if summary.skipped:
+            self.stdout.write(f"{summary.skipped.total():,} {what} skipped:")
+        for reason, count in summary.skipped.most_common():
+            self.stdout.write(f"  {reason.value}: {count:,}")
+        for note in summary.notes:
+            self.stdout.write(note)
+        if summary.examples:
+            self.stderr.write(f"The first bad {what}:")
+        for example in summary.examples:
+            self.stderr.write(f"  {example}")
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+def _model(label: str) -> type[models.Model]:
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError) as error:
+        raise CommandError(f"There is no model {label!r}: write app_label.ModelName ({error})") from error

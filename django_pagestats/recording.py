@@ -1,0 +1,148 @@
+"""Recording page views: one append to PageView, nothing else; docs/recording.md."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+from django.db import DatabaseError, InterfaceError, connections, router, transaction
+
+from django_pagestats import intake
+from django_pagestats.intake import Refusal, RefusedError, normalise_path
+from django_pagestats.models import PageView
+
+__all__ = ["Refusal", "normalise_path", "record_page_view", "record_page_views", "refused_counts"]
+
+logger = logging.getLogger(__name__)
+
+#: What `record_page_views` takes: the keyword arguments of `record_page_view`, or the same in order, or a model object.
+Item = Mapping[str, object] | tuple[object, ...] | list[object] | PageView
+
+_VALUES = ("path", "session_key", "viewed_at")
+_refused: Counter[str] = Counter()
+_refused_lock = threading.Lock()
+
+
+def record_page_view(
+    *, path: str, session_key: str, viewed_at: datetime | None = None, using: str | None = None
+) -> bool:
+    """Store one page view; `viewed_at` is an aware datetime, None is now. Never raises.
+
+    One INSERT, and a savepoint around it inside a transaction. True if it is stored (with the caller's transaction, if
+    there is one). What cannot be stored is logged with the value cut to 200 characters, counted by reason
+    (`refused_counts`), and gives False; the caller's transaction goes on.
+    """
+    try:
+        _insert(intake.page_view(path=path, session_key=session_key, viewed_at=viewed_at), using)
+    except Exception as error:
+        with contextlib.suppress(Exception):  # a log handler or a repr that raises is not the request's trouble
+            _refuse(error, path)
+        return False
+    return True
+
+
+def record_page_views(items: Iterable[Item], *, using: str | None = None) -> int:
+    """Store many page views, all or none, in one transaction; gives their number.
+
+    Each item is a mapping with the keys of `record_page_view`, a tuple or list (path, session_key[, viewed_at]) or an
+    unsaved PageView (which is copied, not changed). Memory is bounded: items are taken as they come and written in
+    batches, with the transaction open. Raises ValueError for a bad item, naming its position, the value and the fix,
+    and the database's errors.
+    """
+    alias = using or router.db_for_write(PageView)
+    written = 0
+    with transaction.atomic(using=alias):
+        for batch in intake.batches(_page_views(items)):
+            PageView.objects.using(alias).bulk_create(batch)
+            written += len(batch)
+    return written
+
+
+def refused_counts() -> dict[str, int]:
+    """How many page views `record_page_view` has refused in this process since it began, by reason (`Refusal`)."""
+    with _refused_lock:
+        return dict(_refused)
+
+
+def _insert(page_view: PageView, using: str | None) -> None:
+    alias = using or router.db_for_write(PageView)
+    connection = connections[alias]
+    if not connection.in_atomic_block:
+        if connection.get_autocommit():
+            page_view.save(force_insert=True, using=alias)
+        else:
+            _insert_in_manual_transaction(page_view, alias)
+        return
+    if connection.needs_rollback:
+        raise RefusedError(Refusal.BROKEN_TRANSACTION, "the transaction is broken: it can only be rolled back")
+    with transaction.atomic(using=alias):
+        page_view.save(force_insert=True, using=alias)
+
+
+def _insert_in_manual_transaction(page_view: PageView, alias: str) -> None:
+    # not atomic(): if its SAVEPOINT fails with autocommit off, Django takes the connection to be in a block for ever
+    savepoint = transaction.savepoint(using=alias)
+    try:
+        page_view.save(force_insert=True, using=alias)
+    except BaseException:
+        transaction.savepoint_rollback(savepoint, using=alias)
+        raise
+    transaction.savepoint_commit(savepoint, using=alias)
+
+
+def _refuse(error: Exception, path: object) -> None:
+    reason = _reason(error)
+    with _refused_lock:
+        _refused[reason.value] += 1
+    if isinstance(error, RefusedError):
+        logger.warning("A page view was not recorded: %s", error)
+    else:
+        cause = f"{type(error).__name__}: {str(error)[: intake.SHOWN_LENGTH]}"
+        logger.error("A page view of %s was not recorded: %s: %s", intake.shown(path), reason.value, cause)
+
+
+def _reason(error: Exception) -> Refusal:
+    if isinstance(error, RefusedError):
+        return error.reason
+    return Refusal.DATABASE_ERROR if isinstance(error, (DatabaseError, InterfaceError)) else Refusal.UNEXPECTED_ERROR
+
+
+def _page_views(items: Iterable[Item]) -> Iterator[PageView]:
+    for number, item in enumerate(items):
+        try:
+            yield _page_view(item)
+        except ValueError as error:
+            raise ValueError(f"Item {number}: {error}") from error
+
+
+def _page_view(item: Item) -> PageView:
+    if isinstance(item, PageView):
+        return _copy(item)
+    if isinstance(item, Mapping):
+        values = dict(item)
+    elif isinstance(item, (tuple, list)) and 2 <= len(item) <= len(_VALUES):
+        values = dict(zip(_VALUES, item, strict=False))
+    else:
+        raise ValueError(
+            f"{intake.shown(item)} is no page view: give a mapping or a PageView, or (path, session_key, viewed_at)"
+        )
+    if unknown := values.keys() - set(_VALUES):
+        raise ValueError(f"a page view has no {intake.shown(str(min(unknown, key=str)))}: give {', '.join(_VALUES)}")
+    return intake.page_view(
+        path=values.get("path"), session_key=values.get("session_key"), viewed_at=values.get("viewed_at")
+    )
+
+
+def _copy(given: PageView) -> PageView:
+    key: object = given.pk
+    if key is not None:
+        raise ValueError(f"the page view {key} has a primary key already: give it without one")
+    checked = intake.page_view(path=given.path, session_key=given.session_key, viewed_at=given.viewed_at)
+    copied = copy.copy(given)  # with whatever other columns it has
+    copied.path, copied.session_key, copied.viewed_at = checked.path, checked.session_key, checked.viewed_at
+    return copied
