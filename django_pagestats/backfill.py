@@ -527,22 +527,49 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     return Progress(percent, run.rows_folded / elapsed, eta)
 
 
+#: what a run shows of itself in the status object, beside what is computed
+RUN_FIELDS = (
+    "kind",
+    "rows_folded",
+    "target",
+    "chunk_size",
+    "error",
+    "wait_reason",
+    "wait_until",
+    "failure_count",
+    "revival_count",
+    "actor",
+    "via",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor")
+
+
 def status(using: str) -> dict[str, Any]:
     """The active run, or else the last one, as one object of plain values; status "none" if there never was one."""
-    names = ["run_id", "kind", "rows_folded", "percent", "rows_per_second", "eta_seconds", "cursor", "target"]
-    names += ["chunk_size", "error", "wait_reason", "wait_until", "failure_count", "actor", "via", "created_at"]
-    names += ["started_at", "finished_at"]
     runs = BackfillRun.objects.using(using).select_related("generation")
     run = runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.order_by("-pk").first()
     if run is None:
-        return {"status": "none", **dict.fromkeys(names)}
-    state: dict[str, Any] = {"status": run.status, "run_id": run.pk, "cursor": run.generation.cursor}
-    so_far = progress(run)
-    state["percent"] = round(so_far.percent, 1) if so_far.percent < 99.9 else so_far.percent
-    state["rows_per_second"] = None if so_far.rows_per_second is None else round(so_far.rows_per_second, 1)
-    state["eta_seconds"] = None if so_far.eta_seconds is None else round(so_far.eta_seconds, 1)
-    for name in names:
-        if name not in state:
-            value = getattr(run, name)
-            state[name] = value.isoformat() if isinstance(value, datetime) else (None if value == "" else value)
-    return state
+        return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
+    so_far = progress(run, database_now(using))
+    computed = (
+        run.pk,
+        _rounded(so_far.percent),
+        _rounded(so_far.rows_per_second),
+        _rounded(so_far.eta_seconds),
+        run.generation.cursor,
+    )
+    fields = {name: _plain(getattr(run, name)) for name in RUN_FIELDS}
+    return {"status": run.status, **dict(zip(COMPUTED_FIELDS, computed, strict=True)), **fields}
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if value == "" else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -165,13 +166,12 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
     Leaves a tail that is longer than PAGESTATS_TAIL_LIMIT, and a generation that a run is at work on, to the run.
     """
     deadline = time.monotonic() + seconds
-    tail = _tail_length(using, conf.TAIL_LIMIT)
+    tail = tail_length(using, conf.TAIL_LIMIT)
     if tail == 0:
         return KeptUp()
     if tail > conf.TAIL_LIMIT:
         return KeptUp(reason=f"more than {conf.TAIL_LIMIT} page views wait: run backfill_aggregates")
     generation = ensure_active_generation(using)
-    check_not_back(using, generation)
     if BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation).exists():
         return KeptUp(reason="a run is at work on this generation")
     settling = _settle(using, generation)
@@ -214,8 +214,11 @@ def poll(using: str, settling: horizon.Settling, seconds: float = POLL_SECONDS) 
     return waiting
 
 
-def _tail_length(using: str, limit: int) -> int:
-    """How many page views come after the active generation's cursor, counted no further than just above `limit`."""
+def tail_length(using: str, limit: int) -> int:
+    """How many page views come after the active generation's cursor, counted no further than just above `limit`.
+
+    Raises TableWentBackError if the table ends before the cursor.
+    """
     generation = active_generation(using)
     cursor_at = generation.cursor if generation else 0
     if generation is not None:
@@ -229,7 +232,7 @@ def _tail_length(using: str, limit: int) -> int:
     return length
 
 
-def sweep(using: str, *, seconds: float, chunk_size: int = 10_000) -> int:
+def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000) -> int:
     """Delete the aggregates of generations that answer no more, in chunks; returns how many rows went.
 
     One that a run is still building is left alone, and so is the active one.

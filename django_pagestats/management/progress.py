@@ -1,0 +1,107 @@
+"""A run's progress for the eyes: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from django_pagestats import backfill
+from django_pagestats.models import BackfillRun
+
+#: seconds between two lines where there is no terminal
+LINE_SECONDS = 5.0
+BAR_SECONDS = 0.1
+BAR_FORMAT = "{desc} {percentage:5.1f}% |{bar}| {postfix}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 4.2 s, 3:07 or 1:02:03."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _figures(run: BackfillRun, so_far: backfill.Progress) -> str:
+    text = f"{run.rows_folded:,} page views"
+    if so_far.rows_per_second is not None:
+        text += f", {so_far.rows_per_second:,.0f}/s"
+    if so_far.eta_seconds is not None:
+        text += f", {duration(so_far.eta_seconds)} left"
+    if run.wait_reason:
+        text += f", {run.wait_reason}"
+    return text
+
+
+def describe(run: BackfillRun) -> str:
+    """A run in words, on a few lines."""
+    so_far = backfill.progress(run)
+    by = f" by {run.actor}" if run.actor else ""
+    lines = [
+        f"Run {run.pk}, a {run.kind} started{by} from {run.via} at {run.created_at:%Y-%m-%d %H:%M:%S} UTC,"
+        f" {'is' if run.is_active else 'has'} {run.status}: {so_far.percent:.1f} %",
+        f"{_figures(run, so_far)}; cursor {run.generation.cursor} of {run.target}, chunk size {run.chunk_size}",
+    ]
+    if run.error:
+        lines.append(f"last error: {run.error}")
+    return "\n".join(lines)
+
+
+class ProgressBar:
+    """Shows a run each time it is given one, but not more often than somebody can read."""
+
+    def __init__(self, out: Any, *, is_silent: bool = False) -> None:
+        self._out = out
+        self._file = getattr(out, "_out", out)  # a command's stdout ends each write with a new line
+        self._is_silent = is_silent
+        self._is_terminal = bool(out.isatty())
+        self._bar: tqdm[Any] | None = None
+        self._shown_at = time.monotonic()
+        self._last_line = ""
+
+    def __enter__(self) -> ProgressBar:
+        if self._is_terminal and not self._is_silent:
+            self._bar = tqdm(
+                total=100.0,
+                file=self._out,
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:5.1f}% |{bar}| {postfix}",
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, run: BackfillRun) -> None:
+        if self._is_silent:
+            return
+        now = time.monotonic()
+        if run.is_active and now - self._shown_at < (BAR_SECONDS if self._bar is not None else LINE_SECONDS):
+            return
+        self._shown_at = now
+        so_far = backfill.progress(run)
+        if self._bar is not None:
+            self._bar.n = so_far.percent
+            self._bar.set_description_str(f"run {run.pk} {run.status}", refresh=False)
+            self._bar.set_postfix_str(_figures(run, so_far))
+            return
+        line = f"run {run.pk} {run.status}: {so_far.percent:.1f} %, {_figures(run, so_far)}"
+        if line != self._last_line:
+            self._out.write(line)
+            self._last_line = line
+
+    def note(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self._is_silent:
+            return
+        if self._bar is not None:
+            self._bar.write(text, file=self._file)
+        else:
+            self._out.write(text)
