@@ -1,0 +1,95 @@
+"""The list of runs and the page of one run: how far it is, how fast, since when, and who started it."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db import router
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_pagestats import backfill
+from django_pagestats.admin.starting import StartsBackfill
+from django_pagestats.models import BackfillRun
+
+NOTHING = "-"
+
+
+@admin.register(BackfillRun)
+class BackfillRunAdmin(StartsBackfill):
+    list_display = ("id", "status", "kind", "progress", "page_views", "rate", "time_left", "started_by", "created_at")
+    list_select_related = ("generation",)
+    ordering = ("-id",)
+    sortable_by = ()
+    show_full_result_count = False
+    fieldsets = (
+        (None, {"fields": ("status", "kind", "progress", "page_views", "rate", "time_left", "error_text")}),
+        (_("Where it is"), {"fields": ("generation", "cursor", "start_cursor", "target", "chunk_size_text")}),
+        (_("What holds it up"), {"fields": ("wait_reason", "wait_until", "failure_count", "revival_count")}),
+        (_("Who and when"), {"fields": ("actor", "via", "created_at", "started_at", "progressed_at", "finished_at")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BackfillRun]:
+        """From the database that is written to: a replica may not know yet the run that was started just now."""
+        runs: QuerySet[BackfillRun] = super().get_queryset(request)
+        return runs.using(router.db_for_write(BackfillRun)).select_related("generation")
+
+    @admin.display(description=_("progress"))
+    def progress(self, run: BackfillRun) -> SafeString:
+        percent = f"{backfill.progress(run).percent:.1f}"
+        return format_html(
+            '<span class="pagestats-progress"><progress max="100" value="{}" aria-label="{}"></progress> {} %</span>',
+            percent,
+            gettext("Progress of run %d") % run.pk,
+            percent,
+        )
+
+    @admin.display(description=_("page views folded"))
+    def page_views(self, run: BackfillRun) -> str:
+        return thousands(run.rows_folded)
+
+    @admin.display(description=_("rate"))
+    def rate(self, run: BackfillRun) -> str:
+        rate = backfill.progress(run).rows_per_second
+        return NOTHING if rate is None else gettext("%s page views/s") % thousands(round(rate))
+
+    @admin.display(description=_("time left"))
+    def time_left(self, run: BackfillRun) -> str:
+        seconds = backfill.progress(run).eta_seconds
+        return NOTHING if seconds is None else duration(seconds)
+
+    @admin.display(description=_("started by"))
+    def started_by(self, run: BackfillRun) -> str:
+        return f"{run.actor} ({run.via})" if run.actor else run.via
+
+    @admin.display(description=_("error"))
+    def error_text(self, run: BackfillRun) -> SafeString | str:
+        return format_html('<pre class="pagestats-error">{}</pre>', run.error) if run.error else NOTHING
+
+    @admin.display(description=_("cursor"))
+    def cursor(self, run: BackfillRun) -> str:
+        return thousands(run.generation.cursor)
+
+    @admin.display(description=_("chunk size"))
+    def chunk_size_text(self, run: BackfillRun) -> str:
+        text = gettext("%s (adapts)") if run.fixed_chunk_size is None else gettext("%s (fixed)")
+        return text % thousands(run.chunk_size)
+
+
+def thousands(number: int) -> str:
+    return number_format(number, force_grouping=True)
+
+
+def duration(seconds: float) -> str:
+    """Two units at most, since it is an estimate: "2 h 5 min", "40 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return gettext("%d s") % rest
+    hours, minutes_left = divmod(minutes, 60)
+    if not hours:
+        return gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": rest}
+    return gettext("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes_left}
