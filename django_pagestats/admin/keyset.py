@@ -72,8 +72,8 @@ class AllTime:
 class Day:
     """The page views of one local day, by the time they were viewed at, then by primary key.
 
-    Each list takes two statements. One with ORDER BY viewed_at, id would do, but on PostgreSQL, whose index does not
-    hold the id, it is a sort of the whole day as soon as the statistics are old, and they are for today.
+    Only PostgreSQL's index does not hold the primary key: there a page also reads, and sorts, all that were viewed at
+    the same instant as its first and its last one.
     """
 
     def __init__(self, intervals: tuple[tuple[int, int], ...]) -> None:
@@ -90,7 +90,8 @@ class Day:
             # one upper bound only: of two, SQLite may begin at the further one
             begin = Q(viewed_at__lte=place.viewed_at)
             views = views.filter(Q(viewed_at__lt=place.viewed_at) | Q(pk__lt=place.pk))
-        return self._read(views, begin & Q(viewed_at__gte=self.low), ("-viewed_at", "-pk"), limit)
+        found = views.filter(self._outside_gaps, begin, viewed_at__gte=self.low)
+        return list(found.order_by("-viewed_at", "-pk")[:limit])
 
     def oldest(self, views: PageViews, place: Place, limit: int) -> list[PageView]:
         """The oldest ones newer than the place, oldest first."""
@@ -98,18 +99,8 @@ class Day:
         if place.viewed_at >= self.low:
             begin = Q(viewed_at__gte=place.viewed_at)
             views = views.filter(Q(viewed_at__gt=place.viewed_at) | Q(pk__gt=place.pk))
-        return self._read(views, begin & Q(viewed_at__lt=self.high), ("viewed_at", "pk"), limit)
-
-    def _read(self, views: PageViews, bounds: Q, order: tuple[str, str], limit: int) -> list[PageView]:
-        found = list(views.filter(bounds, self._outside_gaps).order_by(order[0])[:limit])
-        if len(found) == limit:
-            # of those of the last instant, any ones came: read the right ones
-            last = found[-1].viewed_at
-            found = [view for view in found if view.viewed_at != last]
-            # a range, not "=": with that, PostgreSQL may walk along the primary key
-            ties = views.filter(viewed_at__gte=last, viewed_at__lte=last).order_by(*order)
-            found += ties[: limit - len(found)]
-        return sorted(found, key=lambda view: (view.viewed_at, view.pk), reverse=order[0].startswith("-"))
+        found = views.filter(self._outside_gaps, begin, viewed_at__lt=self.high)
+        return list(found.order_by("viewed_at", "pk")[:limit])
 
 
 def day_of(calendar: Calendar, day: int) -> Day | None:
