@@ -1,0 +1,181 @@
+"""The SQL of answers: aggregates of the active generation in one statement, and a transaction that sees one instant.
+
+Unlike the rest of this package it only reads, so one text serves all databases but for the few pieces named by vendor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import connections, transaction
+
+from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.models import Aggregate, Generation, Subject
+
+GENERATION_TABLE = Generation._meta.db_table
+AGGREGATE_TABLE = Aggregate._meta.db_table
+SUBJECT_TABLE = Subject._meta.db_table
+ACTIVE = f"FROM {GENERATION_TABLE} AS g WHERE g.is_active = TRUE"
+
+#: the SHA-256 of a path in hex, as `ids.digest_of()` computes it; Django gives SQLite its function
+DIGEST = {
+    "mysql": "SHA2({column}, 256)",
+    "postgresql": "encode(sha256(convert_to({column}, 'UTF8')), 'hex')",
+    "sqlite": "SHA256({column})",
+}
+
+
+class State(NamedTuple):
+    """Which aggregates a statement saw: two statements of equal states saw the same ones."""
+
+    generation: int
+    cursor: int
+    revision: int
+    time_zone: str
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which aggregate rows; None: no condition."""
+
+    dimension: Dimension
+    granularity: Granularity
+    low: int | None = None
+    high: int | None = None
+    buckets: Sequence[int] | None = None
+    subjects: Sequence[int] | None = None
+    #: (digest, value) of a path
+    path: tuple[str, str] | None = None
+
+    def sql(self) -> tuple[str, list[object]]:
+        conditions = [f"a.dimension = {self.dimension:d}", f"a.granularity = {self.granularity:d}"]
+        parameters: list[object] = []
+        if self.low is not None and self.high == self.low + 1:
+            conditions.append(f"a.bucket = {self.low:d}")  # so that the primary key finds the subject too
+        else:
+            conditions.extend([] if self.low is None else [f"a.bucket >= {self.low:d}"])
+            conditions.extend([] if self.high is None else [f"a.bucket < {self.high:d}"])
+        if self.buckets is not None:
+            conditions.append(f"a.bucket IN ({_numbers(self.buckets)})")
+        if self.subjects is not None:
+            conditions.append(f"a.subject IN ({_numbers(self.subjects)})")
+        if self.path is not None:
+            conditions.append(
+                f"a.subject = (SELECT s.id FROM {SUBJECT_TABLE} AS s WHERE s.dimension = {Dimension.PAGE:d}"
+                " AND s.digest = %s AND s.value = %s)"
+            )
+            parameters.extend(self.path)
+        return " AND ".join(conditions), parameters
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(f"{value:d}" for value in values)
+
+
+def read_state(using: str) -> State | None:
+    """The state of the active generation, or None before the first fold."""
+    return _read(using, "", 0, [])[0]
+
+
+def read_aggregates(
+    using: str, columns: Sequence[str], where: Where, *, tail: str = "", index: str = ""
+) -> tuple[State | None, list[tuple[Any, ...]]]:
+    """The state of the active generation and columns of its aggregate rows, in one statement.
+
+    `tail` is what follows the condition (GROUP BY, ORDER BY, LIMIT); `index` is one that MariaDB would not choose.
+    """
+    hint = f" FORCE INDEX ({index})" if index and connections[using].vendor == "mysql" else ""
+    condition, parameters = where.sql()
+    rows = (
+        f"SELECT {', '.join(columns)} FROM {AGGREGATE_TABLE} AS a{hint}"
+        f" WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition} {tail}"
+    )
+    return _read(using, rows, len(columns), parameters)
+
+
+def read_ranking(
+    using: str, where: Where, tail: tuple[str, Sequence[Any]], *, limit: int, offset: int
+) -> tuple[State | None, list[tuple[Any, ...]]]:
+    """(subject, path, page views) of the top pages, aggregates and a long tail added up by the database.
+
+    `tail` is a statement of ours with its parameters that gives (path, page_views) of the tail. The path is None where
+    the subject is known, and the other way round.
+    """
+    united, parameters = _united(using, where, tail, "UNION ALL")
+    rows = (
+        f"SELECT u.subject, u.path, SUM(u.page_views) AS total FROM ({united}) AS u GROUP BY u.subject, u.path"
+        f" ORDER BY total DESC, CASE WHEN u.subject IS NULL THEN 1 ELSE 0 END, u.subject, u.path"
+        f" LIMIT {limit:d} OFFSET {offset:d}"
+    )
+    return _read(using, rows, 3, parameters)
+
+
+def count_united_paths(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[State | None, int]:
+    """How many paths there are in the aggregates and a long tail together."""
+    united, parameters = _united(using, where, tail, "UNION ALL")
+    rows = f"SELECT COUNT(*) FROM (SELECT DISTINCT u.subject, u.path FROM ({united}) AS u) AS v"
+    state, found = _read(using, rows, 1, parameters)
+    return state, int(found[0][0])
+
+
+def _united(using: str, where: Where, tail: tuple[str, Sequence[Any]], union: str) -> tuple[str, list[Any]]:
+    condition, parameters = where.sql()
+    statement, tail_parameters = tail
+    digest = DIGEST[connections[using].vendor].format(column="t.path")
+    return (
+        # the path before the NULL, which takes its type and collation
+        "SELECT s.id AS subject, CASE WHEN s.id IS NULL THEN t.path END AS path, t.page_views AS page_views"
+        f" FROM ({statement}) AS t LEFT JOIN {SUBJECT_TABLE} AS s"
+        f" ON s.dimension = {Dimension.PAGE:d} AND s.digest = {digest}"
+        f" {union} SELECT a.subject, NULL, a.page_views FROM {AGGREGATE_TABLE} AS a"
+        f" WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition}"
+    ), [*tail_parameters, *parameters]
+
+
+def _read(using: str, rows: str, width: int, parameters: Sequence[Any]) -> tuple[State | None, list[tuple[Any, ...]]]:
+    """Run a statement that gives the state as one row, and `rows`: one statement, so that both are of one instant."""
+    columns = "".join([", NULL"] * width)
+    statement = f"SELECT g.id, g.cursor, g.revision, g.time_zone{columns} {ACTIVE}"
+    if rows:
+        statement += f" UNION ALL SELECT NULL, NULL, NULL, NULL, x.* FROM ({rows}) AS x"
+    state: State | None = None
+    found: list[tuple[Any, ...]] = []
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        for row in cursor.fetchall():
+            if row[0] is None:
+                found.append(row[4:])
+            else:
+                state = State(*row[:4])
+    return state, found
+
+
+@contextmanager
+def one_instant(using: str) -> Iterator[None]:
+    """A read-only transaction that sees one instant, whatever the site's default; not inside another transaction.
+
+    It begins with its first statement. SQLite: a deferred one, which takes no lock that a writer waits for.
+    """
+    connection: Any = connections[using]
+    if connection.vendor == "sqlite":
+        with _deferred(connection), transaction.atomic(using=using, durable=True):
+            yield
+        return
+    with transaction.atomic(using=using, durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+@contextmanager
+def _deferred(connection: Any) -> Iterator[None]:
+    """atomic() begins as OPTIONS["transaction_mode"] says: with IMMEDIATE it would take the write lock."""
+    mode = getattr(connection, "transaction_mode", None)
+    connection.transaction_mode = "DEFERRED"
+    try:
+        yield
+    finally:
+        connection.transaction_mode = mode

@@ -1,0 +1,114 @@
+"""Statistics, exact at every moment: the aggregates, and the page views that no aggregate counts yet.
+
+A range is `[start, end)`, and a bound left out is open. A bound is a date or an aware datetime at a local midnight, in
+the zone in which the aggregates were made (PAGESTATS_TIME_ZONE); for page views, visitors and hourly series of the
+whole site also a whole local hour. Any other range raises ValueError, which says what would do.
+
+`using` is the database alias, `router.db_for_read(Aggregate)` by default; it is chosen once per answer. Inside a
+transaction that shows the commits of others an answer may raise AnswerUnsettledError, if these never cease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+
+from django.db import router
+
+from django_pagestats.models import Aggregate
+from django_pagestats.stats import questions
+from django_pagestats.stats.answers import PageStats, Point, Summary
+from django_pagestats.stats.reading import answer
+from django_pagestats.stats.snapshots import Snapshot, snapshot_of
+
+__all__ = [
+    "PageStats",
+    "Point",
+    "Snapshot",
+    "Summary",
+    "count_page_views",
+    "count_paths",
+    "count_unique_visitors",
+    "snapshot",
+    "summary",
+    "time_series",
+    "top_pages",
+]
+
+
+def count_page_views(
+    path: str | None = None,
+    *,
+    start: date | datetime | None = None,
+    end: date | datetime | None = None,
+    using: str | None = None,
+) -> int:
+    """The page views of a path, or of the whole site."""
+    return answer(_alias(using), lambda moment: questions.count_page_views(moment, path, start, end))
+
+
+def count_unique_visitors(
+    path: str | None = None,
+    *,
+    start: date | datetime | None = None,
+    end: date | datetime | None = None,
+    using: str | None = None,
+) -> int:
+    """The distinct session keys that viewed a path, or anything on the site: exact for any range."""
+    return answer(_alias(using), lambda moment: questions.count_unique_visitors(moment, path, start, end))
+
+
+def count_paths(
+    *, start: date | datetime | None = None, end: date | datetime | None = None, using: str | None = None
+) -> int:
+    """The distinct paths that were viewed; ranges of days only."""
+    return answer(_alias(using), lambda moment: questions.count_paths(moment, start, end))
+
+
+def top_pages(
+    limit: int = 10,
+    *,
+    offset: int = 0,
+    start: date | datetime | None = None,
+    end: date | datetime | None = None,
+    using: str | None = None,
+) -> list[PageStats]:
+    """The most viewed paths; of equal page views the one that was known first. Ranges of days only."""
+    return answer(_alias(using), lambda moment: questions.top_pages(moment, limit, offset, start, end))
+
+
+def time_series(
+    granularity: str,
+    start: date | datetime,
+    end: date | datetime,
+    *,
+    path: str | None = None,
+    using: str | None = None,
+) -> list[Point]:
+    """A point for each "day" or, of the whole site, "hour" of a range, those without page views too.
+
+    A date or an hour that the zone left out (Samoa had no 30 December 2011) has no point.
+    """
+    return answer(_alias(using), lambda moment: questions.time_series(moment, granularity, start, end, path))
+
+
+def summary(*, using: str | None = None) -> Summary:
+    """The whole site of all time, and how many page views no aggregate counts yet."""
+    return answer(_alias(using), questions.summary)
+
+
+@contextmanager
+def snapshot(exact: bool = True, *, using: str | None = None) -> Iterator[Snapshot]:
+    """The same functions, all of whose answers are of one instant; the tail is tallied once.
+
+    `exact=False` leaves the tail out: the folded part at once, however long the tail. Outside a transaction the block
+    is one, read-only and REPEATABLE READ: write nothing in it. Inside `atomic()` it is that transaction; if that shows
+    the commits of others, and the fold goes beyond what the snapshot holds, an answer raises AnswerUnsettledError.
+    """
+    with snapshot_of(_alias(using), is_exact=exact) as taken:
+        yield taken
+
+
+def _alias(using: str | None) -> str:
+    return using or router.db_for_read(Aggregate)

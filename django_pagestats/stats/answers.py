@@ -1,0 +1,41 @@
+"""What answers are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PageStats:
+    """One page among the top ones."""
+
+    path: str
+    page_views: int
+    visitors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One bucket of a time series."""
+
+    #: the local date of a day; the first instant of an hour, an aware datetime in UTC
+    start: date | datetime
+    page_views: int
+    visitors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The site of all time."""
+
+    page_views: int
+    visitors: int
+    paths: int
+    #: None where there is no page view
+    first_viewed_at: datetime | None
+    #: page views that no aggregate counts yet; beyond PAGESTATS_TAIL_LIMIT the number of ids they span
+    pending: int
+    pending_is_exact: bool
+    #: whether the other numbers count the pending page views too
+    is_exact: bool

@@ -1,0 +1,253 @@
+"""The folded part of an answer: aggregates of the active generation, all of one state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from pyroaring import BitMap
+
+from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.conf import conf
+from django_pagestats.ids import digest_of
+from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
+from django_pagestats.stats.ranges import EVERYTHING, Span
+from django_pagestats.tally import SITE_SUBJECT
+
+T = TypeVar("T")
+
+#: below any primary key: before the first fold everything is tail
+BEFORE_ALL = -(2**63) + 1
+#: buckets of one page that one statement looks up by primary key
+BUCKETS_PER_STATEMENT = 400
+#: sets that one statement reads, and sets that are kept for another try, at the most
+SETS_PER_STATEMENT = 32
+KEPT_SETS = 256
+#: rows that one statement looks up by primary key
+ROWS_PER_STATEMENT = 10_000
+
+
+class MovedError(Exception):
+    """The aggregates, or the tail, moved between two statements of an answer."""
+
+
+class Totals(NamedTuple):
+    """What the aggregates say of one subject."""
+
+    page_views: int
+    visitors: int
+
+
+class RankedPage(NamedTuple):
+    """A page among the top ones: by its id or, where it has none yet, by its path."""
+
+    subject: int | None
+    path: str | None
+    page_views: int
+    #: None: only its visitor sets tell
+    visitors: int | None
+
+
+#: what was asked for: the method, its span and its path
+Question = tuple[str, Span, str | None]
+
+
+class Folded:
+    """Reads aggregates, and raises MovedError as soon as a statement saw another state than the first one.
+
+    Look-ups that depend on the tail are kept by key: `again()` makes a new one that asks all of them first, so that
+    the tail's tally, which may take longer than a fold, lies between no two statements.
+    """
+
+    def __init__(self, using: str, wanted: dict[Question, set[int]] | None = None) -> None:
+        self.using = using
+        self._state: State | None = None
+        self._wanted = wanted or {}
+        self._kept: dict[Question, dict[int, Any]] = {}
+
+    def again(self) -> Folded:
+        wanted = {question: set(kept) for question, kept in self._kept.items()}
+        for question, keys in self._wanted.items():
+            wanted.setdefault(question, set()).update(keys)
+        return Folded(self.using, wanted)
+
+    def ask_again(self) -> None:
+        """Look up what the last try had to."""
+        wanted, self._wanted = self._wanted, {}
+        for (method, span, path), keys in wanted.items():
+            getattr(self, method)(span, path, keys)
+
+    # -- the state
+
+    @property
+    def state(self) -> State:
+        if self._state is None:
+            self._pin(read_state(self.using))
+        assert self._state is not None  # noqa: S101 - pinned above
+        return self._state
+
+    def check(self) -> None:
+        self._pin(read_state(self.using))
+
+    def _pin(self, state: State | None) -> None:
+        seen = state or State(0, BEFORE_ALL, 0, conf.TIME_ZONE)
+        if self._state is None:
+            self._state = seen
+        elif self._state != seen:
+            raise MovedError
+
+    def _rows(self, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "") -> list[tuple[Any, ...]]:
+        state, rows = read_aggregates(self.using, columns, where, tail=tail, index=index)
+        self._pin(state)
+        return rows
+
+    # -- the site, or one page
+
+    def page_views(self, span: Span, path: str | None) -> int:
+        return sum(
+            int(total or 0)
+            for where in self._wheres(span, path, BUCKETS_PER_STATEMENT)
+            for (total,) in self._rows(["SUM(a.page_views)"], where)
+        )
+
+    def series(self, span: Span, path: str | None) -> dict[int, Totals]:
+        """The totals of each bucket that has any."""
+        return {
+            bucket: Totals(page_views, visitors)
+            for where in self._wheres(span, path, BUCKETS_PER_STATEMENT)
+            for bucket, page_views, visitors in self._rows(["a.bucket", "a.page_views", "a.visitors"], where)
+        }
+
+    def visitors(self, span: Span, path: str | None) -> BitMap:
+        """The ids of all visitors of a span; a few sets at a time are in memory."""
+        merged = BitMap()
+        for buckets in portions(self._buckets(span, path), SETS_PER_STATEMENT):
+            for (visitor_set,) in self._rows(["a.visitor_set"], _where(span, path, buckets=buckets)):
+                merged |= BitMap.deserialize(bytes(visitor_set))
+        return merged
+
+    def site_totals(self) -> tuple[int, BitMap]:
+        """The page views and the visitors of all time."""
+        for page_views, visitor_set in self._rows(["a.page_views", "a.visitor_set"], _where(EVERYTHING, None)):
+            return page_views, BitMap.deserialize(bytes(visitor_set))
+        return 0, BitMap()
+
+    def visitor_sets(self, span: Span, path: str | None, keys: Iterable[int]) -> dict[int, BitMap]:
+        """bucket -> the ids of its visitors, of those buckets that have any."""
+
+        def read(buckets: list[int]) -> Iterator[tuple[int, BitMap]]:
+            for bucket, visitor_set in self._rows(["a.bucket", "a.visitor_set"], _where(span, path, buckets=buckets)):
+                yield bucket, BitMap.deserialize(bytes(visitor_set))
+
+        return self._look_up(("visitor_sets", span, path), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
+
+    def _wheres(self, span: Span, path: str | None, size: int) -> Iterator[Where]:
+        if path is None or span.granularity == Granularity.ALL:
+            yield _where(span, path)
+            return
+        # a page over some days: bucket IN (...) AND subject = ... on the primary key
+        for buckets in portions(self._buckets(span, path), size):
+            yield _where(span, path, buckets=buckets)
+
+    def _buckets(self, span: Span, path: str | None) -> Sequence[int]:
+        """The buckets in which there may be rows."""
+        few = span.buckets(BUCKETS_PER_STATEMENT)
+        if few is not None:
+            return few
+        rows = self._rows(["a.bucket"], _where(span, None))
+        return sorted(bucket for (bucket,) in rows)
+
+    # -- the pages
+
+    def count_pages(self, span: Span) -> int:
+        column = "COUNT(*)" if span.granularity == Granularity.ALL else "COUNT(DISTINCT a.subject)"
+        return int(self._rows([column], pages_where(span))[0][0])
+
+    def top(self, span: Span, count: int) -> list[RankedPage]:
+        """The first pages by page views, then subject id."""
+        if span.granularity == Granularity.ALL:
+            rows = self._rows(
+                ["a.subject", "a.page_views", "a.visitors"],
+                # no bucket: with it the primary key looks better than the index that has the order
+                Where(Dimension.PAGE, span.granularity),
+                tail=f"ORDER BY a.page_views DESC, a.subject LIMIT {count:d}",
+                index="pagestats_top_pages",
+            )
+        else:
+            rows = self._rows(
+                ["a.subject", "SUM(a.page_views) AS total", "NULL AS visitors"],
+                pages_where(span),
+                tail=f"GROUP BY a.subject ORDER BY total DESC, a.subject LIMIT {count:d}",
+            )
+        return [RankedPage(subject, None, int(page_views), visitors) for subject, page_views, visitors in rows]
+
+    def page_totals(self, span: Span, path: None, keys: Iterable[int]) -> dict[int, int]:
+        """subject -> page views, of those subjects that have any."""
+
+        def read(subjects: list[int]) -> Iterator[tuple[int, int]]:
+            totals: dict[int, int] = {}
+            for buckets in portions(self._buckets(span, None), BUCKETS_PER_STATEMENT):
+                for part in portions(subjects, max(1, ROWS_PER_STATEMENT // len(buckets))):
+                    where = pages_where(span, buckets=buckets, subjects=part)
+                    for subject, page_views in self._rows(
+                        ["a.subject", "SUM(a.page_views)"], where, tail="GROUP BY a.subject"
+                    ):
+                        totals[subject] = totals.get(subject, 0) + int(page_views)
+            yield from totals.items()
+
+        return self._look_up(("page_totals", span, None), keys, read, size=ROWS_PER_STATEMENT, most=None)
+
+    def page_sets(self, span: Span, path: None, keys: Iterable[int]) -> dict[int, BitMap]:
+        """subject -> the ids of its visitors in the span, of those subjects that have any."""
+
+        def read(subjects: list[int]) -> Iterator[tuple[int, BitMap]]:
+            merged: dict[int, BitMap] = {}
+            for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT):
+                where = pages_where(span, buckets=buckets, subjects=subjects)
+                for subject, visitor_set in self._rows(["a.subject", "a.visitor_set"], where):
+                    merged[subject] = merged.get(subject, BitMap()) | BitMap.deserialize(bytes(visitor_set))
+            yield from merged.items()
+
+        return self._look_up(("page_sets", span, None), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
+
+    # -- what is kept
+
+    def _look_up(
+        self,
+        question: Question,
+        keys: Iterable[int],
+        read: Callable[[list[int]], Iterable[tuple[int, T]]],
+        *,
+        size: int,
+        most: int | None,
+    ) -> dict[int, T]:
+        """The values of keys: those kept, and the others read and, up to `most` of them, kept for another try."""
+        kept = self._kept.setdefault(question, {})
+        found: dict[int, T] = {key: kept[key] for key in keys if kept.get(key) is not None}
+        for portion in portions((key for key in keys if key not in kept), size):
+            values = dict(read(portion))
+            found.update(values)
+            if most is None or len(kept) + len(portion) <= most:
+                kept.update((key, values.get(key)) for key in portion)
+        return found
+
+
+def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while portion := list(islice(iterator, size)):
+        yield portion
+
+
+def _where(span: Span, path: str | None, *, buckets: Sequence[int] | None = None) -> Where:
+    """The rows of the site, or of one page."""
+    low, high = (span.low, span.high) if buckets is None else (None, None)
+    if path is None:
+        return Where(Dimension.SITE, span.granularity, low, high, buckets, subjects=[SITE_SUBJECT])
+    return Where(Dimension.PAGE, span.granularity, low, high, buckets, path=(digest_of(path), path))
+
+
+def pages_where(span: Span, *, buckets: Sequence[int] | None = None, subjects: Sequence[int] | None = None) -> Where:
+    """The rows of all pages, or of some."""
+    low, high = (span.low, span.high) if buckets is None else (None, None)
+    return Where(Dimension.PAGE, span.granularity, low, high, buckets, subjects)

@@ -1,0 +1,139 @@
+"""The questions, each asked of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+
+from pyroaring import BitMap
+
+from django_pagestats.models import Subject
+from django_pagestats.stats.answers import PageStats, Point, Summary
+from django_pagestats.stats.folded import RankedPage, portions
+from django_pagestats.stats.ranges import EVERYTHING, Bound, Span, existing_buckets, hour_span, page_span, site_span
+from django_pagestats.stats.reading import Moment
+
+#: buckets, or pages, whose visitor sets are compared with the tail's visitors at a time
+SETS_AT_A_TIME = 32
+PATHS_PER_STATEMENT = 500
+
+
+def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
+    span = _span(moment, path, start, end)
+    if span.is_empty or not _may_exist(path):
+        return 0
+    folded = moment.folded.page_views(span, path)
+    return folded + moment.tail.page_views(span, path)
+
+
+def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
+    span = _span(moment, path, start, end)
+    if span.is_empty or not _may_exist(path):
+        return 0
+    folded = moment.folded.visitors(span, path)
+    return len(folded) + moment.tail.new_visitors(span, path, folded)
+
+
+def count_paths(moment: Moment, start: Bound, end: Bound) -> int:
+    span = page_span(start, end, lambda: moment.calendar)
+    if span.is_empty:
+        return 0
+    counted = moment.folded.count_pages(span)
+    return moment.tail.count_paths(moment.folded, span, counted)
+
+
+def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound) -> list[PageStats]:
+    for name, number in (("limit", limit), ("offset", offset)):
+        if not isinstance(number, int) or number < 0:
+            raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
+    span = page_span(start, end, lambda: moment.calendar)
+    if span.is_empty or not limit:
+        return []
+    ranked = moment.folded.top(span, offset + limit)
+    pages = moment.tail.top(moment.folded, span, ranked, limit=limit, offset=offset)
+    return [page for portion in portions(pages, SETS_AT_A_TIME) for page in _page_stats(moment, span, portion)]
+
+
+def _page_stats(moment: Moment, span: Span, pages: Sequence[RankedPage]) -> list[PageStats]:
+    """Pages with their paths and their visitors."""
+    paths = _paths_of(moment.using, (page.subject for page in pages if page.path is None and page.subject is not None))
+    subjects = {page.path or paths[page.subject or 0]: page.subject for page in pages}
+    unsure = {path: subjects[path] for path, page in zip(subjects, pages, strict=True) if page.visitors is None}
+    sets = moment.folded.page_sets(span, None, {subject for subject in unsure.values() if subject is not None})
+    known = {path: sets.get(subject or 0, BitMap()) for path, subject in unsure.items()}
+    new = moment.tail.new_visitors_by_path(span, known) if known else {}
+    return [
+        PageStats(path, page.page_views, len(known[path]) + new[path] if page.visitors is None else page.visitors)
+        for path, page in zip(subjects, pages, strict=True)
+    ]
+
+
+def _paths_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for portion in portions(subjects, PATHS_PER_STATEMENT):
+        found.update(Subject.objects.using(using).filter(pk__in=portion).values_list("pk", "value"))
+    return found
+
+
+def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None) -> list[Point]:
+    span = _series_span(moment, granularity, start, end, path)
+    if span.is_empty:
+        return []
+    if not _may_exist(path):
+        path = ""  # no page view has it
+    totals = moment.folded.series(span, path)
+    tail = moment.tail.page_views_by_bucket(span, path)
+    new: dict[int, int] = {}
+    for buckets in portions(sorted(tail), SETS_AT_A_TIME):
+        sets = moment.folded.visitor_sets(span, path, [bucket for bucket in buckets if bucket in totals])
+        known = {bucket: sets.get(bucket, BitMap()) for bucket in buckets}
+        new.update(moment.tail.new_visitors_by_bucket(span, path, known))
+    points = []
+    for bucket, begins in existing_buckets(span, moment.calendar):
+        page_views, visitors = totals.get(bucket, (0, 0))
+        points.append(Point(begins, page_views + tail.get(bucket, 0), visitors + new.get(bucket, 0)))
+    return points
+
+
+def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None) -> Span:
+    if granularity not in ("day", "hour"):
+        raise ValueError(f'granularity={granularity!r}: "day" or "hour" would do.')
+    if start is None or end is None:
+        raise ValueError("A time series needs both start and end: dates or aware datetimes would do.")
+    if granularity == "day":
+        return page_span(start, end, lambda: moment.calendar)
+    if path is not None:
+        raise ValueError('Hours are kept of the whole site: granularity="day", or no path, would do.')
+    return hour_span(start, end, lambda: moment.calendar)
+
+
+def summary(moment: Moment) -> Summary:
+    page_views, folded = moment.folded.site_totals()
+    counted = moment.folded.count_pages(EVERYTHING)
+    tail = moment.tail
+    return Summary(
+        page_views=page_views + tail.page_views(EVERYTHING, None),
+        visitors=len(folded) + tail.new_visitors(EVERYTHING, None, folded),
+        paths=tail.count_paths(moment.folded, EVERYTHING, counted),
+        first_viewed_at=tail.first_viewed_at(),
+        pending=tail.pending,
+        pending_is_exact=tail.pending_is_exact,
+        is_exact=moment.is_exact or tail.pending == 0,
+    )
+
+
+def _span(moment: Moment, path: str | None, start: date | datetime | None, end: date | datetime | None) -> Span:
+    if path is None:
+        return site_span(start, end, lambda: moment.calendar)
+    return page_span(start, end, lambda: moment.calendar)
+
+
+def _may_exist(path: str | None) -> bool:
+    """Whether any database could store this path; some would refuse the statement that asks for it."""
+    if path is None:
+        return True
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path

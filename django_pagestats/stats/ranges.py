@@ -1,0 +1,243 @@
+"""A range `[start, end)` as buckets, and buckets as intervals of UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from django_pagestats.buckets import HOUR_SECONDS, Calendar, Granularity, day_date, day_number, epoch_seconds, instant
+from django_pagestats.tally import ALL_BUCKET
+
+Bound = date | datetime | None
+#: seconds since the epoch, half-open; None: no bound on this side
+Interval = tuple[int | None, int | None]
+
+#: beyond these days no instant can be computed; page views are of 1970 to 2199
+FIRST_DAY = day_number(date(2, 1, 1))
+LAST_DAY = day_number(date(9998, 1, 1))
+#: clocks set back over midnight mix neighbouring days, never days this far from each other
+MARGIN_DAYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The buckets `low <= bucket < high` of one granularity; None: no bound on this side."""
+
+    granularity: Granularity
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.low is not None and self.high is not None and self.low >= self.high
+
+    def __contains__(self, bucket: int) -> bool:
+        return (self.low is None or bucket >= self.low) and (self.high is None or bucket < self.high)
+
+    def buckets(self, limit: int) -> range | None:
+        """All buckets, or None where there may be more than `limit`."""
+        if self.low is None or self.high is None or self.high - self.low > limit:
+            return None
+        return range(self.low, self.high)
+
+
+EVERYTHING = Span(Granularity.ALL, ALL_BUCKET, ALL_BUCKET + 1)
+
+
+class Segment(NamedTuple):
+    """A part of a bucket that is one interval: `start <= t < end`, in seconds since the epoch."""
+
+    start: int
+    end: int
+    bucket: int
+
+
+@lru_cache(maxsize=8)
+def calendar_of(zone: str) -> Calendar:
+    """The calendar of a zone, with what it remembers of offsets."""
+    return Calendar(zone)
+
+
+# -- from a range to buckets
+
+
+def page_span(start: Bound, end: Bound, calendar: Callable[[], Calendar]) -> Span:
+    """The days of a range, for paths; raises ValueError for anything but whole local days."""
+    if start is None and end is None:
+        return EVERYTHING
+    low, high = _day("start", start, calendar), _day("end", end, calendar)
+    return _ordered(Granularity.DAY, low, high, start, end)
+
+
+def site_span(start: Bound, end: Bound, calendar: Callable[[], Calendar]) -> Span:
+    """The days of a range if it has whole days, else its hours; raises ValueError for anything else."""
+    if _is_day("start", start, calendar) and _is_day("end", end, calendar):
+        return page_span(start, end, calendar)
+    return hour_span(start, end, calendar)
+
+
+def hour_span(start: Bound, end: Bound, calendar: Callable[[], Calendar]) -> Span:
+    """The hours of a range; raises ValueError for anything but whole local hours."""
+    low, high = _hour("start", start, calendar), _hour("end", end, calendar)
+    return _ordered(Granularity.HOUR, low, high, start, end)
+
+
+def _ordered(granularity: Granularity, low: int | None, high: int | None, start: Bound, end: Bound) -> Span:
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"start={_show(start)} is after end={_show(end)}: a range is [start, end).")
+    return Span(granularity, low, high)
+
+
+def _is_day(name: str, bound: Bound, calendar: Callable[[], Calendar]) -> bool:
+    if not isinstance(bound, datetime):
+        return True  # what is no date either is complained of later
+    _check_instant(name, bound)
+    return not bound.microsecond and calendar().begins_day(epoch_seconds(bound))
+
+
+def _day(name: str, bound: Bound, calendar: Callable[[], Calendar]) -> int | None:
+    if bound is None:
+        return None
+    if not isinstance(bound, datetime):
+        return _day_of_date(name, bound)
+    _check_instant(name, bound)
+    seconds, days = epoch_seconds(bound), calendar()
+    day = days.day(seconds)
+    if bound.microsecond or not days.begins_day(seconds):
+        raise ValueError(
+            f"{name}={_show(bound)} is not the beginning of a day in {days.zone.key}: {_either(name, day, day + 1)}"
+        )
+    return day
+
+
+def _hour(name: str, bound: Bound, calendar: Callable[[], Calendar]) -> int | None:
+    if bound is None:
+        return None
+    hours = calendar()
+    if isinstance(bound, datetime):
+        _check_instant(name, bound)
+        seconds, fraction = epoch_seconds(bound), bound.microsecond
+    else:
+        day = min(max(_day_of_date(name, bound), FIRST_DAY), LAST_DAY)
+        seconds, fraction = hours.day_start(day), 0
+    hour = hours.hour(seconds)
+    if fraction or not hours.begins_hour(seconds):
+        before, after = (instant(hours.hour_start(near)).astimezone(hours.zone) for near in (hour, hour + 1))
+        raise ValueError(
+            f"{name}={_show(bound)} is not the beginning of an hour in {hours.zone.key}:"
+            f" {_show(before)} or {_show(after)} would do."
+        )
+    return hour
+
+
+def _either(name: str, day: int, following: int) -> str:
+    return f"{name}={_show(day_date(day))} or {name}={_show(day_date(following))} would do."
+
+
+def _day_of_date(name: str, bound: object) -> int:
+    if not isinstance(bound, date):
+        raise ValueError(f"{name}={bound!r} is no range bound: a date or an aware datetime would do.")
+    return day_number(bound)
+
+
+def _check_instant(name: str, bound: datetime) -> None:
+    if bound.utcoffset() is None:
+        raise ValueError(
+            f"{name}={bound!r} is naive: a date, or an aware datetime (django.utils.timezone.make_aware) would do."
+        )
+    if not 1 < bound.year < 9_999:
+        raise ValueError(f"{name}={bound!r} is out of range: a date, or None for an open range would do.")
+
+
+def _show(bound: object) -> str:
+    return bound.isoformat() if isinstance(bound, date) else repr(bound)
+
+
+# -- from buckets to instants
+
+
+def existing_buckets(span: Span, calendar: Calendar) -> Iterator[tuple[int, date | datetime]]:
+    """Each bucket of a closed span with its beginning, without dates and hours that the zone left out."""
+    assert span.low is not None and span.high is not None  # noqa: S101 - callers close it
+    for bucket in range(span.low, span.high):
+        if span.granularity == Granularity.HOUR:
+            start = hour_start(bucket, calendar)
+            if calendar.hour(start) == bucket:
+                yield bucket, instant(start)
+        elif day_exists(bucket, calendar):
+            yield bucket, day_date(bucket)
+
+
+def day_exists(day: int, calendar: Calendar) -> bool:
+    """Whether the zone has this date: Samoa left out 30 December 2011."""
+    if not FIRST_DAY <= day <= LAST_DAY:
+        return True
+    noon = day * 86_400 + 43_200
+    return calendar.day(noon - calendar.offset(noon)) == day or bool(calendar.day_intervals(day))
+
+
+def hour_start(hour: int, calendar: Calendar) -> int:
+    """`calendar.hour_start()`, without its search where no clock changes."""
+    guess = hour * HOUR_SECONDS - calendar.offset(hour * HOUR_SECONDS) % HOUR_SECONDS
+    if calendar.hour(guess) == hour and calendar.begins_hour(guess):
+        return guess
+    return calendar.hour_start(hour)
+
+
+def segments(buckets: Sequence[int], granularity: Granularity, calendar: Calendar) -> list[Segment]:
+    """The intervals that make up these buckets, in order of time."""
+    if granularity == Granularity.HOUR:
+        found = [Segment(hour_start(hour, calendar), hour_start(hour + 1, calendar), hour) for hour in buckets]
+    else:
+        found = [Segment(start, end, day) for day in buckets for start, end in calendar.day_intervals(day)]
+    return sorted(segment for segment in found if segment.start < segment.end)
+
+
+def intervals(span: Span, calendar: Calendar) -> list[Interval]:
+    """The UTC intervals of a span, few however long it is."""
+    if span.granularity == Granularity.ALL:
+        return [(None, None)]
+    if span.granularity == Granularity.HOUR:
+        low, high = (None if hour is None else hour_start(hour, calendar) for hour in (span.low, span.high))
+        return [(low, high)]
+    return _day_intervals(span, calendar)
+
+
+def _day_intervals(span: Span, calendar: Calendar) -> list[Interval]:
+    low = None if span.low is None or span.low < FIRST_DAY else min(span.low, LAST_DAY)
+    high = None if span.high is None or span.high > LAST_DAY else max(span.high, FIRST_DAY)
+    edges: set[int] = set()
+    if low is not None:
+        edges.update(range(low, low + MARGIN_DAYS))
+    if high is not None:
+        edges.update(range(high - MARGIN_DAYS, high))
+    days = Span(Granularity.DAY, low, high)
+    found: list[Interval] = [interval for day in edges if day in days for interval in calendar.day_intervals(day)]
+    if low is None or high is None or low + MARGIN_DAYS < high - MARGIN_DAYS:
+        start = None if low is None else calendar.day_start(low + MARGIN_DAYS)
+        end = None if high is None else _day_end(high - MARGIN_DAYS - 1, calendar)
+        found.append((start, end))
+    return _joined(found)
+
+
+def _day_end(day: int, calendar: Calendar) -> int:
+    while not (found := calendar.day_intervals(day)):
+        day -= 1
+    return found[-1][1]
+
+
+def _joined(found: list[Interval]) -> list[Interval]:
+    """The same instants in as few intervals as can be."""
+    joined: list[Interval] = []
+    for start, end in sorted(found, key=lambda interval: (interval[0] is not None, interval[0] or 0)):
+        if joined:
+            last_start, last_end = joined[-1]
+            if last_end is None or (start is not None and start <= last_end) or start is None:
+                ends = None if last_end is None or end is None else max(last_end, end)
+                joined[-1] = last_start, ends
+                continue
+        joined.append((start, end))
+    return joined

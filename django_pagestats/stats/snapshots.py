@@ -1,0 +1,70 @@
+"""Many answers of one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import TypeVar
+
+from django_pagestats.stats import questions
+from django_pagestats.stats.answers import PageStats, Point, Summary
+from django_pagestats.stats.reading import Moment, answer_kept, moment_of
+
+T = TypeVar("T")
+
+
+class Snapshot:
+    """The functions of `stats`, all of whose answers are of the instant at which the snapshot was taken."""
+
+    def __init__(self, moment: Moment) -> None:
+        self._moment: Moment | None = moment
+
+    def _ask(self, question: Callable[[Moment], T]) -> T:
+        if self._moment is None:
+            raise RuntimeError("The snapshot has ended: ask inside the `with stats.snapshot()` block.")
+        return answer_kept(self._moment, question)
+
+    def close(self) -> None:
+        self._moment = None
+
+    def count_page_views(
+        self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> int:
+        return self._ask(lambda moment: questions.count_page_views(moment, path, start, end))
+
+    def count_unique_visitors(
+        self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> int:
+        return self._ask(lambda moment: questions.count_unique_visitors(moment, path, start, end))
+
+    def count_paths(self, *, start: date | datetime | None = None, end: date | datetime | None = None) -> int:
+        return self._ask(lambda moment: questions.count_paths(moment, start, end))
+
+    def top_pages(
+        self,
+        limit: int = 10,
+        *,
+        offset: int = 0,
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
+    ) -> list[PageStats]:
+        return self._ask(lambda moment: questions.top_pages(moment, limit, offset, start, end))
+
+    def time_series(
+        self, granularity: str, start: date | datetime, end: date | datetime, *, path: str | None = None
+    ) -> list[Point]:
+        return self._ask(lambda moment: questions.time_series(moment, granularity, start, end, path))
+
+    def summary(self) -> Summary:
+        return self._ask(questions.summary)
+
+
+@contextmanager
+def snapshot_of(using: str, *, is_exact: bool) -> Iterator[Snapshot]:
+    with moment_of(using, is_exact=is_exact) as moment:
+        taken = Snapshot(moment)
+        try:
+            yield taken
+        finally:
+            taken.close()

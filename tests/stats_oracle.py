@@ -1,0 +1,138 @@
+"""What the tests of `stats` share: aggregates made without the fold, and answers counted one by one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pyroaring import BitMap
+
+from django_pagestats.ids import known_subject_ids, subject_ids, visitor_ids
+from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
+from django_pagestats.stats import PageStats, Point
+from tests.factories import Row, expected_aggregates, hour_bucket
+
+TABLES = (Aggregate, Generation, PageView, Subject, Visitor)
+
+
+def clean(using: str = "default") -> None:
+    """Delete the rows of all tables: faster than a flush, once an example."""
+    for model in TABLES:
+        model.objects.using(using).all().delete()
+
+
+def fold_naively(
+    rows: Sequence[Row],
+    zone: str = "UTC",
+    *,
+    cursor: int | None = None,
+    is_active: bool | None = True,
+    using: str = "default",
+) -> Generation:
+    """A generation whose aggregates are these rows, made row by row from a naive count."""
+    if cursor is None:
+        cursor = rows[-1].id if rows else 0
+    generation = Generation.objects.using(using).create(
+        cursor=cursor, time_zone=zone, is_active=is_active, revision=1, created_at=datetime.now(timezone.utc)
+    )
+    write_aggregates(generation.pk, rows, zone, using=using)
+    return generation
+
+
+def write_aggregates(generation: int, rows: Sequence[Row], zone: str = "UTC", *, using: str = "default") -> None:
+    visitors = visitor_ids(using, sorted({row.session_key for row in rows}))
+    subjects = subject_ids(using, sorted({row.path for row in rows})) | {"": 0}
+    Aggregate.objects.using(using).filter(generation=generation).delete()
+    Aggregate.objects.using(using).bulk_create(
+        [
+            Aggregate(
+                generation=generation,
+                dimension=dimension,
+                granularity=granularity,
+                bucket=bucket,
+                subject=subjects[path],
+                page_views=page_views,
+                visitors=len(keys),
+                visitor_set=BitMap(visitors[key] for key in keys).serialize(),
+            )
+            for (dimension, granularity, bucket, path), (page_views, keys) in expected_aggregates(rows, zone).items()
+        ],
+        batch_size=500,
+    )
+
+
+def fold_on(generation: Generation, rows: Sequence[Row], *, using: str = "default") -> None:
+    """Bring a generation up to the last of `rows`, all rows so far."""
+    write_aggregates(generation.pk, rows, generation.time_zone, using=using)
+    generation.cursor = rows[-1].id
+    generation.revision += 1
+    generation.save(using=using)
+
+
+@dataclass
+class Oracle:
+    """Answers by a loop over all rows; ranges are local dates of `zone`, or instants."""
+
+    rows: Sequence[Row]
+    zone: str = "UTC"
+
+    def within(self, path: str | None, start: Any, end: Any) -> list[Row]:
+        return [row for row in self.rows if path in (None, row.path) and self._is_in(row, start, end)]
+
+    def _is_in(self, row: Row, start: date | datetime | None, end: date | datetime | None) -> bool:
+        local = row.viewed_at.astimezone(ZoneInfo(self.zone))
+
+        def position(bound: date | datetime) -> date | datetime:
+            return local if isinstance(bound, datetime) else local.date()
+
+        return (start is None or position(start) >= start) and (end is None or position(end) < end)
+
+    def page_views(self, path: str | None = None, start: Any = None, end: Any = None) -> int:
+        return len(self.within(path, start, end))
+
+    def visitors(self, path: str | None = None, start: Any = None, end: Any = None) -> int:
+        return len({row.session_key for row in self.within(path, start, end)})
+
+    def paths(self, start: Any = None, end: Any = None) -> int:
+        return len({row.path for row in self.within(None, start, end)})
+
+    def top_pages(self, start: Any = None, end: Any = None) -> list[PageStats]:
+        keys: defaultdict[str, list[str]] = defaultdict(list)
+        for row in self.within(None, start, end):
+            keys[row.path].append(row.session_key)
+        subjects = known_subject_ids("default", keys)
+        ranked = sorted(keys, key=lambda path: (-len(keys[path]), subjects.get(path, 2**40), path.encode()))
+        return [PageStats(path, len(keys[path]), len(set(keys[path]))) for path in ranked]
+
+    def days(self, start: date, end: date, path: str | None = None) -> list[Point]:
+        tz = ZoneInfo(self.zone)
+        points = []
+        for number in range((end - start).days):
+            day = start + timedelta(days=number)
+            if not any(midday.astimezone(tz).date() == day for midday in _hours_around(day)):
+                continue
+            rows = [row for row in self.within(path, None, None) if row.viewed_at.astimezone(tz).date() == day]
+            points.append(Point(day, len(rows), len({row.session_key for row in rows})))
+        return points
+
+    def hours(self, start: datetime, end: datetime) -> list[Point]:
+        """Quarter by quarter of an hour: where the number of the hour changes, one begins."""
+        tz = ZoneInfo(self.zone)
+        starts: dict[int, datetime] = {}
+        moment = start
+        while moment < end:
+            starts.setdefault(hour_bucket(moment.astimezone(tz)), moment.astimezone(timezone.utc))
+            moment = (moment.astimezone(timezone.utc) + timedelta(seconds=30)).astimezone(tz)
+        found: defaultdict[int, list[str]] = defaultdict(list)
+        for row in self.rows:
+            found[hour_bucket(row.viewed_at.astimezone(tz))].append(row.session_key)
+        return [Point(begins, len(found[hour]), len(set(found[hour]))) for hour, begins in sorted(starts.items())]
+
+
+def _hours_around(day: date) -> Iterable[datetime]:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+    return (midnight + timedelta(hours=hour) for hour in range(-30, 55))
