@@ -102,13 +102,18 @@ class Folder:
 
 
 def merge(using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None) -> None:
-    """Merge a chunk and move the cursor, in one transaction; raises CursorMovedError if it is not where it was."""
+    """Merge a chunk and move the cursor, in one transaction; raises CursorMovedError if it is not where it was.
+
+    Without a fence only the active generation is folded: once a rebuild has switched, the old rows are being deleted.
+    """
     database = database_for(using)
     with database.chunk_transaction():
         if fence is not None:
             fence(chunk)
         # the compare-and-swap takes the generation's row lock (on SQLite the write lock): one fold at a time
         moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
+        if fence is None:
+            moved = moved.filter(is_active=True)
         if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
             raise CursorMovedError
         database.merge(chunk.generation, chunk.tally)
@@ -187,7 +192,8 @@ def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:
         try:
             folded += folder.fold(target).page_views
         except CursorMovedError:
-            continue
+            if not folder.generation.is_active:
+                return KeptUp(folded, "a rebuild has switched to another generation")
         except RowsLockedError:
             return KeptUp(folded, f"waits for {horizon.rows_locked(database_now(folder.using))}")
     return KeptUp(folded)

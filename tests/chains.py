@@ -1,0 +1,109 @@
+"""A queue of the tests' own, and what must hold at every moment."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db import transaction
+from django.test import TestCase
+
+from django_pagestats import backfill
+from django_pagestats.clock import database_now
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
+from tests.factories import Row, expected_aggregates, stored_aggregates
+
+Link = tuple[str, int, int]
+
+
+class Links:
+    """Keeps the links that a run enqueues, to be delivered late, twice, in any order, or never."""
+
+    def __init__(self) -> None:
+        self.sent: list[Link] = []
+        self.scheduled: list[tuple[Link, datetime]] = []
+
+    def enqueue(self, using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None:
+        transaction.on_commit(partial(self._take, (using, run_id, epoch), at), using=using)
+
+    def _take(self, link: Link, at: datetime | None) -> None:
+        if at is None:
+            self.sent.append(link)
+        else:
+            self.scheduled.append((link, at))
+
+    @contextlib.contextmanager
+    def commits(self) -> Iterator[None]:
+        """Inside a TestCase, what was to happen on commit happens at the end of this block."""
+        with TestCase.captureOnCommitCallbacks(using="default", execute=True):
+            yield
+
+    def start(self, kind: str = "backfill", *, chunk_size: int | None = None) -> backfill.Started:
+        with self.commits():
+            return backfill.start("default", kind=kind, via="test", chunk_size=chunk_size, enqueue=self.enqueue)
+
+    def revive(self) -> BackfillRun | None:
+        with self.commits():
+            return backfill.revive("default", enqueue=self.enqueue)
+
+    def deliver(self, link: Link, *, seconds: float | None = 0) -> None:
+        """One delivery; with 0 seconds a link folds one chunk and hands over."""
+        with self.commits():
+            backfill.work(*link, enqueue=self.enqueue, seconds=seconds)
+
+    def deliver_next(self, *, seconds: float | None = 0) -> None:
+        self.deliver(self.sent.pop(0), seconds=seconds)
+
+    def drain(self, *, seconds: float | None = 0, most: int = 1_000) -> int:
+        """Deliver until nothing is left; how many links that took."""
+        for count in range(most):
+            if not self.sent:
+                return count
+            self.deliver_next(seconds=seconds)
+        raise AssertionError(f"the chain did not end in {most} links")
+
+
+def expire_lease() -> None:
+    """As if the time of the lease had gone by."""
+    past = database_now("default") - timedelta(seconds=1)
+    BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).update(lease_until=past)
+
+
+def the_run() -> BackfillRun:
+    """The latest run."""
+    run = BackfillRun.objects.select_related("generation").order_by("-pk").first()
+    assert run is not None
+    return run
+
+
+def active_generation() -> Generation:
+    return Generation.objects.get(is_active=True)
+
+
+def rows_upto(cursor: int | None = None) -> list[Row]:
+    stored = PageView.objects.order_by("pk").values_list(*Row._fields)
+    return [Row(*values) for values in (stored if cursor is None else stored.filter(pk__lte=cursor))]
+
+
+def assert_exact() -> None:
+    """The promise P1, of every generation that answers or is being built, by a naive count in Python."""
+    runs = BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).values_list("generation", flat=True)
+    for generation in [*Generation.objects.filter(is_active=True), *Generation.objects.filter(pk__in=runs)]:
+        assert_generation_exact(generation)
+
+
+def assert_generation_exact(generation: Generation) -> None:
+    generation.refresh_from_db()
+    expected = expected_aggregates(rows_upto(generation.cursor), generation.time_zone)
+    assert stored_aggregates(generation.pk) == expected
+    assert Aggregate.objects.filter(generation=generation.pk).count() == len(expected)
+
+
+def assert_all_counted() -> None:
+    """Exact, to the last page view, and nobody at work any more."""
+    assert_exact()
+    assert not BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).exists()
+    highest = PageView.objects.order_by("-pk").values_list("pk", flat=True).first()
+    assert active_generation().cursor == highest

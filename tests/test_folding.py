@@ -1,0 +1,435 @@
+"""The fold: what is stored always equals a naive count of the page views up to the cursor."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+from pyroaring import BitMap
+
+from django_pagestats import backfill, folding
+from django_pagestats.exceptions import DifferentRunError, TableWentBackError
+from django_pagestats.folding import Folder
+from django_pagestats.models import Aggregate, Generation, PageView
+from tests.chains import (
+    Links,
+    active_generation,
+    assert_all_counted,
+    assert_exact,
+    assert_generation_exact,
+    expire_lease,
+    the_run,
+)
+from tests.factories import ALL, DAY, HOUR, PAGE, SITE, START, insert_page_views, make_page_views
+
+ZONES = [
+    "UTC",
+    "America/New_York",
+    "America/Sao_Paulo",  # had its change of clocks at midnight
+    "America/St_Johns",  # -3:30, and for a time its change at a minute past midnight
+    "Asia/Kathmandu",  # +5:45
+    "Australia/Lord_Howe",  # changes by half an hour
+    "Pacific/Apia",  # left 30 December 2011 out
+    "Pacific/Chatham",  # +12:45
+]
+#: around changes of clocks in these zones, and at the ends of what can be recorded
+MOMENTS = [
+    datetime(1970, 1, 1, tzinfo=timezone.utc),
+    datetime(2006, 10, 29, 3, tzinfo=timezone.utc),
+    datetime(2011, 12, 30, 10, tzinfo=timezone.utc),
+    datetime(2018, 11, 4, 3, tzinfo=timezone.utc),
+    datetime(2025, 3, 9, 7, tzinfo=timezone.utc),
+    datetime(2025, 4, 5, 14, tzinfo=timezone.utc),
+    datetime(2025, 11, 2, 6, tzinfo=timezone.utc),
+    datetime(2199, 12, 30, tzinfo=timezone.utc),
+]
+PATHS = ["/", "/a", "/A", "/a ", "/é", "/e\u0301", "/😀", "/" + "x" * 2_047]
+KEYS = ["k", "K", "k ", "😀", *(f"key-{number}" for number in range(8))]
+
+times = st.builds(
+    lambda moment, micros: moment + timedelta(microseconds=micros),
+    st.sampled_from(MOMENTS),
+    st.integers(0, 30 * 3_600 * 10**6) | st.sampled_from([0, 999_999, 3_600 * 10**6 - 1, 86_400 * 10**6 - 1]),
+)
+page_views = st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(KEYS), times), min_size=1, max_size=12)
+kinds = st.sampled_from(["backfill", "rebuild"])
+sizes = st.none() | st.integers(1, 7)
+steps = st.one_of(
+    st.tuples(st.just("record"), page_views),
+    st.tuples(st.just("start"), kinds, sizes),
+    st.tuples(st.just("deliver"), st.integers(0, 9), st.booleans()),
+    st.tuples(st.just("lose_all")),
+    st.tuples(st.just("keep_up")),
+    st.tuples(st.just("here"), kinds, sizes, st.integers(1, 3) | st.none()),
+    st.tuples(st.just("sweep")),
+    st.tuples(st.just("zone"), st.sampled_from(ZONES)),
+)
+
+
+class Site:
+    """One imaginary site, to which things happen one after another."""
+
+    def __init__(self) -> None:
+        self.links = Links()
+        self.zone = "UTC"
+
+    def do(self, step: tuple[Any, ...]) -> None:
+        with override_settings(PAGESTATS_TIME_ZONE=self.zone):
+            getattr(self, step[0])(*step[1:])
+
+    def record(self, views: list[tuple[str, str, datetime]]) -> None:
+        insert_page_views(views)
+
+    def start(self, kind: str, chunk_size: int | None) -> None:
+        self.links.start(kind, chunk_size=chunk_size)
+
+    def deliver(self, which: int, again: bool) -> None:
+        """Any link that was ever sent, if `again` it stays to be delivered once more."""
+        if self.links.sent:
+            link = self.links.sent[which % len(self.links.sent)]
+            if not again:
+                self.links.sent.remove(link)
+            self.links.deliver(link)
+
+    def lose_all(self) -> None:
+        """The worker is killed, its queue emptied; time goes by, and somebody looks."""
+        self.links.sent.clear()
+        expire_lease()
+        self.links.revive()
+
+    def keep_up(self) -> None:
+        folding.keep_up("default", seconds=5)
+
+    def here(self, kind: str, chunk_size: int | None, chunks: int | None) -> None:
+        """`--sync`, to the end or stopped after some chunks."""
+        seen = []
+
+        def watch(run: object) -> bool:
+            assert_exact()
+            seen.append(run)
+            return len(seen) == chunks
+
+        try:
+            backfill.run_here("default", kind=kind, via="test", chunk_size=chunk_size, watch=watch)
+        except DifferentRunError:
+            assert the_run().kind != kind
+
+    def sweep(self) -> None:
+        folding.sweep("default", chunk_size=3)
+
+    def zone_is(self, zone: str) -> None:
+        self.zone = zone
+
+    def finish(self) -> None:
+        """Whatever is under way comes to its end, and the rest is folded."""
+        self.links.drain()
+        if the_run_is_active():
+            self.lose_all()
+            self.links.drain()
+        self.do(("here", "backfill", None, None))
+
+
+def the_run_is_active() -> bool:
+    return backfill.status("default")["status"] in ("queued", "running")
+
+
+class OracleTest(TestCase):
+    # a server's round trips take most of the time
+    @settings(max_examples=25 if connection.vendor == "sqlite" else 10)
+    @given(page_views, st.lists(steps, max_size=14))
+    def test_whatever_happens_the_aggregates_equal_a_naive_count(
+        self, first: list[tuple[str, str, datetime]], script: list[tuple[Any, ...]]
+    ) -> None:
+        with override_settings(PAGESTATS_SETTLE_SECONDS=0):
+            site = Site()
+            site.record(first)
+            for step in script:
+                site.do(("zone_is", *step[1:]) if step[0] == "zone" else step)
+                assert_exact()
+            site.finish()
+            assert_all_counted()
+            folding.sweep("default", chunk_size=2)
+            assert set(Aggregate.objects.values_list("generation", flat=True)) == {active_generation().pk}
+            assert_all_rows_are_merges_of_day_rows(active_generation().pk)
+
+
+def assert_all_rows_are_merges_of_day_rows(generation: int) -> None:
+    for dimension in (SITE, PAGE):
+        for granularity in (DAY, HOUR) if dimension == SITE else (DAY,):
+            assert merged(generation, dimension, granularity) == merged(generation, dimension, ALL)
+
+
+def merged(generation: int, dimension: int, granularity: int) -> dict[int, tuple[int, BitMap]]:
+    page_views: defaultdict[int, int] = defaultdict(int)
+    visitors: defaultdict[int, BitMap] = defaultdict(BitMap)
+    for row in Aggregate.objects.filter(generation=generation, dimension=dimension, granularity=granularity):
+        page_views[row.subject] += row.page_views
+        visitors[row.subject] |= BitMap.deserialize(bytes(row.visitor_set))
+    return {subject: (count, visitors[subject]) for subject, count in page_views.items()}
+
+
+@pytest.mark.django_db
+def test_more_than_ten_thousand_sessions_that_come_back_at_random(settings: Any) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    dice = random.Random(2)
+    views = []
+    for number in range(15_000):
+        session = number if number < 10_500 else dice.randrange(10_500)
+        views.append(
+            (f"/{dice.randrange(3)}", f"session-{session}", START + timedelta(seconds=dice.randrange(200_000)))
+        )
+    dice.shuffle(views)
+    insert_page_views(views)
+    links = Links()
+    links.start(chunk_size=5_000)
+    assert links.drain() == 4
+    row = Aggregate.objects.get(dimension=SITE, granularity=ALL)
+    assert (row.page_views, row.visitors) == (15_000, 10_500)
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_rebuild_counts_in_the_zone_of_the_settings(settings: Any) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    make_page_views(300)
+    backfill.run_here("default", via="test")
+    settings.PAGESTATS_TIME_ZONE = "Asia/Kathmandu"
+    backfill.run_here("default", kind="rebuild", via="test")
+    assert active_generation().time_zone == "Asia/Kathmandu"
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_generation_keeps_its_zone(settings: Any) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    make_page_views(100)
+    backfill.run_here("default", via="test")
+    settings.PAGESTATS_TIME_ZONE = "Asia/Kathmandu"
+    make_page_views(100, seed=1)
+    backfill.run_here("default", via="test")
+    assert active_generation().time_zone == "UTC"
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_ids_below_one_are_counted(settings: Any) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    for pk in (-7, -2, 3):
+        PageView.objects.bulk_create([PageView(pk=pk, path="/", session_key=str(pk), viewed_at=START)])
+    backfill.run_here("default", via="test")
+    assert_all_counted()
+    assert Aggregate.objects.get(dimension=SITE, granularity=ALL).page_views == 3
+
+
+@pytest.mark.django_db
+def test_gaps_between_ids_are_passed(settings: Any) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    rows = make_page_views(50)
+    PageView.objects.filter(pk__in=[row.id for row in rows[10:40]]).delete()
+    PageView.objects.bulk_create([PageView(pk=rows[-1].id + 10**12, path="/", session_key="x", viewed_at=START)])
+    backfill.run_here("default", via="test", chunk_size=7)
+    assert_all_counted()
+
+
+# -- the size of a chunk
+
+
+@pytest.mark.django_db
+def test_the_chunk_size_grows_when_chunks_are_quick_and_has_an_upper_bound(settings: Any) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    settings.PAGESTATS_MAX_CHUNK_SIZE = 70
+    rows = make_page_views(400)
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=20)
+    sizes = []
+    while folder.cursor < rows[-1].id:
+        sizes.append(folder.chunk_size)
+        folder.fold(rows[-1].id)
+    assert sizes[:4] == [20, 40, 70, 70]
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_chunk_size_shrinks_when_chunks_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = make_page_views(100)
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=40)
+    monkeypatch.setattr(type(folding.database_for("default")), "CHUNK_SECONDS", 1e-9)
+    folder.fold(rows[-1].id)
+    assert folder.chunk_size == 20
+
+
+@pytest.mark.django_db
+def test_a_short_last_chunk_says_nothing_about_the_size() -> None:
+    rows = make_page_views(30)
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=40)
+    folder.fold(rows[-1].id)
+    assert folder.chunk_size == 40
+
+
+@pytest.mark.django_db
+def test_a_fixed_chunk_size_stays() -> None:
+    rows = make_page_views(100)
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+    assert folder.fold(rows[-1].id).page_views == 10
+    folder.shrink()
+    assert folder.fold(rows[-1].id).page_views == 10
+    assert folder.chunk_size == 10
+
+
+@pytest.mark.django_db
+def test_shrinking_halves_down_to_one() -> None:
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=3)
+    sizes = []
+    for _ in range(3):
+        folder.shrink()
+        sizes.append(folder.chunk_size)
+    assert sizes == [1, 1, 1]
+
+
+# -- somebody else folds the same generation
+
+
+@pytest.mark.django_db
+def test_a_fold_of_a_cursor_that_moved_changes_nothing_and_reads_the_new_cursor() -> None:
+    rows = make_page_views(60)
+    generation = folding.ensure_active_generation("default")
+    slow = Folder("default", generation, chunk_size=20)
+    chunk = slow.read(rows[-1].id)
+    Folder("default", active_generation(), chunk_size=25).fold(rows[-1].id)
+    with pytest.raises(folding.CursorMovedError):
+        folding.merge("default", chunk)
+    assert_exact()
+    with pytest.raises(folding.CursorMovedError):
+        slow.fold(rows[-1].id)
+    assert slow.cursor == rows[24].id
+    slow.fold(rows[-1].id)
+    assert_exact()
+
+
+@pytest.mark.django_db
+def test_every_fold_raises_the_revision_with_the_cursor() -> None:
+    rows = make_page_views(20)
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10)
+    for revision in (1, 2):
+        folder.fold(rows[-1].id)
+        assert active_generation().revision == revision
+
+
+# -- keeping up
+
+
+@pytest.fixture
+def no_settle_time(settings: Any) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("no_settle_time")
+class TestKeepingUp:
+    def test_folds_the_tail_and_makes_the_generation(self) -> None:
+        make_page_views(700)
+        assert folding.keep_up("default", seconds=10) == folding.KeptUp(700)
+        assert_all_counted()
+        make_page_views(30, seed=1)
+        assert folding.keep_up("default", seconds=10) == folding.KeptUp(30)
+        assert_all_counted()
+
+    def test_without_a_tail_it_does_nothing(self) -> None:
+        assert folding.keep_up("default", seconds=10) == folding.KeptUp()
+        assert not Generation.objects.exists()
+
+    def test_leaves_a_longer_tail_than_the_limit_to_a_run(self, settings: Any) -> None:
+        settings.PAGESTATS_TAIL_LIMIT = 10
+        make_page_views(11)
+        kept_up = folding.keep_up("default", seconds=10)
+        assert kept_up.page_views == 0
+        assert "backfill_aggregates" in kept_up.reason
+        assert not Aggregate.objects.exists()
+
+    def test_leaves_a_generation_alone_that_a_run_works_on(self) -> None:
+        make_page_views(11)
+        Links().start()
+        assert folding.keep_up("default", seconds=10).reason == "a run is at work on this generation"
+        assert not Aggregate.objects.exists()
+
+    def test_goes_on_with_the_active_generation_during_a_rebuild(self) -> None:
+        make_page_views(50)
+        backfill.run_here("default", via="test")
+        Links().start("rebuild")
+        make_page_views(20, seed=1)
+        assert folding.keep_up("default", seconds=10) == folding.KeptUp(20)
+        assert_exact()
+        assert active_generation().cursor == PageView.objects.latest("pk").pk
+
+    def test_ends_in_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folding, "FIRST_CHUNK_SIZE", 5)
+        make_page_views(50)
+        assert folding.keep_up("default", seconds=0).page_views == 0
+        assert_exact()
+
+    def test_says_that_the_table_went_back(self) -> None:
+        make_page_views(50)
+        folding.keep_up("default", seconds=10)
+        PageView.objects.filter(pk__gt=PageView.objects.order_by("pk")[9].pk).delete()
+        with pytest.raises(TableWentBackError, match="--rebuild"):
+            folding.keep_up("default", seconds=10)
+
+    def test_never_folds_into_a_generation_that_answers_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A rebuild switches, and its rows are swept, between the steps of keeping up."""
+        make_page_views(50)
+        folding.keep_up("default", seconds=10)
+        old = active_generation()
+        make_page_views(5, seed=1)
+        read = Folder.read
+
+        def read_and_be_overtaken(folder: Folder, target: int) -> folding.Chunk:
+            chunk = read(folder, target)
+            monkeypatch.setattr(Folder, "read", read)
+            backfill.run_here("default", kind="rebuild", via="test")
+            folding.sweep("default")
+            return chunk
+
+        monkeypatch.setattr(Folder, "read", read_and_be_overtaken)
+        folding.keep_up("default", seconds=10)
+        assert not Aggregate.objects.filter(generation=old.pk).exists()
+        assert_all_counted()
+
+
+# -- sweeping
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("no_settle_time")
+class TestSweeping:
+    def test_deletes_what_answers_no_more_in_chunks_and_nothing_else(self) -> None:
+        make_page_views(100)
+        backfill.run_here("default", via="test")
+        backfill.run_here("default", kind="rebuild", via="test")
+        links = Links()
+        links.start("rebuild", chunk_size=30)
+        links.deliver_next()
+        old = Generation.objects.order_by("pk")[0]
+        count = Aggregate.objects.filter(generation=old.pk).count()
+        assert folding.sweep("default", chunk_size=7) == count
+        assert not Aggregate.objects.filter(generation=old.pk).exists()
+        assert_exact()
+        old.refresh_from_db()
+        assert old.swept_at is not None
+        assert list(Generation.objects.filter(swept_at=None)) == [active_generation(), the_run().generation]
+        assert folding.sweep("default") == 0
+
+    def test_stops_in_time_and_goes_on_later(self) -> None:
+        make_page_views(100)
+        backfill.run_here("default", via="test")
+        backfill.run_here("default", kind="rebuild", via="test")
+        assert folding.sweep("default", seconds=0) == 0
+        assert Generation.objects.filter(swept_at=None).count() == 2
+        assert folding.sweep("default") > 0
+        assert_generation_exact(active_generation())
