@@ -124,17 +124,20 @@ def access_log(tmp_path: Path) -> Path:
 def test_a_real_access_log_through_a_real_cluster(tmp_path: Path, access_log: Path) -> None:
     site = Site(tmp_path)
     site.manage("import_pageviews", str(access_log))
-    imported = PageView.objects.count()
+    assert PageView.objects.count() == 1_626
     with site.cluster():
         site.manage("backfill_aggregates", "--wait")
         assert_nothing_is_left(site)
     rows = [Row(*values) for values in PageView.objects.order_by("pk").values_list(*Row._fields)]
     assert_folded(rows)
     assert_answers(rows)
+    summary = stats.summary()
+    assert (summary.page_views, summary.visitors, summary.paths) == (1_626, 937, 237)
+    assert stats.top_pages(limit=1)[0].path == "/projects/xdotool/"
     site.manage("verify_aggregates")
     with gzip.open(access_log.with_name("access.log.1.gz"), "wb") as packed:
         packed.write(access_log.read_bytes())
     access_log.unlink()
     site.manage("import_pageviews", str(access_log.with_name("access.log.1.gz")))
-    assert PageView.objects.count() == imported
+    assert PageView.objects.count() == 1_626
     assert "Nothing new" in site.manage("backfill_aggregates")
