@@ -1,0 +1,291 @@
+"""The ids of session keys and paths: one each, exact to the byte, whoever inserts at the same time."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+from pyroaring import BitMap
+
+from django_pagestats import folding, horizon, ids
+from django_pagestats.exceptions import VisitorIdsExhaustedError
+from django_pagestats.ids import IdCache, known_subject_ids, known_visitor_ids, subject_ids, visitor_ids
+from django_pagestats.models import Subject, Visitor
+from tests.chains import assert_exact
+from tests.factories import START as AT
+from tests.factories import insert_page_views
+
+#: each of them another path, and another session key, to the byte
+LOOK_ALIKES = [
+    "/A",
+    "/a",
+    "/x",
+    "/x ",
+    "/x  ",
+    " /x",
+    "/\u00e9",  # composed
+    "/e\u0301",  # decomposed
+    "/e",
+    "/ß",
+    "/ss",
+    "/😀",
+    "/😁",
+    "/\u200b",
+    "/",
+    "/0",
+    "/%",
+    "/_",
+    "/\\",
+    "/'",
+    '/"',
+]
+LONG = ["/" + "x" * 2_046 + end for end in ("a", "b", "A", "é", "😀")]
+IdsOf = Callable[..., dict[str, int]]
+
+
+def run_at_once(*works: Callable[[threading.Barrier], object]) -> list[BaseException]:
+    """Each in a thread with a connection of its own, over a common barrier; the errors that came out."""
+    barrier = threading.Barrier(len(works))
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[threading.Barrier], object]) -> None:
+        try:
+            work(barrier)
+        except BaseException as error:
+            errors.append(error)
+            barrier.abort()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=[work]) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return errors
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ids_of", "model", "column"), [(visitor_ids, Visitor, "session_key"), (subject_ids, Subject, "value")]
+)
+def test_what_looks_alike_is_not_the_same(ids_of: IdsOf, model: type[Visitor | Subject], column: str) -> None:
+    found = ids_of("default", LOOK_ALIKES)
+    assert sorted(found) == sorted(LOOK_ALIKES)
+    assert len(set(found.values())) == len(LOOK_ALIKES)
+    assert dict(model._default_manager.values_list(column, "pk")) == found
+    assert ids_of("default", LOOK_ALIKES[::-1]) == found
+    assert model._default_manager.count() == len(LOOK_ALIKES)
+
+
+@pytest.mark.django_db
+def test_paths_of_the_greatest_length_are_stored_whole() -> None:
+    found = subject_ids("default", LONG)
+    assert dict(Subject.objects.values_list("value", "pk")) == found
+    assert len(set(found.values())) == len(LONG)
+    assert all(len(path) == 2_048 for path in found)
+
+
+@pytest.mark.django_db
+def test_session_keys_of_the_greatest_length_are_stored_whole() -> None:
+    keys = ["😀" * 254 + end for end in ("a", "b")]
+    assert len(set(visitor_ids("default", keys).values())) == 2
+    assert set(Visitor.objects.values_list("session_key", flat=True)) == set(keys)
+
+
+@pytest.mark.django_db
+def test_more_than_one_statement_of_them() -> None:
+    keys = [f"key-{number}" for number in range(2_500)]
+    found = visitor_ids("default", keys[::2])
+    everything = visitor_ids("default", keys)
+    assert len(set(everything.values())) == 2_500
+    assert {key: everything[key] for key in found} == found
+    assert known_visitor_ids("default", [*keys, "nobody"]) == everything
+
+
+@pytest.mark.django_db
+def test_looking_up_makes_nothing() -> None:
+    assert known_visitor_ids("default", ["x"]) == {}
+    assert known_subject_ids("default", ["/x"]) == {}
+    assert not Visitor.objects.exists() and not Subject.objects.exists()
+
+
+@pytest.mark.django_db
+def test_nothing_asked_nothing_done(django_assert_num_queries: Callable[[int], Iterator[None]]) -> None:
+    with django_assert_num_queries(0):  # type: ignore[attr-defined]
+        assert subject_ids("default", []) == visitor_ids("default", []) == {}
+
+
+@pytest.mark.django_db
+def test_a_visitor_beyond_the_bits_of_a_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OverflowError):
+        BitMap([ids.MOST_VISITORS + 1_000_001])
+    (highest,) = visitor_ids("default", ["x"]).values()
+    monkeypatch.setattr(ids, "MOST_VISITORS", highest)
+    assert visitor_ids("default", ["x"]) == {"x": highest}
+    with pytest.raises(VisitorIdsExhaustedError, match=f"is above {highest}"):
+        visitor_ids("default", ["x", "y"])
+
+
+# -- the cache
+
+
+@pytest.mark.django_db
+def test_what_the_cache_knows_is_not_asked_again(django_assert_num_queries: Callable[[int], Iterator[None]]) -> None:
+    cache = IdCache()
+    found = visitor_ids("default", ["a", "b"], cache)
+    with django_assert_num_queries(0):  # type: ignore[attr-defined]
+        assert visitor_ids("default", ["b", "a", "a"], cache) == found
+
+
+def test_the_cache_is_bounded_and_forgets_the_older_half() -> None:
+    cache = IdCache(limit=10)
+    for number in range(1, 101):
+        cache.add({str(number): number})
+        assert len(cache._young) + len(cache._old) <= 10
+    known, missing = cache.find(map(str, range(1, 101)))
+    assert {"96", "97", "98", "99", "100"} <= set(known)
+    assert sorted(map(int, missing)) == list(range(1, 101 - len(known)))
+
+
+class UndoneError(Exception):
+    """Raised to roll back."""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_cache_is_filled_after_the_commit_only() -> None:
+    """An insert that is undone leaves no id behind that is none."""
+    cache = IdCache()
+    insert = ids._insert
+
+    def insert_and_fail(*args: object) -> None:
+        with transaction.atomic():
+            insert(*args)  # type: ignore[arg-type]
+            raise UndoneError
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UndoneError):
+        patch.setattr(ids, "_insert", insert_and_fail)
+        visitor_ids("default", ["a"], cache)
+    assert cache.find(["a"]) == ({}, ["a"])
+    assert visitor_ids("default", ["a"], cache) == dict(Visitor.objects.values_list("session_key", "pk"))
+
+
+# -- at once
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("ids_of", "model"), [(visitor_ids, Visitor), (subject_ids, Subject)])
+def test_overlapping_inserts_at_once_get_one_id_each(
+    ids_of: IdsOf, model: type[Visitor | Subject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All have looked, and found the same missing, before the first one inserts."""
+    insert = ids._insert
+    barriers: dict[int, threading.Barrier] = {}
+
+    def insert_together(*args: object) -> None:
+        barriers[threading.get_ident()].wait(30)
+        insert(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ids, "_insert", insert_together)
+    results: list[dict[str, int]] = []
+
+    def work(seed: int) -> Callable[[threading.Barrier], None]:
+        def insert_rounds(barrier: threading.Barrier) -> None:
+            barriers[threading.get_ident()] = barrier
+            dice = random.Random(seed)
+            for turn in range(4):
+                values = [f"/{turn}/{number}" for number in range(300)]
+                dice.shuffle(values)
+                results.append(ids_of("default", values[:250]))
+
+        return insert_rounds
+
+    assert run_at_once(*(work(seed) for seed in range(3))) == []
+    stored = dict(model._default_manager.values_list("value" if model is Subject else "session_key", "pk"))
+    assert len(results) == 12
+    for result in results:
+        assert result == {value: stored[value] for value in result}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows inserted in opposite orders: somebody has to give way, and does it silently.
+
+    The keys are of this test alone: deleted rows of the same keys would make MariaDB wait earlier.
+    """
+    if connection.vendor == "sqlite":
+        monkeypatch.setattr(ids, "DEADLOCK_TRIES", 2)
+    order = {}
+
+    def work(first: str, second: str) -> Callable[[threading.Barrier], None]:
+        def insert(barrier: threading.Barrier) -> None:
+            order[first] = 0
+
+            def one_after_the_other(missing: list[str]) -> None:
+                order[first] += 1
+                database = ids.database_for("default")
+                database.insert_values(Visitor._meta.db_table, ["session_key"], [(first,)])
+                if order[first] == 1 and connection.vendor != "sqlite":
+                    barrier.wait(30)
+                database.insert_values(Visitor._meta.db_table, ["session_key"], [(second,)])
+
+            ids._insert("default", one_after_the_other, [first, second])
+
+        return insert
+
+    assert run_at_once(work("deadlock-one", "deadlock-two"), work("deadlock-two", "deadlock-one")) == []
+    assert set(Visitor.objects.values_list("session_key", flat=True)) == {"deadlock-one", "deadlock-two"}
+    if connection.vendor != "sqlite":
+        assert sorted(order.values()) == [1, 2]
+
+
+@pytest.mark.django_db
+def test_inside_a_transaction_a_deadlock_is_the_callers() -> None:
+    tries = []
+
+    def fail(missing: list[str]) -> None:
+        tries.append(missing)
+        raise OperationalError("deadlock")
+
+    with pytest.raises(OperationalError):
+        ids._insert("default", fail, ["x"])
+    assert len(tries) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_that_does_not_end_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+    monkeypatch.setattr(ids, "DEADLOCK_TRIES", 3)
+
+    def fail(missing: list[str]) -> None:
+        tries.append(missing)
+        raise OperationalError("deadlock")
+
+    with pytest.raises(OperationalError):
+        ids._insert("default", fail, ["x"])
+    assert len(tries) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_three_folds_of_the_same_visitors_and_subjects_at_once() -> None:
+    """Three generations' worth of readers over the same page views: no deadlock reaches a fold, and one wins."""
+    dice = random.Random(5)
+    insert_page_views([(f"/{dice.randrange(200)}", f"k{dice.randrange(400)}", AT) for _ in range(900)])
+    generation = folding.ensure_active_generation("default")
+
+    def work(barrier: threading.Barrier) -> None:
+        folder = folding.Folder("default", type(generation).objects.get(pk=generation.pk), chunk_size=300)
+        while folder.cursor < target:
+            barrier.wait(30)
+            try:
+                folder.fold(target)
+            except folding.CursorMovedError:
+                continue
+
+    target = horizon.highest_id("default") or 0
+    assert run_at_once(work, work, work) == []
+    assert_exact()
