@@ -375,8 +375,7 @@ class _Worker:
             failure_count=count, error=text, chunk_size=self.folder.chunk_size, lease_until=self.clock.now() + _lease()
         )
         folding.rest(min(2.0, 0.1 * 2**count), self.using)
-        self.run.generation.refresh_from_db(using=self.using)
-        self.folder.cursor = self.run.generation.cursor
+        self.folder.reload()
         return self._hand_over() if self._is_time_up() else False
 
     def _hand_over(self) -> bool:

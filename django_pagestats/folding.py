@@ -16,7 +16,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.ids import IdCache, subject_ids, visitor_ids
-from django_pagestats.merging import RowsLockedError, database_for
+from django_pagestats.merging import Highest, RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation, PageView
 from django_pagestats.tally import Tally, tally
 
@@ -56,6 +56,14 @@ class Folder:
     def __post_init__(self) -> None:
         self.calendar = Calendar(self.generation.time_zone)
         self.cursor = self.generation.cursor
+        #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
+        self._highest: Highest = {}
+
+    def reload(self) -> None:
+        """Read anew where the generation stands, after somebody else folded it or a chunk failed."""
+        self.generation.refresh_from_db(using=self.using)
+        self.cursor = self.generation.cursor
+        self._highest = {}
 
     def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None) -> Chunk:
         """Fold the next chunk of the page views up to `target`, all of which must be visible.
@@ -66,10 +74,9 @@ class Folder:
         chunk = self.read(target)
         began = time.monotonic()
         try:
-            merge(self.using, chunk, fence=fence)
+            self._highest = merge(self.using, chunk, fence=fence, highest=self._highest)
         except CursorMovedError:
-            self.generation.refresh_from_db(using=self.using)
-            self.cursor = self.generation.cursor
+            self.reload()
             raise
         self.cursor = chunk.upto
         self._adapt(chunk, time.monotonic() - began)
@@ -79,10 +86,12 @@ class Folder:
         """Read and tally the next chunk; it changes nothing but ids."""
         rows = database_for(self.using).read_page_views(self.cursor, target, self.chunk_size)
         is_full = len(rows) == self.chunk_size
-        subjects = subject_ids(self.using, {row[1] for row in rows}, self.subjects)
-        visitors = visitor_ids(self.using, {row[2] for row in rows}, self.visitors)
+        _, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
+        subjects = subject_ids(self.using, paths, self.subjects)
+        visitors = visitor_ids(self.using, session_keys, self.visitors)
         tallied = tally(
-            ((subjects[path], visitors[session_key], seconds) for _, path, session_key, seconds in rows), self.calendar
+            zip(map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds, strict=True),
+            self.calendar,
         )
         upto = rows[-1][0] if is_full else max(target, self.cursor)
         return Chunk(self.generation.pk, self.cursor, upto, len(rows), tallied, is_full)
@@ -101,7 +110,9 @@ class Folder:
         self.chunk_size = max(1, min(conf.MAX_CHUNK_SIZE, wanted))
 
 
-def merge(using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None) -> None:
+def merge(
+    using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None, highest: Highest | None = None
+) -> Highest:
     """Merge a chunk and move the cursor, in one transaction; raises CursorMovedError if it is not where it was.
 
     Without a fence only the active generation is folded: once a rebuild has switched, the old rows are being deleted.
@@ -116,7 +127,7 @@ def merge(using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = N
             moved = moved.filter(is_active=True)
         if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
             raise CursorMovedError
-        database.merge(chunk.generation, chunk.tally)
+        return database.merge(chunk.generation, chunk.tally, highest)
 
 
 def active_generation(using: str) -> Generation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -33,15 +34,12 @@ class PageViewRow(NamedTuple):
     seconds: int  #: whole seconds since the epoch, UTC
 
 
-class AggregateRow(NamedTuple):
-    """What is written of one aggregate row; the generation is the same for all."""
+#: what is written of one aggregate row, after its generation, which is the same for all:
+#: (dimension, granularity, bucket, subject, page_views, visitors, visitor_set); a plain tuple, made once a row
+AggregateRow = tuple[int, int, int, int, int, int, bytes]
 
-    level: Level
-    bucket: int
-    subject: int
-    page_views: int
-    visitors: int
-    visitor_set: bytes
+#: the highest stored bucket of each level with buckets
+Highest = dict[Level, int | None]
 
 
 class StoredRow(NamedTuple):
@@ -97,36 +95,43 @@ class Database(ABC):
         """A READ COMMITTED transaction, whatever the site's default; inside a test's transaction, that one."""
         return transaction.atomic(using=self.connection.alias, durable=True)
 
-    def merge(self, generation: int, tally: Tally) -> None:
+    def merge(self, generation: int, tally: Tally, highest: Highest | None = None) -> Highest:
         """Add a tally to the aggregates of a generation, in the caller's transaction.
 
-        The caller holds the generation's row lock, so nobody else writes these rows.
+        The caller holds the generation's row lock, so nobody else writes these rows. Returns the highest buckets
+        afterwards, which the next merge may be given if nobody else merged in between.
         """
+        highest = dict(highest or {})
         fresh: list[Iterator[AggregateRow]] = []
         for level, counts in tally.levels():
-            new, known = self._split(generation, level, counts)
+            new, known = self._split(generation, level, counts, highest)
             for portion in portions(known, self.LOOKUP_ROWS):
                 self._merge_portion(generation, level, {key: counts[key] for key in portion})
             fresh.append(_new_rows(level, new, counts))
         self._write(generation, chain.from_iterable(fresh), replacing=False)
+        return highest
 
-    def _split(self, generation: int, level: Level, counts: Counts) -> tuple[list[Key], list[Key]]:
-        """The keys that cannot be stored yet, being of later days than any stored one, and all others."""
-        if level.granularity == Granularity.ALL:
+    def _split(self, generation: int, level: Level, counts: Counts, highest: Highest) -> tuple[list[Key], list[Key]]:
+        """The keys that cannot be stored yet, being of later buckets than any stored one, and all others."""
+        if level.granularity == Granularity.ALL or not counts:
             return [], list(counts)
+        if level not in highest:
+            highest[level] = self._highest_bucket(generation, level)
+        before = highest[level]
+        last = max(bucket for bucket, _ in counts)
+        highest[level] = last if before is None else max(before, last)
+        if before is None or last <= before:
+            return (list(counts), []) if before is None else ([], list(counts))
+        return [key for key in counts if key[0] > before], [key for key in counts if key[0] <= before]
+
+    def _highest_bucket(self, generation: int, level: Level) -> int | None:
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT MAX(bucket) FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}"
                 f" AND dimension = {level.dimension:d} AND granularity = {level.granularity:d}"
             )
-            highest = cursor.fetchone()[0]
-        if highest is None:
-            return list(counts), []
-        new: list[Key] = []
-        known: list[Key] = []
-        for key in counts:
-            (new if key[0] > highest else known).append(key)
-        return new, known
+            highest: int | None = cursor.fetchone()[0]
+        return highest
 
     def _merge_portion(self, generation: int, level: Level, counts: Counts) -> None:
         stored = self._lookup(generation, level, list(counts), self.INLINE_VISITORS)
@@ -185,6 +190,16 @@ def _portions_by_bytes(rows: Sequence[StoredRow], limit: int) -> Iterator[list[S
 RUN_OPTIMIZE_FROM = 64
 
 
+#: a set of one visitor, in the portable format of Roaring bitmaps:
+#: cookie, number of containers, key, cardinality - 1, offset, value
+ONE_VISITOR = struct.Struct("<IIHHIH")
+
+
+def _one_visitor(visitor: int) -> bytes:
+    """`BitMap([visitor]).serialize()`, four times as fast: most sets of a page and a day have one visitor."""
+    return ONE_VISITOR.pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
+
+
 def _serialized(visitors: BitMap) -> tuple[int, bytes]:
     count = len(visitors)
     if count >= RUN_OPTIMIZE_FROM:
@@ -193,14 +208,20 @@ def _serialized(visitors: BitMap) -> tuple[int, bytes]:
 
 
 def _new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[AggregateRow]:
-    for bucket, subject in keys:
-        visitors = counts[bucket, subject]
-        yield AggregateRow(level, bucket, subject, len(visitors), *_serialized(BitMap(visitors)))
+    dimension, granularity = map(int, level)
+    for key in keys:
+        visitors = counts[key]
+        page_views = len(visitors)
+        if page_views == 1:
+            yield dimension, granularity, *key, 1, 1, _one_visitor(visitors[0])
+        else:
+            yield dimension, granularity, *key, page_views, *_serialized(BitMap(visitors))
 
 
 def _merged_rows(level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[AggregateRow]:
-    for row in stored:
-        visitors = counts[row.bucket, row.subject]
-        merged = BitMap.deserialize(bytes(row.visitor_set or b""))
+    dimension, granularity = map(int, level)
+    for bucket, subject, page_views, _, visitor_set, _ in stored:
+        visitors = counts[bucket, subject]
+        merged = BitMap.deserialize(bytes(visitor_set or b""))
         merged.update(visitors)
-        yield AggregateRow(level, row.bucket, row.subject, row.page_views + len(visitors), *_serialized(merged))
+        yield dimension, granularity, bucket, subject, page_views + len(visitors), *_serialized(merged)

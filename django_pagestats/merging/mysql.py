@@ -125,7 +125,7 @@ class MySQL(Database):
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
         values: list[str] = []
         size = 0
-        for (dimension, granularity), bucket, subject, page_views, visitors, visitor_set in rows:
+        for dimension, granularity, bucket, subject, page_views, visitors, visitor_set in rows:
             values.append(
                 f"({generation:d},{dimension:d},{granularity:d},{bucket:d},{subject:d},{page_views:d},{visitors:d},"
                 f"0x{visitor_set.hex()})"

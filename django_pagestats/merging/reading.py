@@ -173,7 +173,8 @@ def one_instant(using: str) -> Iterator[None]:
 @contextmanager
 def _deferred(connection: Any) -> Iterator[None]:
     """atomic() begins as OPTIONS["transaction_mode"] says: with IMMEDIATE it would take the write lock."""
-    mode = getattr(connection, "transaction_mode", None)
+    connection.ensure_connection()  # connecting sets the mode
+    mode = connection.transaction_mode
     connection.transaction_mode = "DEFERRED"
     try:
         yield

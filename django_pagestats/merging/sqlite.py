@@ -81,7 +81,7 @@ class SQLite(Database):
                 marks = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(portion))
                 parameters: list[Any] = []
                 for row in portion:
-                    parameters += (generation, int(row.level.dimension), int(row.level.granularity), *row[1:])
+                    parameters += (generation, *row)
                 cursor.execute(
                     f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views,"
                     f" visitors, visitor_set) VALUES {marks}{conflict if replacing else ''}",
