@@ -1,0 +1,148 @@
+"""Rebuild the aggregates, in turn with the yardstick, and print a Markdown table.
+
+    PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.compare [--cluster] [--rounds 3]
+
+Each round begins without aggregates and without ids of visitors and paths, since the yardstick makes those too
+(--keep-ids: a rebuild of a site that has them). A rebuild's time is its run's, from start to switch, with the check
+before the switch. Peak memory is that of the process that folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import django
+from django.db import connection
+
+from benchmarks.one_shot import one_shot
+from testproject.cluster import MANAGE, Cluster
+from testproject.settings import KIND
+
+COMMAND = [sys.executable, str(MANAGE), "backfill_aggregates", "--rebuild", "--verbosity", "0"]
+MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+EMPTIED = ("aggregate", "backfillrun", "generation")
+IDS = ("visitor", "subject")
+
+
+class Rebuild(NamedTuple):
+    seconds: float
+    page_views: int
+    peak_bytes: int
+
+
+def forget(tables: Sequence[str]) -> None:
+    """Empty tables of ours at once, and let the database settle; not part of any time."""
+    names = [f"django_pagestats_{table}" for table in tables]
+    with connection.cursor() as cursor:
+        if KIND == "postgresql":
+            cursor.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
+            cursor.execute("CHECKPOINT")
+            return
+        if KIND == "mariadb":
+            cursor.execute("SET foreign_key_checks = 0")
+        for name in names:
+            cursor.execute(f"TRUNCATE {name}" if KIND == "mariadb" else f"DELETE FROM {name}")
+        if KIND == "mariadb":
+            cursor.execute("SET foreign_key_checks = 1")
+        else:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def last_rebuild(peak_bytes: int) -> Rebuild:
+    from django_pagestats.models import BackfillRun
+
+    run = BackfillRun.objects.latest("pk")
+    if run.status != BackfillRun.Status.SUCCEEDED or run.finished_at is None:
+        raise SystemExit(f"run {run.pk} {run.status}: {run.error}")
+    return Rebuild((run.finished_at - run.created_at).total_seconds(), run.rows_folded, peak_bytes)
+
+
+def rebuild_sync() -> Rebuild:
+    child = subprocess.Popen([*COMMAND, "--sync"])
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"the rebuild exited with {child.returncode}")
+    return last_rebuild(usage.ru_maxrss * MAXRSS_BYTES)
+
+
+def rebuild_through_cluster() -> Rebuild:
+    """Time from the start of the run, with a cluster that waits for it; memory as Linux counts it."""
+    with tempfile.TemporaryDirectory() as folder, Cluster(log=Path(folder) / "qcluster.log") as cluster:
+        subprocess.run([*COMMAND, "--wait"], check=True)
+        peak = max((high_water(pid) for pid in cluster.worker_pids()), default=0)
+    return last_rebuild(peak)
+
+
+def high_water(pid: int) -> int:
+    """Peak resident bytes of a process; 0 if it is gone."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def show(label: str, seconds: float, *, yardstick: float | None = None, rebuild: Rebuild | None = None) -> None:
+    ratio = f"{seconds / yardstick:.2f}" if yardstick else ""
+    rate = f"{rebuild.page_views / seconds:,.0f}" if rebuild else ""
+    memory = f"{rebuild.peak_bytes / 1e6:.0f}" if rebuild else ""
+    print(f"| {label} | {seconds:.1f} | {ratio} | {rate} | {memory} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cluster", action="store_true", help="also through a real qcluster (PAGESTATS_BROKER)")
+    parser.add_argument("--no-yardstick", action="store_true", help="rebuilds only: for memory, and for larger tables")
+    parser.add_argument("--keep-ids", action="store_true", help="visitors and paths have their ids already")
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
+    django.setup()
+    ways = {"--sync": rebuild_sync}
+    if options.cluster:
+        ways["cluster"] = rebuild_through_cluster
+    yardsticks: list[float] = []
+    rebuilds: dict[str, list[Rebuild]] = {way: [] for way in ways}
+    print(f"{KIND}, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}\n")
+    print("| round | seconds | x one-shot | page views/s | peak MB |\n|---|---|---|---|---|")
+    for number in range(1, options.rounds + 1):
+        if not options.no_yardstick:
+            yardsticks.append(one_shot())
+            show(f"{number} one-shot", yardsticks[-1])
+        for way, rebuild in ways.items():
+            forget(EMPTIED if options.keep_ids else EMPTIED + IDS)
+            done = rebuild()
+            rebuilds[way].append(done)
+            show(f"{number} {way}", done.seconds, yardstick=yardsticks[-1] if yardsticks else None, rebuild=done)
+    summarise(yardsticks, rebuilds)
+
+
+def summarise(yardsticks: list[float], rebuilds: dict[str, list[Rebuild]]) -> None:
+    """Medians; the ratio is the median of the rounds' ratios, since each round saw the same machine."""
+    if yardsticks:
+        show("median one-shot", statistics.median(yardsticks))
+    for way, done in rebuilds.items():
+        seconds = statistics.median(rebuild.seconds for rebuild in done)
+        middle = Rebuild(seconds, done[0].page_views, max(rebuild.peak_bytes for rebuild in done))
+        ratios = [rebuild.seconds / yardstick for rebuild, yardstick in zip(done, yardsticks, strict=False)]
+        show(
+            f"median {way}", seconds, yardstick=seconds / statistics.median(ratios) if ratios else None, rebuild=middle
+        )
+    if len(rebuilds) > 1:
+        pairs = zip(rebuilds["cluster"], rebuilds["--sync"], strict=True)
+        print(f"\ncluster / --sync, median: {statistics.median(a.seconds / b.seconds for a, b in pairs):.2f}")
+
+
+if __name__ == "__main__":
+    main()
