@@ -115,9 +115,11 @@ class PostgreSQL(Database):
 
     def delete_aggregates(self, generation: int, limit: int) -> int:
         with self.connection.cursor() as cursor:
+            # ordered, so that it goes by the primary key: a scan of the table would pass all that is deleted already
             cursor.execute(
                 f"DELETE FROM {AGGREGATE_TABLE} WHERE ctid = ANY(ARRAY("
-                f"SELECT ctid FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} LIMIT {limit:d}))"
+                f"SELECT ctid FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}"
+                f" ORDER BY generation, dimension, granularity, bucket, subject LIMIT {limit:d}))"
             )
             deleted: int = cursor.rowcount
         return deleted
