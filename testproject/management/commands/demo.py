@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -32,12 +33,13 @@ class Command(BaseCommand):
     help = "Show it all: page views, a real qcluster, backfill_aggregates --wait, the numbers."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--page-views", type=int, default=300_000)
+        parser.add_argument("--page-views", type=int, default=200_000)
 
     def handle(self, *args: Any, page_views: int, **options: Any) -> None:
         # without it a terminal that is closed would leave the cluster behind
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: sys.exit(1))
+        logging.getLogger("django-q").setLevel(logging.WARNING)
         database = Path(str(connection.settings_dict["NAME"]))
         self.title(f"A new site in {database}")
         call_command("migrate", verbosity=0, stdout=self.stdout)

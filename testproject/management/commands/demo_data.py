@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import transaction
+from django.db import connection, transaction
 from tqdm import tqdm
 
 from django_pagestats.models import PageView
 from testproject import traffic
 
 DAYS = 365
-PATHS = 2_000
+PATHS = 1_000
 BATCH_SIZE = 10_000
 
 
@@ -24,7 +23,7 @@ class Command(BaseCommand):
     help = "Add page views of the last year, and the superuser demo with the password demo."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--page-views", type=int, default=300_000)
+        parser.add_argument("--page-views", type=int, default=200_000)
         parser.add_argument("--seed", type=int, default=1)
 
     def handle(self, *args: Any, page_views: int, seed: int, **options: Any) -> None:
@@ -47,10 +46,4 @@ class Command(BaseCommand):
                         [PageView(path=path, session_key=key, viewed_at=viewed_at) for path, key, viewed_at in batch]
                     )
                 bar.update(len(batch))
-        self.stdout.write(f"{page_views:,} page views of {DAYS} days are in {os.fspath(_database_name())}")
-
-
-def _database_name() -> str:
-    from django.db import connection
-
-    return str(connection.settings_dict["NAME"])
+        self.stdout.write(f"{page_views:,} page views of {DAYS} days are in {connection.settings_dict['NAME']}")
