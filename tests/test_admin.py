@@ -289,6 +289,24 @@ def test_without_a_queue(root: Client) -> None:
     assert not BackfillRun.objects.exists()
 
 
+class ReplicaOfNothing:
+    """Reads of runs go to a database that is not there; writes to the real one."""
+
+    def db_for_read(self, model: type, **hints: object) -> str | None:
+        return "nowhere" if model is BackfillRun else None
+
+    def db_for_write(self, model: type, **hints: object) -> str:
+        return "default"
+
+
+def test_runs_are_read_where_they_are_written(root: Client, settings: object) -> None:
+    make_page_views(3)
+    settings.DATABASE_ROUTERS = [ReplicaOfNothing()]
+    response = root.post(f"{RUNS}backfill/", follow=True)
+    (run,) = response.context["cl"].result_list
+    assert root.get(f"{RUNS}{run.pk}/change/").status_code == 200
+
+
 # --- the list and the page of runs
 
 
@@ -593,6 +611,46 @@ def test_every_page_is_read_through_an_index_and_never_counted(many: list[PageVi
             # of what a search finds, PostgreSQL sorts all, and keeps a page of it
             if query not in searches or connection.vendor != "postgresql":
                 assert not re.search(SORTS[connection.vendor], found), (query, statement, found)
+
+
+def work(statement: str) -> int:
+    """A measure of what a statement reads: rows, or on SQLite steps of its virtual machine."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            steps: list[int] = []
+            connection.connection.set_progress_handler(lambda: steps.append(1), 1)
+            cursor.execute(statement).fetchall()
+            connection.connection.set_progress_handler(None, 0)
+            return len(steps)
+        if connection.vendor == "mysql":
+            cursor.execute("FLUSH STATUS")
+            cursor.execute(statement)
+            cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%%'", [])
+            return sum(int(value) for _, value in cursor.fetchall())
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+        node = cursor.fetchone()[0][0]["Plan"]
+        while "Plans" in node:
+            (node,) = node["Plans"]
+        return node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+
+
+def test_a_page_reads_as_little_deep_down_as_on_top(many: list[PageView]) -> None:
+    client = log_in("view_pageview")
+    day = many[10_000].viewed_at.date()
+    of_day = [Place.of(view) for view in many if view.viewed_at.date() == day]
+    assert len(of_day) == 2_880
+    queries = {
+        "": [f"?{side}={Place.of(many[at])}" for side in ("before", "after") for at in (100, 10_000, 19_900)],
+        f"?day={day}": [
+            f"?day={day}&{side}={of_day[at]}" for side in ("before", "after") for at in (100, 1_440, 2_780)
+        ],
+    }
+    for top, others in queries.items():
+        (statement,) = statements(client, PAGE_VIEWS + top)
+        assert work(statement) > 50
+        for query in others:
+            (deep,) = statements(client, PAGE_VIEWS + query)
+            assert work(deep) < 3 * work(statement), (query, work(deep), work(statement))
 
 
 def test_a_list_costs_one_statement_besides_session_and_user(root: Client, django_assert_num_queries: object) -> None:

@@ -41,7 +41,10 @@ class PageViewSearch(forms.Form):
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
     )
     q = forms.CharField(
-        required=False, strip=False, max_length=PATH_MAX_LENGTH, widget=forms.TextInput(attrs={"type": "search"})
+        required=False,
+        strip=False,
+        max_length=PATH_MAX_LENGTH,
+        widget=forms.TextInput(attrs={"type": "search", "aria-describedby": "pagestats-search-help"}),
     )
 
 

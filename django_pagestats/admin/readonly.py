@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.formats import number_format
+from django.utils.text import capfirst
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -25,5 +27,14 @@ class ReadOnlyAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(str(self.opts.verbose_name_plural))  # Django's own would be "Select page view to view"
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
     class Media:
         css = {"all": ["django_pagestats/admin.css"]}
+
+
+def thousands(number: int) -> str:
+    """With the separators of the language."""
+    return number_format(number, force_grouping=True)

@@ -6,13 +6,13 @@ from django.contrib import admin
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill
+from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
 from django_pagestats.models import BackfillRun
 
@@ -21,14 +21,14 @@ NOTHING = "-"
 
 @admin.register(BackfillRun)
 class BackfillRunAdmin(StartsBackfill):
-    list_display = ("id", "status", "kind", "progress", "page_views", "rate", "time_left", "started_by", "created_at")
+    list_display = ("id", "status", "progress", "page_views", "rate", "time_left", "kind", "started_by", "created_at")
     list_select_related = ("generation",)
     ordering = ("-id",)
     sortable_by = ()
     show_full_result_count = False
     fieldsets = (
         (None, {"fields": ("status", "kind", "progress", "page_views", "rate", "time_left", "error_text")}),
-        (_("Where it is"), {"fields": ("generation", "cursor", "start_cursor", "target", "chunk_size_text")}),
+        (_("Where it is"), {"fields": ("generation", "cursor", "began_at", "ends_at", "chunk_size_text")}),
         (_("What holds it up"), {"fields": ("wait_reason", "wait_until", "failure_count", "revival_count")}),
         (_("Who and when"), {"fields": ("actor", "via", "created_at", "started_at", "progressed_at", "finished_at")}),
     )
@@ -55,7 +55,7 @@ class BackfillRunAdmin(StartsBackfill):
     @admin.display(description=_("rate"))
     def rate(self, run: BackfillRun) -> str:
         rate = backfill.progress(run).rows_per_second
-        return NOTHING if rate is None else gettext("%s page views/s") % thousands(round(rate))
+        return NOTHING if rate is None else f"{thousands(round(rate))}/s"
 
     @admin.display(description=_("time left"))
     def time_left(self, run: BackfillRun) -> str:
@@ -70,18 +70,22 @@ class BackfillRunAdmin(StartsBackfill):
     def error_text(self, run: BackfillRun) -> SafeString | str:
         return format_html('<pre class="pagestats-error">{}</pre>', run.error) if run.error else NOTHING
 
-    @admin.display(description=_("cursor"))
+    @admin.display(description=_("cursor of the generation"))
     def cursor(self, run: BackfillRun) -> str:
         return thousands(run.generation.cursor)
+
+    @admin.display(description=_("cursor at the start"))
+    def began_at(self, run: BackfillRun) -> str:
+        return thousands(run.start_cursor)
+
+    @admin.display(description=_("target"))
+    def ends_at(self, run: BackfillRun) -> str:
+        return thousands(run.target)
 
     @admin.display(description=_("chunk size"))
     def chunk_size_text(self, run: BackfillRun) -> str:
         text = gettext("%s (adapts)") if run.fixed_chunk_size is None else gettext("%s (fixed)")
         return text % thousands(run.chunk_size)
-
-
-def thousands(number: int) -> str:
-    return number_format(number, force_grouping=True)
 
 
 def duration(seconds: float) -> str:

@@ -34,8 +34,7 @@ class StartsBackfill(ReadOnlyAdmin):
 
     def has_backfill_permission(self, request: HttpRequest) -> bool:
         """Whoever may add runs may start one, although nobody may write one by hand."""
-        user = request.user
-        return user.is_active and user.has_perm("django_pagestats.add_backfillrun")
+        return request.user.has_perm("django_pagestats.add_backfillrun")
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.backfill_view)
@@ -81,7 +80,7 @@ class StartsBackfill(ReadOnlyAdmin):
         if run is None or not request.user.has_perm("django_pagestats.view_backfillrun"):
             return started.message
         url = reverse("admin:django_pagestats_backfillrun_change", args=[run.pk], current_app=self.admin_site.name)
-        return format_html('{} <a href="{}">{}</a>', started.message, url, gettext("Show run %d") % run.pk)
+        return format_html('{}. <a href="{}">{}</a>', started.message, url, gettext("Show run %d") % run.pk)
 
     def _url_name(self, view: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
