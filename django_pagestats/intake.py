@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
+from operator import itemgetter
+from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
+from django.db import connections
 from django.utils.encoding import repercent_broken_unicode
 
 from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
@@ -18,9 +21,14 @@ from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, Pag
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 #: How much of a bad value is shown.
 SHOWN_LENGTH = 200
-#: One INSERT carries at most so many rows and about so many bytes of text.
-BATCH_ROWS = 5_000
+#: One INSERT carries at most so many rows and about so many bytes of text. Not more rows: Django keeps the statements
+#: of SQLite compiled, and the large ones of many different sizes took 150 MB.
+BATCH_ROWS = 500
 BATCH_BYTES = 2_000_000
+
+#: A page view's path, session key and time, checked.
+Row = tuple[str, str, datetime]
+T = TypeVar("T")
 
 _SCHEME_AND_HOST = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://[^/]*")
 
@@ -147,15 +155,29 @@ def path_of_target(target: bytes) -> str:
     return check_path(decoded.decode(errors="replace"))
 
 
-def batches(page_views: Iterable[PageView]) -> Iterator[list[PageView]]:
+def batches(page_views: Iterable[T], path: Callable[[T], str]) -> Iterator[list[T]]:
     """Cut page views into lists that one INSERT may carry, bounded by rows and by bytes."""
-    batch: list[PageView] = []
+    batch: list[T] = []
     size = 0
-    for view in page_views:
-        batch.append(view)
-        size += 4 * len(view.path)
+    for page_view in page_views:
+        batch.append(page_view)
+        size += 4 * len(path(page_view))
         if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def insert(rows: Iterable[Row], *, using: str) -> int:
+    """Insert page views of checked values; gives their number. For imports: it takes a third of bulk_create's time."""
+    connection = connections[using]
+    adapted = connection.ops.adapt_datetimefield_value
+    begin = f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at) VALUES "
+    inserted = 0
+    with connection.cursor() as cursor:
+        for batch in batches(rows, itemgetter(0)):
+            values = [value for path, key, viewed_at in batch for value in (path, key, adapted(viewed_at))]
+            cursor.execute(begin + ", ".join(["(%s, %s, %s)"] * len(batch)), values)
+            inserted += len(batch)
+    return inserted

@@ -9,8 +9,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from operator import attrgetter
 
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_pagestats import intake
 from django_pagestats.intake import Refusal, RefusedError, normalise_path
@@ -57,7 +59,7 @@ def record_page_views(items: Iterable[Item], *, using: str | None = None) -> int
     alias = using or router.db_for_write(PageView)
     written = 0
     with transaction.atomic(using=alias):
-        for batch in intake.batches(_page_views(items)):
+        for batch in intake.batches(_page_views(items), attrgetter("path")):
             PageView.objects.using(alias).bulk_create(batch)
             written += len(batch)
     return written
@@ -76,7 +78,7 @@ def _insert(page_view: PageView, using: str | None) -> None:
         if connection.get_autocommit():
             page_view.save(force_insert=True, using=alias)
         else:
-            _insert_in_manual_transaction(page_view, alias)
+            _insert_in_manual_transaction(page_view, connection)
         return
     if connection.needs_rollback:
         raise RefusedError(Refusal.BROKEN_TRANSACTION, "the transaction is broken: it can only be rolled back")
@@ -84,15 +86,15 @@ def _insert(page_view: PageView, using: str | None) -> None:
         page_view.save(force_insert=True, using=alias)
 
 
-def _insert_in_manual_transaction(page_view: PageView, alias: str) -> None:
+def _insert_in_manual_transaction(page_view: PageView, connection: BaseDatabaseWrapper) -> None:
     # not atomic(): if its SAVEPOINT fails with autocommit off, Django takes the connection to be in a block for ever
-    savepoint = transaction.savepoint(using=alias)
+    savepoint = str(connection.savepoint())
     try:
-        page_view.save(force_insert=True, using=alias)
+        page_view.save(force_insert=True, using=connection.alias)
     except BaseException:
-        transaction.savepoint_rollback(savepoint, using=alias)
+        connection.savepoint_rollback(savepoint)
         raise
-    transaction.savepoint_commit(savepoint, using=alias)
+    connection.savepoint_commit(savepoint)
 
 
 def _refuse(error: Exception, path: object) -> None:

@@ -10,7 +10,6 @@ from django_pagestats import intake
 from django_pagestats.importing.outcomes import Skip
 from django_pagestats.importing.streams import MAX_LINE_BYTES
 from django_pagestats.importing.visitors import AGENT_MAX_LENGTH, Agents, SessionKeys
-from django_pagestats.models import PageView
 
 # Written so that no line takes more than linear time. A user may have a space in it only after "-", or the address of a
 # log that begins with the host would be taken for the visitor's.
@@ -46,8 +45,11 @@ _NOT_PAGES = (
 #: Extensions of what is served with pages or beside them; docs/importing.md lists them.
 STATIC_EXTENSIONS = frozenset(" ".join(_NOT_PAGES).split())
 
-#: Targets that are remembered: longer ones, and more of them, would take too much memory.
-_REMEMBERED_TARGETS, _REMEMBERED_LENGTH = 20_000, 512
+#: What is remembered of a log, as its lines repeat: longer values, and more of them, would take too much memory.
+_REMEMBERED = 10_000
+_REMEMBERED_LENGTH = 512
+#: A leap second, which servers may log, is taken for the second before it.
+_SECONDS = {f"{second:02}": timedelta(seconds=min(second, 59)) for second in range(61)}
 
 
 class AccessLog:
@@ -56,16 +58,16 @@ class AccessLog:
     def __init__(self, secret: bytes) -> None:
         self._agents = Agents()
         self._session_keys = SessionKeys(secret)
-        self._remembered_page = lru_cache(maxsize=_REMEMBERED_TARGETS)(page)
-        self._remembered_time = lru_cache(maxsize=1_000)(event_time)
+        self._session_key = lru_cache(maxsize=_REMEMBERED)(self._any_session_key)
+        self._page = lru_cache(maxsize=_REMEMBERED)(page)
 
-    def page_view(self, line: str) -> PageView | Skip:
-        """The unsaved page view of a line (its bytes as Latin-1, without the newline), or why it is none."""
+    def page_view(self, line: str) -> intake.Row | Skip:
+        """The page view of a line (its bytes as Latin-1, without the newline), or why it is none."""
         parts = _LINE.fullmatch(line) if len(line) <= MAX_LINE_BYTES else None
         if parts is None:
             return Skip.MALFORMED
         address, time, request, status, _referrer, agent = parts.groups()
-        viewed_at = self._remembered_time(time)
+        viewed_at = event_time(time)
         if viewed_at is None:
             return Skip.MALFORMED
         if not request.startswith("GET "):
@@ -73,18 +75,18 @@ class AccessLog:
         if status[0] != "2" and status != "304":
             return Skip.STATUS
         target = _target(request)
-        path = self._remembered_page(target) if len(target) <= _REMEMBERED_LENGTH else page(target)
+        path = self._page(target) if len(target) <= _REMEMBERED_LENGTH else page(target)
         if isinstance(path, Skip):
             return path
-        session_key = self._session_key(address, agent)
-        return Skip.ROBOT if session_key is None else PageView(None, path, session_key, viewed_at)
+        # an escape takes four characters, and a character has at most four bytes
+        is_too_long = agent is not None and len(agent) > 16 * AGENT_MAX_LENGTH
+        session_key = None if is_too_long else self._session_key(address, agent)
+        return Skip.ROBOT if session_key is None else (path, session_key, viewed_at)
 
-    def _session_key(self, address: str, logged_agent: str | None) -> str | None:
+    def _any_session_key(self, address: str, logged_agent: str | None) -> str | None:
         """None for a robot. The common format has no user agent: there, nobody can be told to be one."""
         if logged_agent is None:
             return self._session_keys.key(address, "")
-        if len(logged_agent) > 4 * AGENT_MAX_LENGTH:  # an escape takes 4 characters
-            return None
         agent = unescaped(logged_agent).decode(errors="replace")
         return None if self._agents.is_robot(agent) else self._session_keys.key(address, agent)
 
@@ -115,13 +117,23 @@ def page(target: str) -> str | Skip:
 
 def event_time(text: str) -> datetime | None:
     """The instant, in UTC, of e.g. "17/May/2015:10:05:03 +0000"; None if there is none, or none that can be stored."""
-    hours, minutes, seconds = int(text[12:14]), int(text[15:17]), int(text[18:20])
-    offset = timedelta(hours=int(text[22:24]), minutes=int(text[24:26]))
+    minute, second = _minute(text[:17], text[20:]), _SECONDS.get(text[18:20])
+    return None if minute is None or second is None else minute + second
+
+
+@lru_cache(maxsize=1_000)
+def _minute(local: str, offset: str) -> datetime | None:
+    """The beginning of e.g. "17/May/2015:10:05", " +0000"."""
+    ahead = timedelta(hours=int(offset[2:4]), minutes=int(offset[4:]))
     try:
-        day = datetime(int(text[7:11]), _MONTHS[text[3:6]], int(text[:2]), tzinfo=timezone.utc)
-        local = day + timedelta(hours=hours, minutes=minutes, seconds=seconds)
-        utc = local + offset if text[21] == "-" else local - offset
-        in_range = hours < 24 and minutes < 60 and seconds <= 60  # servers may log a leap second
-        return intake.check_time(utc) if in_range else None
+        minute = datetime(
+            int(local[7:11]),
+            _MONTHS[local[3:6]],
+            int(local[:2]),
+            int(local[12:14]),
+            int(local[15:]),
+            tzinfo=timezone.utc,
+        )
+        return intake.check_time(minute + ahead if offset[1] == "-" else minute - ahead)
     except (KeyError, OverflowError, ValueError):
         return None

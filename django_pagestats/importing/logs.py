@@ -15,7 +15,7 @@ from django_pagestats.importing.access_log import AccessLog
 from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
 from django_pagestats.importing.streams import Block, ByteStream, LogStream
 from django_pagestats.importing.visitors import site_secret
-from django_pagestats.intake import SHOWN_LENGTH
+from django_pagestats.intake import SHOWN_LENGTH, Row
 from django_pagestats.models import ImportSource, PageView
 
 
@@ -168,12 +168,12 @@ class _Log:
                 f"{self.summary.read} lines is ({self.summary.examples[0]})"
             )
 
-    def _page_views(self, lines: bytes, line_number: int) -> list[PageView]:
-        page_views: list[PageView] = []
+    def _page_views(self, lines: bytes, line_number: int) -> list[Row]:
+        page_views: list[Row] = []
         read = lines.decode("latin-1").split("\n")[:-1]
         for line in read:
             outcome = self._access_log.page_view(line)
-            if isinstance(outcome, PageView):
+            if isinstance(outcome, tuple):
                 page_views.append(outcome)
             elif outcome is Skip.MALFORMED:
                 self._malformed(line_number, repr(line[:SHOWN_LENGTH].encode("latin-1").decode(errors="replace")))
@@ -193,7 +193,7 @@ class _Log:
         """Whether any line was understood, now or in an earlier import; before that nothing is stored."""
         return not self._source._state.adding or self.summary.read > self.summary.skipped[Skip.MALFORMED]
 
-    def _store(self, page_views: list[PageView]) -> None:
+    def _store(self, page_views: list[Row]) -> None:
         if self._is_a_log:
             self.summary.imported += positions.advance(
                 self._source,

@@ -10,11 +10,11 @@ from django.db.models import F
 
 from django_pagestats import intake
 from django_pagestats.exceptions import ImportFailedError
-from django_pagestats.models import ImportSource, PageView
+from django_pagestats.models import ImportSource
 
 
 def advance(
-    source: ImportSource, page_views: Iterable[PageView], *, position: str, digest: str = "", using: str
+    source: ImportSource, page_views: Iterable[intake.Row], *, position: str, digest: str = "", using: str
 ) -> int:
     """Store page views and move the source's position from where it stands, in one durable transaction.
 
@@ -23,10 +23,7 @@ def advance(
     """
     with transaction.atomic(using=using, durable=True):
         _claim(source, position, digest, using)
-        imported = 0
-        for batch in intake.batches(page_views):
-            PageView.objects.using(using).bulk_create(batch)
-            imported += len(batch)
+        imported = intake.insert(page_views, using=using)
         ImportSource.objects.using(using).filter(pk=source.pk).update(rows_imported=F("rows_imported") + imported)
     source.position, source.digest = position, digest
     return imported

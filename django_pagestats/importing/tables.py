@@ -160,11 +160,10 @@ class _Table:
             )
         return text
 
-    def _page_view(self, row: Sequence[object]) -> PageView | None:
+    def _page_view(self, row: Sequence[object]) -> intake.Row | None:
         pk, path, session, time = row
         try:
-            return PageView(
-                None,
+            return (
                 intake.normalise_path(path),  # type: ignore[arg-type]
                 intake.check_session_key(str(session) if isinstance(session, (int, UUID)) else session),
                 intake.check_time(time),

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, models, reset_queries
 from tqdm import tqdm
 
 from django_pagestats.exceptions import ImportFailedError
-from django_pagestats.importing import Fields, Progress, Summary, import_log, import_model
+from django_pagestats.importing import Fields, OnProgress, Progress, Summary, import_log, import_model
 
 #: Between two lines of progress where the output is no terminal.
 LINE_SECONDS = 10
@@ -25,7 +26,7 @@ class Bar:
     """A progress bar for a terminal."""
 
     def __init__(self, out: OutputWrapper, unit: str) -> None:
-        self._bar = tqdm(file=out, unit=unit, unit_scale=True, total=0, leave=False)
+        self._bar = tqdm(file=_WithoutNewlines(out), unit=f" {unit}", unit_scale=True)
 
     def __call__(self, progress: Progress) -> None:
         self._bar.total = progress.total
@@ -34,6 +35,19 @@ class Bar:
 
     def close(self) -> None:
         self._bar.close()
+
+
+class _WithoutNewlines:
+    """A command's output as tqdm needs it: what is written is all that is written."""
+
+    def __init__(self, out: OutputWrapper) -> None:
+        self._out = out
+
+    def write(self, text: str) -> None:
+        self._out.write(text, ending="")
+
+    def flush(self) -> None:
+        self._out.flush()
 
 
 class Lines:
@@ -139,15 +153,22 @@ class Command(BaseCommand):
             )
 
     @contextlib.contextmanager
-    def _progress(self, unit: str, options: dict[str, Any]) -> Iterator[Bar | Lines | None]:
-        if not options["verbosity"]:
-            yield None
-            return
-        shown = Bar(self.stdout, unit) if self.stdout.isatty() else Lines(self.stdout, unit)
+    def _progress(self, unit: str, options: dict[str, Any]) -> Iterator[OnProgress]:
+        shown = None
+        if options["verbosity"]:
+            shown = Bar(self.stdout, unit) if self.stdout.isatty() else Lines(self.stdout, unit)
+
+        def on_progress(progress: Progress) -> None:
+            if settings.DEBUG:
+                reset_queries()  # Django keeps the last 9,000 statements: of ours, a gigabyte
+            if shown is not None:
+                shown(progress)
+
         try:
-            yield shown
+            yield on_progress
         finally:
-            shown.close()
+            if shown is not None:
+                shown.close()
 
     def _tell(self, summary: Summary, options: dict[str, Any]) -> None:
         if not options["verbosity"]:
