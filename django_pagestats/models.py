@@ -242,10 +242,10 @@ class ImportSource(models.Model):
     """A log or table that was imported, and how far: moved in the transaction that adds its page views."""
 
     id = models.BigAutoField(primary_key=True)
-    #: "log:" and the SHA-256 of its first line, or "model:" and the label and fields of the model
+    #: "log:" and the SHA-256 of its first line, or "model:" and the model's label, fields and database alias
     key = models.CharField(_("key"), max_length=255, unique=True)
     name = models.CharField(_("name"), max_length=255)
-    #: uncompressed bytes of a log, or the last primary key of a table (as text: it may be no number)
+    #: uncompressed bytes of a log; of a table, its last primary key as text and how many rows go up to it, as JSON
     position = models.TextField(_("position"), blank=True, default="")
     #: the SHA-256 of all uncompressed bytes up to the position
     digest = models.CharField(_("digest"), max_length=64, blank=True, default="")
