@@ -39,11 +39,11 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[postgres,redis]' --group test
-	@$(BIN)/python -m pip install --quiet --editable '.[mysql]' >$(VENV)/mysqlclient.log 2>&1 \
-	  || echo "mysqlclient cannot be built here ($(VENV)/mysqlclient.log says why): the tests on MariaDB will be skipped"
-	@touch $@
+$(VENV)/tested: $(VENV)/bin/python pyproject.toml
+	@$(BIN)/python -m pip install --quiet --editable '.[mysql,postgres,redis]' --group test 2>$(VENV)/pip.log \
+	  || { echo "mysqlclient cannot be built here ($(VENV)/pip.log says why): the tests on MariaDB will be skipped"; \
+	       $(BIN)/python -m pip install --quiet --editable '.[postgres,redis]' --group test; }
+	@touch $(VENV)/installed $@
 
 $(VENV)/linted: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --group lint

@@ -7,7 +7,8 @@ import os
 from hypothesis import HealthCheck, settings
 
 #: tests of the whole project: once is enough, on any database
-collect_ignore = ["test_demo.py", "test_docs.py", "test_packaging.py"] if os.environ.get("PAGESTATS_DB") else []
+PROJECT_TESTS = ["test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
+collect_ignore = PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else []
 
 # a busy machine makes single examples slow, and databases are slow to begin with
 settings.register_profile(

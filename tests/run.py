@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-PROJECT_TESTS = ["tests/test_demo.py", "tests/test_docs.py", "tests/test_packaging.py"]
+PROJECT_TESTS = [f"tests/test_{name}.py" for name in ("contract", "demo", "docs", "packaging")]
 PYTHON = [sys.executable, "-m"]
 COVERAGE = [*PYTHON, "coverage"]
 LAST_LINE = re.compile(r"=+ (.+?) =+")
