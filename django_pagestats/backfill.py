@@ -346,6 +346,8 @@ class _Worker:
         """Give the worker back: a later link, or whoever revives, goes on at `wait_until`."""
         now = self.clock.now()
         reason = f"waits for {blocker}"
+        if blocker.pid is None and self.run.wait_reason.startswith(f"waits for {blocker.kind}"):
+            reason = self.run.wait_reason  # the same wait goes on: since when does not change
         if self.deadline is None:  # in this process there is nobody else: look again
             self._update(lease_until=now + _lease(), wait_reason=reason)
             return False

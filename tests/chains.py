@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import TestCase
 
 from django_pagestats import backfill
@@ -16,6 +17,50 @@ from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.factories import Row, expected_aggregates, stored_aggregates
 
 Link = tuple[str, int, int]
+T = TypeVar("T")
+
+
+def only_on(*vendors: str) -> Callable[[T], T | None]:
+    """Leaves a test out where the database has nothing of what it is about."""
+    return lambda test: test if connection.vendor in vendors else None
+
+
+class Other:
+    """A second connection to the test's database, in a transaction that is open until it is told otherwise."""
+
+    def __init__(self, using: Any = connection) -> None:
+        self.connection = using.copy()
+        self.connection.connect()
+        self.connection.set_autocommit(False)
+
+    def __enter__(self) -> Other:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.connection.rollback()
+        self.connection.close()
+
+    def execute(self, sql: str, params: Any = None) -> list[Any]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def record(self, path: str, session_key: str = "other") -> None:
+        """Insert a page view, and so draw its id, without a commit."""
+        self.execute(
+            f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at) VALUES (%s, %s, %s)",
+            [
+                path,
+                session_key,
+                "2025-03-05 12:00:00+00:00" if self.connection.vendor != "mysql" else "2025-03-05 12:00:00",
+            ],
+        )
+
+    def commit(self) -> None:
+        self.connection.commit()
+
+    def rollback(self) -> None:
+        self.connection.rollback()
 
 
 class Links:
