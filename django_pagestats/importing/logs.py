@@ -83,7 +83,7 @@ class _Log:
         if known:
             self._go_to(int(place.position) if place else 0)
         elif self._trail.position:
-            self._malformed(1, "longer than 128 KiB")
+            self._count_long_line(1)
         number = f":{len(known) + 1}" if known else ""
         self._source = place or ImportSource(key=f"log:{first_line}{number}")
         self._source.name = self._stream.name[-255:]
@@ -158,7 +158,7 @@ class _Log:
             if not block.is_piece:
                 self._store(self._page_views(block.lines, line_number))
             elif block.ends_line:
-                self._malformed(line_number, "longer than 128 KiB")
+                self._count_long_line(line_number)
                 self._store([])
         if self._stream.has_unfinished_line:
             self.summary.notes.append("The last line has no newline yet: it was left for the next import.")
@@ -176,17 +176,17 @@ class _Log:
             if isinstance(outcome, tuple):
                 page_views.append(outcome)
             elif outcome is Skip.MALFORMED:
-                self._malformed(line_number, repr(line[:SHOWN_LENGTH].encode("latin-1").decode(errors="replace")))
-                self.summary.read -= 1
+                shown = line[:SHOWN_LENGTH].encode("latin-1").decode(errors="replace")
+                self.summary.skip(Skip.MALFORMED, f"line {line_number}: {shown!r}")
             else:
                 self.summary.skipped[outcome] += 1
             line_number += 1
         self.summary.read += len(read)
         return page_views
 
-    def _malformed(self, line_number: int, what: str) -> None:
+    def _count_long_line(self, line_number: int) -> None:
         self.summary.read += 1
-        self.summary.skip(Skip.MALFORMED, f"line {line_number}: {what}")
+        self.summary.skip(Skip.MALFORMED, f"line {line_number}: longer than 128 KiB")
 
     @property
     def _is_a_log(self) -> bool:
