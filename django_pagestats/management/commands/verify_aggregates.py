@@ -1,0 +1,109 @@
+"""Compare the aggregates with the page views."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from django_pagestats import backfill, folding
+from django_pagestats.exceptions import PageStatsError
+from django_pagestats.models import BackfillRun
+from django_pagestats.verify import Difference, Verification
+
+
+class Command(BaseCommand):
+    help = "Compare the aggregates with the page views, and print every difference; exit status 1 if there is one."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="the database alias of the page views")
+        parser.add_argument(
+            "--repair", action="store_true", help="if there is a difference: rebuild in this process, and verify again"
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *, database: str, repair: bool, json: bool, **options: Any) -> None:
+        if database not in connections:
+            raise CommandError(f"There is no database {database!r}; DATABASES has {', '.join(connections)}.")
+        self.is_json = json
+        self.speaks = options["verbosity"] > 0 and not json
+        try:
+            differences = self._verify_and_repair(database) if repair else self._verify_only(database)
+        except PageStatsError as error:
+            raise CommandError(str(error)) from error
+        if differences:
+            plural = "" if differences == 1 else "s"
+            advice = "" if repair else " Rebuild with --repair, or with backfill_aggregates --rebuild."
+            raise CommandError(f"{differences:,} difference{plural}.{advice}")
+
+    def _verify_only(self, using: str) -> int:
+        self._write('{"database": ' + json.dumps(using) + ", ")
+        found = self._verify(using)
+        self._write("}\n")
+        return found
+
+    def _verify_and_repair(self, using: str) -> int:
+        self._write('{"database": ' + json.dumps(using) + ', "before": {')
+        found = self._verify(using)
+        self._write('}, "repaired_by_run": ')
+        if found:
+            run = self._rebuild(using)
+            self._write(f'{json.dumps(run)}, "after": {{')
+            found = self._verify(using)
+            self._write("}}\n")
+        else:
+            self._write("null}\n")
+        return found
+
+    def _verify(self, using: str) -> int:
+        """Verify once, print every difference as it is found, and how many there were."""
+        verification = Verification(using)
+        self._write('"differences": [')
+        separator = ""
+        for difference in verification:
+            self._print(difference, separator)
+            separator = ", "
+        generation = verification.generation
+        counts = {
+            "generation": generation.pk if generation else None,
+            "cursor": generation.cursor if generation else None,
+            "page_views": verification.page_views,
+            "aggregates": verification.aggregates,
+            "difference_count": verification.differences,
+        }
+        self._write("], " + json.dumps(counts)[1:-1])
+        if generation is None:
+            self._say("There are no aggregates to verify: nothing has been folded yet.")
+        else:
+            self._say(
+                f"Generation {generation.pk}: compared {verification.aggregates:,} aggregate rows with"
+                f" {verification.page_views:,} page views up to {generation.cursor};"
+                f" differences: {verification.differences:,}."
+            )
+        return verification.differences
+
+    def _rebuild(self, using: str) -> int | None:
+        self._say("Rebuilding.")
+        run = backfill.run_here(using, kind=BackfillRun.Kind.REBUILD, via="verify_aggregates").run
+        if run is not None and run.status != BackfillRun.Status.SUCCEEDED:
+            raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views: {run.error}")
+        folding.sweep(using)
+        return None if run is None else run.pk
+
+    def _print(self, difference: Difference, separator: str) -> None:
+        if self.is_json:
+            self._write(separator + json.dumps(difference.as_json()))
+        else:
+            self.stdout.write(str(difference))
+
+    def _write(self, text: str) -> None:
+        """A piece of the JSON object: all differences at once might not fit into memory."""
+        if self.is_json:
+            self.stdout.write(text, ending="")
+
+    def _say(self, text: str) -> None:
+        if self.speaks:
+            self.stdout.write(text)
