@@ -44,7 +44,7 @@ ZONES = [
 ]
 FIRST = -2 * DAY_SECONDS
 LAST = epoch_seconds(datetime(2100, 1, 1, tzinfo=timezone.utc))
-WEEKS = 28 * DAY_SECONDS
+FOUR_WEEKS = 28 * DAY_SECONDS
 
 
 def naive_offset(seconds: int, zone: str) -> int:
@@ -65,11 +65,11 @@ def changes(zone: str, end: int = LAST) -> Iterator[tuple[int, int, int]]:
     """(first second of the new offset, old offset, new offset) of those that last four weeks at least."""
     tz, aware = ZoneInfo(zone), datetime.fromtimestamp
     earlier = aware(FIRST, tz).utcoffset()
-    for tick in range(FIRST + WEEKS, end, WEEKS):
+    for tick in range(FIRST + FOUR_WEEKS, end, FOUR_WEEKS):
         later = aware(tick, tz).utcoffset()
         if later == earlier:
             continue
-        low, high = tick - WEEKS, tick
+        low, high = tick - FOUR_WEEKS, tick
         while low + 1 < high:
             middle = (low + high) // 2
             low, high = (middle, high) if aware(middle, tz).utcoffset() == earlier else (low, middle)
