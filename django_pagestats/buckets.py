@@ -87,6 +87,15 @@ class Calendar:
             offset = self.offset(seconds)
         return (seconds + offset) // DAY_SECONDS, (seconds + offset % HOUR_SECONDS) // HOUR_SECONDS
 
+    def constant_interval(self, seconds: int) -> tuple[int, int]:
+        """A half-open interval around an instant, in seconds, that lies in one DAY and one HOUR bucket."""
+        utc_day = seconds // DAY_SECONDS
+        offset = self.day_offset(utc_day)
+        if offset is None:
+            return seconds, seconds + 1  # clocks change on this day
+        begin = seconds - (seconds + offset) % HOUR_SECONDS
+        return max(begin, utc_day * DAY_SECONDS), min(begin + HOUR_SECONDS, (utc_day + 1) * DAY_SECONDS)
+
     def day(self, seconds: int) -> int:
         return self.day_and_hour(seconds)[0]
 

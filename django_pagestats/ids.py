@@ -33,22 +33,17 @@ class IdCache:
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
 
-    def find(self, values: Iterable[str]) -> tuple[dict[str, int], list[str]]:
-        """The ids that are known, and the values, each once, that are not."""
-        known: dict[str, int] = {}
-        missing: list[str] = []
-        for value in set(values):
-            found = self._young.get(value) or self._old.get(value)
-            if found:
-                known[value] = found
-            else:
-                missing.append(value)
-        return known, missing
-
-    def add(self, ids: dict[str, int]) -> None:
-        if len(self._young) + len(ids) > self._limit:
+    def resolve(self, values: Iterable[str], fetch: Callable[[set[str]], dict[str, int]]) -> dict[str, int]:
+        """value -> id for all of the values, and for others too; `fetch` gets those that are not remembered."""
+        if len(self._young) > self._limit:
             self._old, self._young = self._young, {}
-        self._young.update(ids)
+        missing = set(values).difference(self._young)
+        for value in missing.intersection(self._old):
+            self._young[value] = self._old[value]
+        missing.difference_update(self._old)
+        if missing:
+            self._young.update(fetch(missing))
+        return self._young
 
 
 def digest_of(value: str) -> str:
@@ -71,60 +66,53 @@ def known_subject_ids(using: str, paths: Iterable[str]) -> dict[str, int]:
 def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
     """session key -> visitor id of all of them; those that are new are inserted and committed.
 
-    Raises VisitorIdsExhaustedError where an id would not fit a visitor set.
+    With a cache the dictionary may hold more than was asked for. Raises VisitorIdsExhaustedError where an id would not
+    fit a visitor set.
     """
-    ids = _ids(
-        using,
-        session_keys,
-        cache,
-        known=known_visitor_ids,
-        insert=lambda missing: database_for(using).insert_values(
-            Visitor._meta.db_table, ["session_key"], [(key,) for key in sorted(missing)]
-        ),
-    )
-    if ids and max(ids.values()) > MOST_VISITORS:
-        raise VisitorIdsExhaustedError(f"Visitor id {max(ids.values())} is above {MOST_VISITORS}.")
-    return ids
+
+    def insert(missing: list[str]) -> None:
+        rows = [(session_key,) for session_key in sorted(missing)]
+        database_for(using).insert_values(Visitor._meta.db_table, ["session_key"], rows)
+
+    def fetch(missing: set[str]) -> dict[str, int]:
+        ids = _fetch(using, missing, known=known_visitor_ids, insert=insert)
+        if (highest := max(ids.values())) > MOST_VISITORS:
+            raise VisitorIdsExhaustedError(
+                f"Visitor id {highest} is above {MOST_VISITORS}: no visitor set can hold it."
+            )
+        return ids
+
+    return (cache or IdCache()).resolve(session_keys, fetch)
 
 
 def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
-    """path -> subject id of all of them; those that are new are inserted and committed."""
-    return _ids(
-        using,
-        paths,
-        cache,
-        known=known_subject_ids,
-        insert=lambda missing: database_for(using).insert_values(
-            Subject._meta.db_table,
-            ["dimension", "digest", "value"],
-            [
-                (int(Dimension.PAGE), digest, path)
-                for digest, path in sorted((digest_of(path), path) for path in missing)
-            ],
-        ),
-    )
+    """path -> subject id of all of them; those that are new are inserted and committed.
+
+    With a cache the dictionary may hold more than was asked for.
+    """
+
+    def insert(missing: list[str]) -> None:
+        rows = sorted((int(Dimension.PAGE), digest_of(path), path) for path in missing)
+        database_for(using).insert_values(Subject._meta.db_table, ["dimension", "digest", "value"], rows)
+
+    def fetch(missing: set[str]) -> dict[str, int]:
+        return _fetch(using, missing, known=known_subject_ids, insert=insert)
+
+    return (cache or IdCache()).resolve(paths, fetch)
 
 
-def _ids(
+def _fetch(
     using: str,
-    values: Iterable[str],
-    cache: IdCache | None,
+    missing: set[str],
     *,
     known: Callable[[str, Iterable[str]], dict[str, int]],
     insert: Callable[[list[str]], None],
 ) -> dict[str, int]:
-    cache = cache or IdCache()
-    ids, missing = cache.find(values)
-    if not missing:
-        return ids
     found = known(using, missing)
-    new = [value for value in missing if value not in found]
-    if new:
-        _insert(using, insert, new)
+    if new := missing.difference(found):
+        _insert(using, insert, list(new))
         found.update(known(using, new))
-    cache.add(found)
-    ids.update(found)
-    return ids
+    return found
 
 
 def _insert(using: str, insert: Callable[[list[str]], None], missing: list[str]) -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from django_pagestats.buckets import DAY_SECONDS, HOUR_SECONDS, Calendar, Dimension, Granularity
+from django_pagestats.buckets import Calendar, Dimension, Granularity
 
 SITE_SUBJECT = 0
 ALL_BUCKET = 0
@@ -60,20 +60,21 @@ class Tally:
 
 def tally(page_views: Iterable[tuple[int, int, int]], calendar: Calendar) -> Tally:
     """Tally (subject, visitor, whole seconds since the epoch) of page views by the days and hours of `calendar`."""
-    page_days: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    days: defaultdict[int, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     site_hours: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    utc_day, offset = -1, None
+    begin, end = 1, 0
+    pages, hour_visitors = days[0], site_hours[0, 0]
+    # neighbours in the table are neighbours in time, most often: the buckets are worked out once an hour, not a row
     for subject, visitor, seconds in page_views:
-        # calendar.day_and_hour() written out: this loop runs once a page view
-        if seconds // DAY_SECONDS != utc_day:
-            utc_day = seconds // DAY_SECONDS
-            offset = calendar.day_offset(utc_day)
-        shift = calendar.offset(seconds) if offset is None else offset
-        day = (seconds + shift) // DAY_SECONDS
-        page_days[day, subject].append(visitor)
-        site_hours[day, (seconds + shift % HOUR_SECONDS) // HOUR_SECONDS].append(visitor)
+        if not begin <= seconds < end:
+            day, hour = calendar.day_and_hour(seconds)
+            begin, end = calendar.constant_interval(seconds)
+            pages, hour_visitors = days[day], site_hours[day, hour]
+        pages[subject].append(visitor)
+        hour_visitors.append(visitor)
     result = Tally()
-    result.page_days, result.site_hours = dict(page_days), dict(site_hours)
+    result.page_days = {(day, subject): seen for day, pages in days.items() for subject, seen in pages.items()}
+    result.site_hours = {key: seen for key, seen in site_hours.items() if seen}
     result.page_views = sum(map(len, site_hours.values()))
     return result
 

@@ -144,12 +144,20 @@ def test_what_the_cache_knows_is_not_asked_again(django_assert_num_queries: Call
 
 def test_the_cache_is_bounded_and_forgets_the_older_half() -> None:
     cache = IdCache(limit=10)
+    fetched: list[str] = []
+
+    def fetch(missing: set[str]) -> dict[str, int]:
+        fetched.extend(missing)
+        return {value: int(value) for value in missing}
+
     for number in range(1, 101):
-        cache.add({str(number): number})
-        assert len(cache._young) + len(cache._old) <= 10
-    known, missing = cache.find(map(str, range(1, 101)))
-    assert {"96", "97", "98", "99", "100"} <= set(known)
-    assert sorted(map(int, missing)) == list(range(1, 101 - len(known)))
+        assert cache.resolve([str(number)], fetch)[str(number)] == number
+        assert len(cache._young) + len(cache._old) <= 12
+    fetched.clear()
+    assert cache.resolve(map(str, range(96, 101)), fetch).items() >= {str(n): n for n in range(96, 101)}.items()
+    assert fetched == []
+    cache.resolve(["1"], fetch)
+    assert fetched == ["1"]
 
 
 class UndoneError(Exception):
@@ -170,7 +178,7 @@ def test_the_cache_is_filled_after_the_commit_only() -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UndoneError):
         patch.setattr(ids, "_insert", insert_and_fail)
         visitor_ids("default", ["a"], cache)
-    assert cache.find(["a"]) == ({}, ["a"])
+    assert cache.resolve([], lambda missing: {}) == {}
     assert visitor_ids("default", ["a"], cache) == dict(Visitor.objects.values_list("session_key", "pk"))
 
 
