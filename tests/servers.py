@@ -106,6 +106,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     importlib.reload(_settings())
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if MISSING in config.stash:  # one line says it all, see below
+        config.option.reportchars = config.option.reportchars.replace("a", "fE")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if missing := config.stash.get(MISSING, ""):
+        terminalreporter.write_line(f"SKIPPED, all of them: {missing}")
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     return f"page views in: {config.stash.get(MISSING, '') or os.environ.get('PAGESTATS_DB', 'sqlite')}"
 
