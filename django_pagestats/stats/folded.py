@@ -22,7 +22,7 @@ BEFORE_ALL = -(2**63) + 1
 #: buckets of one page that one statement looks up by primary key
 BUCKETS_PER_STATEMENT = 400
 #: sets that one statement reads, and sets that are kept for another try, at the most
-SETS_PER_STATEMENT = 32
+SETS_PER_STATEMENT = 64
 KEPT_SETS = 256
 #: rows that one statement looks up by primary key
 ROWS_PER_STATEMENT = 10_000
@@ -67,16 +67,12 @@ class Folded:
         self._kept: dict[Question, dict[int, Any]] = {}
 
     def again(self) -> Folded:
-        wanted = {question: set(kept) for question, kept in self._kept.items()}
-        for question, keys in self._wanted.items():
-            wanted.setdefault(question, set()).update(keys)
-        return Folded(self.using, wanted)
+        return Folded(self.using, self._wanted)
 
     def ask_again(self) -> None:
-        """Look up what the last try had to."""
-        wanted, self._wanted = self._wanted, {}
-        for (method, span, path), keys in wanted.items():
-            getattr(self, method)(span, path, keys)
+        """Look up what the tries before had to."""
+        for (method, span, path), keys in list(self._wanted.items()):
+            getattr(self, method)(span, path, set(keys))
 
     # -- the state
 
@@ -224,12 +220,14 @@ class Folded:
     ) -> dict[int, T]:
         """The values of keys: those kept, and the others read and, up to `most` of them, kept for another try."""
         kept = self._kept.setdefault(question, {})
+        wanted = self._wanted.setdefault(question, set())
         found: dict[int, T] = {key: kept[key] for key in keys if kept.get(key) is not None}
         for portion in portions((key for key in keys if key not in kept), size):
+            if most is None or len(wanted.union(portion)) <= most:
+                wanted.update(portion)  # before it is read: it may be what raises MovedError
             values = dict(read(portion))
             found.update(values)
-            if most is None or len(kept) + len(portion) <= most:
-                kept.update((key, values.get(key)) for key in portion)
+            kept.update((key, values.get(key)) for key in portion if key in wanted)
         return found
 
 

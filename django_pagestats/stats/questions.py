@@ -14,7 +14,7 @@ from django_pagestats.stats.ranges import EVERYTHING, Bound, Span, existing_buck
 from django_pagestats.stats.reading import Moment
 
 #: buckets, or pages, whose visitor sets are compared with the tail's visitors at a time
-SETS_AT_A_TIME = 32
+SETS_AT_A_TIME = 64
 PATHS_PER_STATEMENT = 500
 
 

@@ -20,7 +20,7 @@ from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.merging.reading import one_instant
 from django_pagestats.stats.folded import Folded, MovedError
 from django_pagestats.stats.ranges import calendar_of
-from django_pagestats.stats.tail import NoTail, Tail, TailTooLongError, read_tail
+from django_pagestats.stats.tail import LATE_PAGE_VIEWS, NoTail, Tail, TailTooLongError, read_tail
 
 T = TypeVar("T")
 TRIES = 5
@@ -71,14 +71,21 @@ class Moment:
             try:
                 self.folded.ask_again()
                 answer = question(self)
-                if self._tail is not None:
-                    self._tail.verify()
+                self._verify_tail()
                 return answer
             except MovedError:
                 if tries >= TRIES and (not self.in_transaction or time.monotonic() >= deadline):
                     raise
             tries += 1
             self.folded = self.folded.again()
+
+    def _verify_tail(self) -> None:
+        if self._tail is None or self._tail.is_unchanged():
+            return
+        if self.is_kept:
+            raise AnswerUnsettledError(LATE_PAGE_VIEWS)
+        self._tail = None
+        raise MovedError
 
 
 def in_transaction(using: str) -> bool:

@@ -110,8 +110,9 @@ class Tail(ABC):
     def after(self, state: State) -> Tail:
         """The same page views as seen from another state; raises AnswerUnsettledError where they are gone from it."""
 
-    def verify(self) -> None:  # noqa: B027 - a tail that is in memory cannot change
-        """Raise MovedError if the page views changed between the statements of an answer."""
+    def is_unchanged(self) -> bool:
+        """Whether the statements of an answer all saw these page views; those in memory cannot change."""
+        return True
 
 
 class ShortTail(Tail):
@@ -263,8 +264,8 @@ class NoTail(ShortTail):
 class LongTail(Tail):
     """Page views that the database counts, those up to `upto`.
 
-    Its statements must see one instant; `is_isolated` says that the transaction sees to that. Otherwise `verify()`
-    counts once more: page views are append-only, so as many as before are the same as before.
+    Its statements must see one instant; `is_isolated` says that the transaction sees to that. Otherwise
+    `is_unchanged()` counts once more: page views are append-only, so as many as before are the same as before.
     """
 
     pending_is_exact = False
@@ -402,9 +403,8 @@ class LongTail(Tail):
         moved._length = moved._rows_after(state.cursor).count()
         return moved
 
-    def verify(self) -> None:
-        if not self._is_isolated and self._rows_after(self.state.cursor).count() != self._length:
-            raise MovedError
+    def is_unchanged(self) -> bool:
+        return self._is_isolated or self._rows_after(self.state.cursor).count() == self._length
 
 
 LATE_PAGE_VIEWS = (
