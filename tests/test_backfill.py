@@ -1,0 +1,798 @@
+"""Runs: starting, working, handing over, failing, reviving, rebuilding, looking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from django.test import TestCase, override_settings
+
+from django_pagestats import backfill, folding
+from django_pagestats.clock import DatabaseClock, database_now
+from django_pagestats.exceptions import DifferentRunError, TableWentBackError
+from django_pagestats.merging import RowsLockedError, database_for
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
+from tests.chains import (
+    Links,
+    active_generation,
+    assert_all_counted,
+    assert_exact,
+    assert_generation_exact,
+    expire_lease,
+    only_on,
+    the_run,
+)
+from tests.factories import ALL, DAY, PAGE, SITE, make_page_views
+
+Database = type(database_for("default"))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+
+
+# -- starting
+
+
+@pytest.mark.django_db
+def test_an_empty_table_has_nothing_to_backfill() -> None:
+    links = Links()
+    for kind in ("backfill", "rebuild"):
+        assert links.start(kind) == backfill.Started("empty", None, "No page views to backfill")
+    assert links.sent == []
+    assert not BackfillRun.objects.exists() and not Generation.objects.exists()
+
+
+@pytest.mark.django_db
+def test_nothing_new() -> None:
+    make_page_views(3)
+    links = Links()
+    links.start()
+    links.drain()
+    started = links.start()
+    assert (started.outcome, started.run) == ("nothing_new", None)
+    assert "Nothing new to backfill" in started.message
+    assert links.sent == []
+
+
+@pytest.mark.django_db
+def test_a_start_names_its_run_and_enqueues_one_link() -> None:
+    rows = make_page_views(3)
+    links = Links()
+    started = links.start()
+    run = the_run()
+    assert started.outcome == "started" and started.run == run
+    assert started.message.startswith("Backfill started") and str(run.pk) in started.message
+    assert links.sent == [("default", run.pk, 0)]
+    assert (run.status, run.kind, run.target, run.via) == ("queued", "backfill", rows[-1].id, "test")
+    assert run.lease_until > database_now("default")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+def test_a_second_start_names_the_active_run_and_starts_nothing(kind: str) -> None:
+    make_page_views(30)
+    links = Links()
+    first = links.start(chunk_size=10)
+    second = links.start(kind)
+    assert second.outcome == "active" and second.run == first.run
+    assert f"Run {the_run().pk} (backfill, started from test) is already queued" in second.message
+    links.deliver_next()
+    assert "is already running" in links.start(kind).message
+    assert BackfillRun.objects.count() == 1
+    assert len(links.sent) == 1
+
+
+@pytest.mark.django_db
+def test_a_second_start_revives_a_run_without_a_worker() -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.sent.clear()
+    expire_lease()
+    assert "is revived" in links.start().message
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_database_refuses_a_second_active_run() -> None:
+    make_page_views(3)
+    Links().start()
+    run = the_run()
+    run.pk = None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        run.save(force_insert=True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("left", [0, 10])
+def test_a_table_that_went_back_is_an_error_that_names_the_cure(left: int) -> None:
+    rows = make_page_views(20)
+    backfill.run_here("default", via="test")
+    PageView.objects.filter(pk__gt=rows[left].id if left else 0).delete()
+    with pytest.raises(TableWentBackError, match=r"--rebuild"):
+        Links().start()
+    links = Links()
+    assert links.start("rebuild").outcome == "started"
+    links.drain()
+    assert the_run().status == "succeeded"
+    assert_exact()
+    assert (
+        sum(
+            Aggregate.objects.filter(generation=active_generation().pk, dimension=SITE, granularity=ALL).values_list(
+                "page_views", flat=True
+            )
+        )
+        == PageView.objects.count()
+    )
+    make_page_views(5, seed=1)
+    backfill.run_here("default", via="test")
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_an_actor_too_long_for_its_column_is_cut() -> None:
+    make_page_views(3)
+    backfill.start("default", via="test", actor="x" * 300, enqueue=backfill.enqueue_nothing)
+    assert the_run().actor == "x" * 255
+
+
+# -- links
+
+
+@pytest.mark.django_db
+def test_a_link_folds_for_its_time_and_hands_over() -> None:
+    make_page_views(60)
+    links = Links()
+    links.start(chunk_size=20)
+    assert links.drain(seconds=0) == 4
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_link_with_time_left_goes_on() -> None:
+    make_page_views(60)
+    links = Links()
+    links.start(chunk_size=20)
+    assert links.drain(seconds=30) == 1
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_link_hands_over_in_the_chunk_that_takes_it_past_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(60)
+    clock = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    fold = folding.Folder.fold
+
+    def take_a_second(*args: Any, **kwargs: Any) -> Any:
+        clock[0] += 1.0
+        return fold(*args, **kwargs)
+
+    monkeypatch.setattr(folding.Folder, "fold", take_a_second)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next(seconds=2.5)
+    assert clock[0] == 1_003.0, "the chunk that goes past the time is the last one"
+    assert the_run().rows_folded == 30 and len(links.sent) == 1
+
+
+@pytest.mark.django_db
+def test_claims_and_chunks_set_the_lease(settings: Any) -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    settings.PAGESTATS_LEASE_SECONDS = 500
+    links.deliver_next()
+    assert the_run().lease_until > database_now("default") + timedelta(seconds=400)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_next_link_is_enqueued_inside_the_chunks_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a queue in the same database has it if, and only if, the chunk is committed."""
+    make_page_views(30)
+    seen: list[tuple[bool, int]] = []
+
+    def enqueue(using: str, run_id: int, epoch: int, *, at: Any = None) -> None:
+        seen.append((connection.in_atomic_block, epoch))
+
+    backfill.start("default", via="test", chunk_size=10, enqueue=enqueue)
+    backfill.work("default", the_run().pk, 0, enqueue=enqueue, seconds=0)
+    assert seen == [(True, 0), (True, 1)]
+
+
+@pytest.mark.django_db
+def test_a_chunk_that_is_rolled_back_enqueues_nothing(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.PAGESTATS_MAX_FAILURES = 1
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    monkeypatch.setattr(Database, "merge", raising(DatabaseError("the disk is full")))
+    links.deliver_next()
+    assert links.sent == []
+    assert the_run().status == "failed"
+
+
+@pytest.mark.django_db
+def test_a_cluster_on_sqlite_rests_after_each_chunk(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(folding, "rest", lambda seconds, using: rests.append(seconds))
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.drain(seconds=30)
+    assert len(rests) == 2
+    assert all((rest > 0) is (connection.vendor == "sqlite") for rest in rests)
+    settings.PAGESTATS_NICE = 7.0
+    make_page_views(30, seed=1)
+    links.start(chunk_size=10)
+    links.drain(seconds=30)
+    assert all(rest > 0 for rest in rests[2:]) and len(rests) == 4
+    settings.PAGESTATS_NICE = None
+    backfill.run_here("default", kind="rebuild", via="test", chunk_size=30)
+    assert rests[4:] == [0.0]
+
+
+# -- failures
+
+
+def raising(error: Exception, *, times: int = 10**6, original: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """A function that raises so many times, and is the original after that."""
+    left = [times]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise error
+        assert original is not None
+        return original(*args, **kwargs)
+
+    return call
+
+
+@pytest.mark.django_db
+def test_too_many_failures_in_a_row_fail_the_run_with_its_text(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.PAGESTATS_MAX_FAILURES = 3
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    monkeypatch.setattr(Database, "merge", raising(DatabaseError("the disk is full")))
+    links.drain()
+    run = the_run()
+    assert (run.status, run.active_key, run.failure_count) == ("failed", None, 3)
+    assert run.error == "DatabaseError: the disk is full"
+    assert run.finished_at is not None
+    assert run.rows_folded == 10, "the cursor is kept"
+    monkeypatch.undo()
+    assert links.start().outcome == "started"
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_success_in_between_begins_the_count_anew(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.PAGESTATS_MAX_FAILURES = 2
+    make_page_views(40)
+    merge = Database.merge
+    calls = []
+
+    def fail_every_second(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) % 2:
+            raise DatabaseError("now and then")
+        return merge(*args, **kwargs)
+
+    monkeypatch.setattr(Database, "merge", fail_every_second)
+    links = Links()
+    links.start(chunk_size=10)
+    links.drain()
+    assert the_run().status == "succeeded" and len(calls) == 8
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_failure_is_told_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(40)
+    monkeypatch.setattr(Database, "merge", raising(ValueError("odd"), times=1, original=Database.merge))
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    run = the_run()
+    assert (run.status, run.failure_count, run.error) == ("running", 1, "ValueError: odd")
+    assert len(links.sent) == 1, "the link's time was up: the next one tries again"
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_lock_time_out_halves_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(2_000)
+    links = Links()
+    links.start()
+    monkeypatch.setattr(Database, "merge", raising(OperationalError("lock"), times=2, original=Database.merge))
+    links.deliver_next()
+    assert the_run().chunk_size == 250
+    links.deliver_next()
+    assert the_run().chunk_size == 125
+    links.deliver_next()
+    assert the_run().rows_folded == 125
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_fixed_chunk_size_outlives_lock_time_outs(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(60)
+    links = Links()
+    links.start(chunk_size=20)
+    monkeypatch.setattr(Database, "merge", raising(OperationalError("lock"), times=2, original=Database.merge))
+    links.drain()
+    assert (the_run().chunk_size, the_run().fixed_chunk_size) == (20, 20)
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_size_that_suited_is_handed_on_to_the_next_link() -> None:
+    make_page_views(2_200)
+    links = Links()
+    links.start()
+    sizes = []
+    while links.sent:
+        links.deliver_next()
+        sizes.append(the_run().rows_folded)
+    assert sizes[0] == 500 and sizes[1] > 600
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_connection_is_a_failure_like_others(settings: Any) -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    with pytest.MonkeyPatch.context() as patch:
+        read = folding.Folder.read
+
+        def lose_the_connection(folder: folding.Folder, target: int) -> folding.Chunk:
+            patch.setattr(folding.Folder, "read", read)
+            connection.connection.close()
+            return read(folder, target)
+
+        patch.setattr(folding.Folder, "read", lose_the_connection)
+        links.deliver_next()
+    links.drain()
+    assert the_run().status == "succeeded"
+    assert_all_counted()
+
+
+# -- reviving
+
+
+@pytest.mark.django_db
+def test_nothing_is_revived_while_the_lease_lasts() -> None:
+    links = Links()
+    assert links.revive() is None
+    make_page_views(30)
+    links.start(chunk_size=10)
+    links.sent.clear()
+    assert links.revive() is None
+    assert links.sent == []
+
+
+@pytest.mark.django_db
+def test_a_run_whose_lease_has_run_out_gets_a_new_epoch_and_a_link() -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    links.sent.clear()
+    expire_lease()
+    before = the_run()
+    run = links.revive()
+    assert run == before and run is not None
+    assert (run.epoch, run.revival_count) == (before.epoch + 1, 1)
+    assert run.lease_until > database_now("default")
+    assert links.sent == [("default", run.pk, run.epoch)]
+    assert links.revive() is None, "the new link has its time"
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_run_that_has_ended_is_not_revived() -> None:
+    make_page_views(3)
+    links = Links()
+    links.start()
+    links.drain()
+    BackfillRun.objects.update(lease_until=database_now("default") - timedelta(days=1))
+    assert links.revive() is None
+
+
+@pytest.mark.django_db
+def test_the_clock_of_the_database_is_carried_on() -> None:
+    clock = DatabaseClock("default")
+    first = clock.now()
+    assert abs(first - database_now("default")) < timedelta(seconds=5)
+    assert clock.now() >= first
+
+
+# -- in this process
+
+
+@pytest.mark.django_db
+def test_here_a_run_of_the_same_kind_is_taken_over() -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    started = backfill.run_here("default", via="test")
+    assert started.outcome == "active" and started.run == the_run()
+    assert_all_counted()
+    links.drain()
+    assert the_run().rows_folded == 30
+
+
+@pytest.mark.django_db
+def test_here_a_run_of_another_kind_is_left_alone() -> None:
+    make_page_views(30)
+    Links().start(chunk_size=10)
+    with pytest.raises(DifferentRunError, match=f"Run {the_run().pk} \\(backfill\\) is active"):
+        backfill.run_here("default", kind="rebuild", via="test")
+    assert BackfillRun.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_here_nothing_to_do_is_said() -> None:
+    assert backfill.run_here("default", via="test").outcome == "empty"
+    make_page_views(3)
+    assert backfill.run_here("default", via="test").outcome == "started"
+    assert backfill.run_here("default", via="test").outcome == "nothing_new"
+
+
+@pytest.mark.django_db
+def test_here_it_stops_after_a_chunk_and_goes_on_when_run_again() -> None:
+    make_page_views(30)
+    started = backfill.run_here("default", via="test", chunk_size=10, watch=lambda run: run.rows_folded == 20)
+    run = started.run
+    assert run is not None and run.is_active and run.rows_folded == 20
+    assert run.lease_until <= database_now("default"), "whoever comes next need not wait for the lease"
+    assert_exact()
+    backfill.run_here("default", via="test")
+    assert the_run() == run and the_run().rows_folded == 30
+    assert_all_counted()
+
+
+class SyncInAPlainTestCase(TestCase):
+    """Whoever tests their site with our statistics does so inside one transaction."""
+
+    def test_backfill_keep_up_rebuild(self) -> None:
+        make_page_views(700)
+        backfill.run_here("default", via="test")
+        make_page_views(50, seed=1)
+        folding.keep_up("default", seconds=30)
+        backfill.run_here("default", kind="rebuild", via="test")
+        folding.sweep("default")
+        assert_all_counted()
+
+
+@only_on("postgresql", "mysql")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_the_isolation_level_of_the_site_does_not_matter(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeping up changes the generation between the read and the merge of a chunk, and other rows while it merges."""
+    set_isolation_level(level)
+    try:
+        make_page_views(60)
+        folding.ensure_active_generation("default")
+        read = folding.Folder.read
+        levels = []
+
+        def keep_up_then_read(folder: folding.Folder, target: int) -> folding.Chunk:
+            monkeypatch.setattr(folding.Folder, "read", read)
+            chunk = read(folder, target)
+            other = folding.Folder("default", active_generation(), chunk_size=7, is_fixed=True)
+            other.fold(target)
+            return chunk
+
+        merge = Database.merge
+
+        def see_the_level(self: Any, *args: Any, **kwargs: Any) -> Any:
+            levels.append(isolation_level())
+            return merge(self, *args, **kwargs)
+
+        monkeypatch.setattr(folding.Folder, "read", keep_up_then_read)
+        monkeypatch.setattr(Database, "merge", see_the_level)
+        links = Links()
+        links.start(chunk_size=10)
+        links.drain()
+        backfill.run_here("default", kind="rebuild", via="test")
+        assert_all_counted()
+        assert {str(seen).lower().replace("-", " ") for seen in levels if seen} <= {"read committed"}
+        assert connection.vendor != "postgresql" or levels[0] == "read committed"
+        with transaction.atomic():
+            PageView.objects.count()
+            assert connection.vendor != "postgresql" or isolation_level() == level
+        assert the_run().failure_count == 0
+    finally:
+        set_isolation_level(None)
+
+
+def set_isolation_level(level: str | None) -> None:
+    connection.close()
+    if connection.vendor == "postgresql":
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+        wanted = {"repeatable read": IsolationLevel.REPEATABLE_READ, "serializable": IsolationLevel.SERIALIZABLE}
+        if level is None:
+            connection.settings_dict["OPTIONS"].pop("isolation_level", None)
+        else:
+            connection.settings_dict["OPTIONS"]["isolation_level"] = wanted[level]
+    elif level is None:
+        connection.settings_dict["OPTIONS"].pop("isolation_level", None)
+    else:
+        connection.settings_dict["OPTIONS"]["isolation_level"] = level
+
+
+def isolation_level() -> str:
+    """Of the transaction under way; MariaDB tells only after the first lock."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SHOW transaction_isolation")
+        else:
+            cursor.execute(
+                "SELECT trx_isolation_level FROM information_schema.innodb_trx"
+                " WHERE trx_mysql_thread_id = connection_id()"
+            )
+        row = cursor.fetchone()
+    return str(row[0]).lower() if row else ""
+
+
+# -- rebuilds
+
+
+@pytest.mark.django_db
+def test_a_rebuild_folds_beside_the_active_generation_and_switches() -> None:
+    make_page_views(60)
+    backfill.run_here("default", via="test")
+    old = active_generation()
+    links = Links()
+    links.start("rebuild", chunk_size=20)
+    links.deliver_next()
+    assert active_generation() == old
+    assert_exact()
+    links.drain()
+    new = active_generation()
+    assert new == the_run().generation != old
+    old.refresh_from_db()
+    assert old.is_active is None
+    assert_all_counted()
+    assert_generation_exact(old)
+
+
+@pytest.mark.django_db
+def test_both_generations_get_a_new_revision_with_the_switch() -> None:
+    make_page_views(20)
+    backfill.run_here("default", via="test")
+    old = active_generation()
+    backfill.run_here("default", kind="rebuild", via="test")
+    before = old.revision
+    old.refresh_from_db()
+    assert old.revision == before + 1
+    assert active_generation().revision == 2, "one chunk, one switch"
+
+
+@pytest.mark.django_db
+def test_a_rebuild_takes_new_targets_until_it_has_reached_the_active_generation() -> None:
+    make_page_views(40)
+    backfill.run_here("default", via="test")
+    links = Links()
+    links.start("rebuild", chunk_size=20)
+    first_target = the_run().target
+    seed = 0
+    while links.sent:
+        links.deliver_next()
+        if seed < 3:
+            seed += 1
+            make_page_views(20, seed=seed)
+            folding.keep_up("default", seconds=5)
+        assert_exact()
+    assert the_run().target > first_target
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_switch_checks_again_under_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeping up moves the active generation on between the check and the switch."""
+    make_page_views(40)
+    backfill.run_here("default", via="test")
+    switch = backfill._Worker._switch
+    overtaken = []
+
+    def be_overtaken_and_switch(worker: Any) -> None:
+        if not overtaken:
+            make_page_views(10, seed=1)
+            overtaken.append(folding.keep_up("default", seconds=5))
+            before = active_generation()
+            switch(worker)
+            assert active_generation() == before, "not switched: it is behind"
+            return
+        switch(worker)
+
+    monkeypatch.setattr(backfill._Worker, "_switch", be_overtaken_and_switch)
+    backfill.run_here("default", kind="rebuild", via="test")
+    assert overtaken == [folding.KeptUp(10)]
+    assert active_generation() == the_run().generation
+    assert_all_counted()
+
+
+TAMPERINGS = {
+    "SITE/ALL": {"dimension": SITE, "granularity": ALL},
+    "SITE/DAY": {"dimension": SITE, "granularity": DAY},
+    "SITE/HOUR": {"dimension": SITE, "granularity": 1},
+    "PAGE/ALL": {"dimension": PAGE, "granularity": ALL},
+    "PAGE/DAY": {"dimension": PAGE, "granularity": DAY},
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_a_generation_that_does_not_add_up_is_not_switched_to(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(40)
+    backfill.run_here("default", via="test")
+    old = active_generation()
+    links = Links()
+    links.start("rebuild", chunk_size=20)
+    links.deliver_next()
+    new = the_run().generation
+    victim = Aggregate.objects.filter(generation=new.pk, **TAMPERINGS[name]).first()
+    assert victim is not None
+    Aggregate.objects.filter(pk=victim.pk).update(page_views=victim.page_views + 1)
+    links.drain()
+    run = the_run()
+    assert (run.status, run.active_key) == ("failed", None)
+    assert run.error.startswith("The new generation was not switched to: 40 page views")
+    assert f"{name} 41" in run.error
+    assert active_generation() == old
+    assert_exact()
+    assert folding.sweep("default") > 0
+    assert not Aggregate.objects.filter(generation=new.pk).exists(), "what a failed rebuild leaves is swept"
+    backfill.run_here("default", kind="rebuild", via="test")
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_page_views_that_a_fold_passed_by_are_found_before_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = make_page_views(40)
+    PageView.objects.filter(pk=rows[5].id).delete()
+    backfill.run_here("default", via="test")
+    links = Links()
+    links.start("rebuild", chunk_size=20)
+    links.deliver_next()
+    PageView.objects.bulk_create([PageView(pk=rows[5].id, path="/", session_key="late", viewed_at=rows[5].viewed_at)])
+    links.drain()
+    assert the_run().status == "failed"
+    assert "40 page views up to" in the_run().error and "SITE/ALL 39" in the_run().error
+
+
+@pytest.mark.django_db
+def test_the_check_goes_in_steps_that_fit_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "CHECK_PAGE_VIEWS", 7)
+    monkeypatch.setattr(backfill, "CHECK_DAYS", 5)
+    make_page_views(40, days=40)
+    backfill.run_here("default", via="test")
+    links = Links()
+    links.start("rebuild", chunk_size=40)
+    assert links.drain(seconds=0) > 1 + 6 + 6
+    assert the_run().status == "succeeded"
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_first_run_may_be_a_rebuild() -> None:
+    make_page_views(20)
+    links = Links()
+    links.start("rebuild", chunk_size=7)
+    links.drain()
+    assert_all_counted()
+
+
+# -- waiting for rows
+
+
+@pytest.mark.django_db
+def test_rows_that_are_locked_give_the_worker_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    read = Database.read_page_views
+    monkeypatch.setattr(Database, "read_page_views", raising(RowsLockedError(), times=1, original=read))
+    links.deliver_next(seconds=2)
+    run = the_run()
+    assert links.sent == [] and links.scheduled == [(("default", run.pk, run.epoch), run.wait_until)]
+    assert (run.status, run.failure_count, run.revival_count) == ("running", 0, 0)
+    links.deliver(links.scheduled[0][0], seconds=30)
+    assert the_run().wait_until is None and the_run().wait_reason == ""
+    assert_all_counted()
+
+
+# -- looking
+
+
+@pytest.mark.django_db
+def test_progress_is_by_position_in_the_range_of_keys() -> None:
+    rows = make_page_views(40)
+    links = Links()
+    links.start(chunk_size=10)
+    assert backfill.progress(the_run()) == backfill.Progress(0.0, None, None)
+    links.deliver_next()
+    so_far = backfill.progress(the_run(), the_run().started_at + timedelta(seconds=5))
+    done = rows[9].id / rows[-1].id
+    assert so_far.percent == pytest.approx(100 * done)
+    assert so_far.rows_per_second == pytest.approx(2.0)
+    assert so_far.eta_seconds == pytest.approx(5 * (1 - done) / done)
+    BackfillRun.objects.update(target=rows[9].id)
+    assert backfill.progress(the_run()).percent == 99.9
+    links.drain()
+    assert backfill.progress(the_run()).percent == 100.0
+    assert backfill.progress(the_run()).eta_seconds is None
+
+
+#: of the contract
+STATUS_KEYS = {
+    "run_id",
+    "status",
+    "kind",
+    "rows_folded",
+    "percent",
+    "rows_per_second",
+    "eta_seconds",
+    "cursor",
+    "target",
+    "chunk_size",
+    "error",
+    "wait_reason",
+}
+
+
+@pytest.mark.django_db
+def test_the_status_before_anything_ran() -> None:
+    status = backfill.status("default")
+    assert status.pop("status") == "none"
+    assert set(status) >= STATUS_KEYS - {"status"}
+    assert set(status.values()) == {None}
+
+
+@pytest.mark.django_db
+def test_the_status_is_of_the_active_run_or_else_of_the_last() -> None:
+    rows = make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.drain()
+    status = backfill.status("default")
+    assert set(status) >= STATUS_KEYS
+    assert {key: status[key] for key in ("run_id", "status", "kind", "rows_folded", "percent", "cursor", "target")} == {
+        "run_id": the_run().pk,
+        "status": "succeeded",
+        "kind": "backfill",
+        "rows_folded": 30,
+        "percent": 100.0,
+        "cursor": rows[-1].id,
+        "target": rows[-1].id,
+    }
+    assert status["error"] is status["wait_reason"] is status["eta_seconds"] is None
+    links.start("rebuild", chunk_size=10)
+    links.deliver_next()
+    status = backfill.status("default")
+    assert (status["kind"], status["status"], status["run_id"]) == ("rebuild", "running", the_run().pk)
+
+
+def test_override_settings_reaches_the_lease() -> None:
+    with override_settings(PAGESTATS_LEASE_SECONDS=7):
+        assert backfill._lease() == timedelta(seconds=7)

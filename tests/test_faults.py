@@ -1,0 +1,552 @@
+"""Every task may run twice, late or never, and every statement may fail: one effect, one chain, the end exact.
+
+The faults are made by construction: links are copied and delivered late, triggers of the database let every third move
+of a cursor and every seventh merge fail. The controls take a protection away and show that the same tests then fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.backends.signals import connection_created
+from django.db.models import F
+
+from django_pagestats import backfill, folding
+from django_pagestats.merging import database_for
+from django_pagestats.models import Aggregate, BackfillRun, Generation
+from tests.chains import (
+    Links,
+    Other,
+    active_generation,
+    assert_all_counted,
+    assert_exact,
+    expire_lease,
+    only_on,
+    the_run,
+)
+from tests.factories import START as AT
+from tests.factories import insert_page_views, make_page_views
+from tests.test_ids import run_at_once
+
+Deliver = Callable[[Links, random.Random], None]
+Database = type(database_for("default"))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    settings.PAGESTATS_MAX_FAILURES = 50
+    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+    monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))
+
+
+def deliver_three_times(links: Links, dice: random.Random) -> None:
+    """Every link comes three times, one of them late: until the chain has ended, and all that is left then."""
+    late = []
+    while links.sent:
+        link = links.sent.pop(0)
+        for _ in range(2):
+            links.deliver(link)
+            assert_no_second_chain(links)
+        late.append(link)
+        if dice.random() < 0.4:
+            links.deliver(late.pop(dice.randrange(len(late))))
+            assert_no_second_chain(links)
+    dice.shuffle(late)
+    for link in late:
+        links.deliver(link)
+
+
+def shuffled_chain(kind: str, deliver: Deliver, *, seed: int) -> Links:
+    """A run of some twenty chunks under whatever `deliver` does to its links; afterwards all must be exact."""
+    dice = random.Random(seed)
+    make_page_views(200, seed=seed)
+    links = Links()
+    links.start(kind, chunk_size=11)
+    for _ in range(100):
+        deliver(links, dice)
+        if not the_run().is_active:
+            break
+        expire_lease()
+        links.revive()
+    assert the_run().status == "succeeded"
+    assert the_run().rows_folded == 200
+    assert_all_counted()
+    return links
+
+
+def assert_no_second_chain(links: Links) -> None:
+    """Of what is still queued, at most one link can do anything."""
+    run = the_run()
+    alive = [link for link in links.sent if link[2] == run.epoch and run.is_active]
+    assert len(alive) <= 1
+
+
+# -- copies
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+def test_every_link_comes_three_times_some_late(kind: str) -> None:
+    shuffled_chain(kind, deliver_three_times, seed=1)
+
+
+class WithoutEpochs:
+    """Takes the fence away: whoever comes gets the run, and nobody finds that it was taken over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(backfill, "_claim", self.claim)
+        monkeypatch.setattr(backfill._Worker, "_update", self.update)
+
+    @staticmethod
+    def claim(using: str, run_id: int, epoch: int) -> BackfillRun | None:
+        runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
+        runs.update(status="running", wait_until=None)
+        return runs.select_related("generation").first()
+
+    @staticmethod
+    def update(worker: Any, **changes: Any) -> None:
+        BackfillRun.objects.filter(pk=worker.run.pk).update(**changes)
+        for name, value in changes.items():
+            if not hasattr(value, "resolve_expression"):
+                setattr(worker.run, name, value)
+
+
+@pytest.mark.django_db
+def test_control_without_the_epoch_copies_make_chains_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    WithoutEpochs(monkeypatch)
+    make_page_views(300)
+    links = Links()
+    links.start(chunk_size=11)
+    link = links.sent.pop()
+    for _ in range(3):
+        links.deliver(link)
+    assert len(links.sent) == 3, "three chains, where the fence leaves one"
+
+
+@pytest.mark.django_db
+def test_with_the_epoch_copies_make_one_chain() -> None:
+    make_page_views(300)
+    links = Links()
+    links.start(chunk_size=11)
+    link = links.sent.pop()
+    for _ in range(3):
+        links.deliver(link)
+    assert links.sent == [("default", the_run().pk, the_run().epoch)]
+    assert the_run().rows_folded == 11
+
+
+@pytest.mark.django_db
+def test_a_task_of_an_older_epoch_changes_nothing() -> None:
+    make_page_views(100)
+    links = Links()
+    links.start(chunk_size=10)
+    old = links.sent[0]
+    for _ in range(3):
+        links.deliver_next()
+    before = BackfillRun.objects.values().get()
+    links.deliver(old)
+    assert BackfillRun.objects.values().get() == before
+    assert len(links.sent) == 1
+    links.drain()
+    before = BackfillRun.objects.values().get()
+    links.deliver(old)
+    links.deliver(("default", 10**6, 0))
+    assert BackfillRun.objects.values().get() == before
+    assert_all_counted()
+
+
+# -- a worker that was taken over
+
+
+def taken_over_before_its_merge(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link has read its chunk; its lease runs out, another worker takes the run over and folds; then it goes on."""
+    read = folding.Folder.read
+
+    def read_and_be_taken_over(folder: folding.Folder, target: int) -> folding.Chunk:
+        chunk = read(folder, target)
+        monkeypatch.setattr(folding.Folder, "read", read)
+        expire_lease()
+        links.revive()
+        links.deliver_next()
+        return chunk
+
+    monkeypatch.setattr(folding.Folder, "read", read_and_be_taken_over)
+    links.deliver_next(seconds=None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+def test_a_worker_that_was_taken_over_stops_and_enqueues_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(100)
+    links = Links()
+    links.start(kind, chunk_size=10)
+    taken_over_before_its_merge(links, monkeypatch)
+    assert the_run().rows_folded == 10
+    assert the_run().revival_count == 1
+    assert len(links.sent) == 1
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_without_the_epoch_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    WithoutEpochs(monkeypatch)
+    make_page_views(100)
+    links = Links()
+    links.start(chunk_size=10)
+    taken_over_before_its_merge(links, monkeypatch)
+    assert the_run().rows_folded != 10
+
+
+# -- failing statements
+
+
+class Faults:
+    """Triggers that let every third move of a cursor and every seventh insert of an aggregate row fail."""
+
+    def __init__(self, *, cursor_every: int = 3, merge_every: int = 7) -> None:
+        self.every = {"generation": cursor_every, "aggregate": merge_every}
+
+    def __enter__(self) -> Faults:
+        self.counters = getattr(self, f"_make_{connection.vendor}")()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        getattr(self, f"_drop_{connection.vendor}")()
+
+    def _run(self, *statements: str) -> None:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    EVENTS = {"generation": "UPDATE", "aggregate": "INSERT"}
+
+    def _make_sqlite(self) -> None:
+        counts = {"generation": 0, "aggregate": 0}
+
+        def is_time(table: str, every: int) -> bool:
+            counts[table] += 1
+            return counts[table] % every == 0
+
+        def add_function(connection: Any, **kwargs: Any) -> None:
+            connection.connection.create_function("is_time", 2, is_time)
+
+        self.add_function = add_function
+        connection_created.connect(add_function)  # after an error the connection may be made anew
+        connection.close()
+        for table, every in self.every.items():
+            condition = f"is_time('{table}', {every})"
+            if table == "generation":
+                condition = f"NEW.cursor <> OLD.cursor AND {condition}"
+            self._run(
+                f"CREATE TRIGGER fault_{table} BEFORE {self.EVENTS[table]} ON django_pagestats_{table}"
+                f" WHEN {condition} BEGIN SELECT RAISE(ABORT, 'made to fail'); END"
+            )
+
+    def _drop_sqlite(self) -> None:
+        connection_created.disconnect(self.add_function)
+        for table in self.every:
+            self._run(f"DROP TRIGGER fault_{table}")
+
+    def _make_postgresql(self) -> None:
+        for table, every in self.every.items():
+            moved = "WHEN (NEW.cursor <> OLD.cursor)" if table == "generation" else ""
+            self._run(
+                f"CREATE SEQUENCE fault_{table}_count",  # counts on through a rollback
+                f"CREATE FUNCTION fault_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                f" IF nextval('fault_{table}_count') %% {every} = 0 THEN RAISE EXCEPTION 'made to fail'; END IF;"
+                " RETURN NEW; END $$".replace("%%", "%"),
+                f"CREATE TRIGGER fault_{table} BEFORE {self.EVENTS[table]} ON django_pagestats_{table}"
+                f" FOR EACH ROW {moved} EXECUTE FUNCTION fault_{table}()",
+            )
+
+    def _drop_postgresql(self) -> None:
+        for table in self.every:
+            self._run(f"DROP FUNCTION fault_{table} CASCADE", f"DROP SEQUENCE fault_{table}_count")
+
+    def _make_mysql(self) -> None:
+        for table, every in self.every.items():
+            moved = "NEW.`cursor` <> OLD.`cursor`" if table == "generation" else "TRUE"
+            self._run(
+                f"SET @fault_{table} = 0",  # a session's variable counts on through a rollback
+                f"CREATE TRIGGER fault_{table} BEFORE {self.EVENTS[table]} ON django_pagestats_{table} FOR EACH ROW"
+                f" BEGIN IF {moved} THEN SET @fault_{table} = @fault_{table} + 1;"
+                f" IF @fault_{table} MOD {every} = 0 THEN"
+                " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'made to fail'; END IF; END IF; END",
+            )
+
+    def _drop_mysql(self) -> None:
+        for table in self.every:
+            self._run(f"DROP TRIGGER fault_{table}")
+
+
+#: a chunk inserts some dozen rows, so that about every second one fails
+MERGE_EVERY = 61
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+def test_moves_of_the_cursor_and_merges_fail_and_every_link_comes_three_times(kind: str) -> None:
+    failures: list[str] = []
+    count_failure = backfill._Worker._count_failure
+
+    def see(worker: Any, error: Exception) -> bool:
+        failures.append(str(error))
+        return count_failure(worker, error)
+
+    with Faults(merge_every=MERGE_EVERY), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backfill._Worker, "_count_failure", see)
+        shuffled_chain(kind, deliver_three_times, seed=2)
+    assert len(failures) > 5
+    assert all("made to fail" in failure for failure in failures)
+    assert the_run().failure_count == 0, "counted in a row"
+
+
+def merge_in_two_transactions(
+    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
+) -> dict[Any, Any]:
+    """The aggregates first, the cursor after them."""
+    database = database_for(using)
+    with database.chunk_transaction():
+        database.merge(chunk.generation, chunk.tally)
+    with database.chunk_transaction():
+        if fence is not None:
+            fence(chunk)
+        moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
+        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
+            raise folding.CursorMovedError
+    return {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_cursor_and_aggregates_in_two_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "merge", merge_in_two_transactions)
+    with Faults(merge_every=10**9), pytest.raises(AssertionError):
+        shuffled_chain("backfill", deliver_three_times, seed=2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_without_the_epoch_the_run_is_not_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    WithoutEpochs(monkeypatch)
+    with Faults(merge_every=MERGE_EVERY), pytest.raises(AssertionError):
+        shuffled_chain("backfill", deliver_three_times, seed=2)
+
+
+# -- at once
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+def test_two_copies_of_every_link_at_once(kind: str) -> None:
+    def deliver_twice_at_once(links: Links, dice: random.Random) -> None:
+        while links.sent:
+            link = links.sent.pop(0)
+
+            def work(barrier: threading.Barrier, link: Any = link) -> None:
+                barrier.wait(30)
+                links.deliver(link)
+
+            assert run_at_once(work, work) == []
+            assert len(links.sent) <= 1
+
+    make_page_views(100, seed=8)
+    links = Links()
+    links.start(kind, chunk_size=20)
+    deliver_twice_at_once(links, random.Random())
+    assert the_run().rows_folded == 100
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_starts_at_once_make_one_run() -> None:
+    """Both have seen that no run is active before the first one makes its own."""
+    make_page_views(30)
+    folding.ensure_active_generation("default")
+    links = Links()
+    create = backfill._create
+    started: list[backfill.Started] = []
+
+    def start(barrier: threading.Barrier) -> None:
+        barriers[threading.get_ident()] = barrier
+        started.append(links.start())
+
+    def create_together(*args: Any, **kwargs: Any) -> BackfillRun:
+        barriers[threading.get_ident()].wait(30)
+        return create(*args, **kwargs)
+
+    barriers: dict[int, threading.Barrier] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backfill, "_create", create_together)
+        assert run_at_once(start, start) == []
+    assert sorted(it.outcome for it in started) == ["active", "started"]
+    run = BackfillRun.objects.get()
+    assert all(f"un {run.pk}" in it.message or f"run {run.pk}" in it.message for it in started)
+    assert len(links.sent) == 1
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_revivers_at_once_send_one_link() -> None:
+    """Both have seen the run without a worker before the first one raises its epoch."""
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.sent.clear()
+    expire_lease()
+    lease = backfill._lease
+    barriers: dict[int, threading.Barrier] = {}
+
+    def lease_together() -> Any:
+        with contextlib.suppress(KeyError):
+            barriers.pop(threading.get_ident()).wait(30)
+        return lease()
+
+    def revive(barrier: threading.Barrier) -> None:
+        barriers[threading.get_ident()] = barrier
+        links.revive()
+
+    with pytest.MonkeyPatch.context() as patch:
+        if connection.vendor != "sqlite":  # there the first one has the write lock already
+            patch.setattr(backfill, "_lease", lease_together)
+        assert run_at_once(revive, revive) == []
+    assert the_run().revival_count == 1
+    assert len(links.sent) == 1
+    links.drain()
+    assert_all_counted()
+
+
+@only_on("postgresql", "mysql")
+@pytest.mark.django_db(transaction=True)
+def test_copies_of_links_while_the_run_waits_for_its_horizon() -> None:
+    make_page_views(30)
+    links = Links()
+    with Other() as other:
+        other.record("/late")
+        insert_page_views([("/on-time", "x", AT)])
+        links.start()
+        link = links.sent.pop()
+
+        def work(barrier: threading.Barrier) -> None:
+            barrier.wait(30)
+            links.deliver(link, seconds=1)
+
+        assert run_at_once(work, work) == []
+        links.deliver(link, seconds=1)
+        assert links.sent == []
+        assert len(links.scheduled) == 1
+        again = links.scheduled[0][0]
+        assert run_at_once(*[lambda barrier: links.deliver(again, seconds=1)] * 2) == []
+        assert len(links.scheduled) == 2
+        other.commit()
+    for late in (link, again, links.scheduled[1][0], links.scheduled[1][0]):
+        links.deliver(late, seconds=5)
+    assert the_run().status == "succeeded"
+    assert the_run().rows_folded == 32
+    assert_all_counted()
+
+
+# -- keeping up at every step of a run
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("backfill", "ensure_active_generation"),
+        ("backfill", "check_not_back"),
+        *((kind, step) for kind in ("backfill", "rebuild") for step in ("active_generation", "poll", "merge")),
+    ],
+)
+def test_keeping_up_comes_in_between_the_steps_of_a_run(kind: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    folding.keep_up("default", seconds=5)
+    make_page_views(30, seed=1)
+    original: Callable[..., Any] = getattr(folding, step)
+    injected = []
+
+    def keep_up_first(*args: Any, **kwargs: Any) -> Any:
+        if not connection.atomic_blocks[-1]._from_testcase:  # somebody else is another connection, not in there
+            return original(*args, **kwargs)
+        monkeypatch.setattr(folding, step, original)
+        generation = active_generation()
+        folder = folding.Folder("default", generation, chunk_size=7, is_fixed=True)
+        injected.append(folder.fold(target).page_views)
+        result = original(*args, **kwargs)
+        monkeypatch.setattr(folding, step, keep_up_first)
+        return result
+
+    target = highest()
+    monkeypatch.setattr(folding, step, keep_up_first)
+    links = Links()
+    links.start(kind, chunk_size=10)
+    links.drain()
+    monkeypatch.setattr(folding, step, original)
+    assert sum(injected) > 0
+    assert not the_run_is_active()
+    folding.keep_up("default", seconds=5)
+    assert_all_counted()
+
+
+def highest() -> int:
+    return backfill.horizon.highest_id("default") or 0
+
+
+def the_run_is_active() -> bool:
+    return BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_keeping_up_and_a_run_fold_the_same_chunk_at_once() -> None:
+    """Both have read it before the first one merges it."""
+    make_page_views(20)
+    generation = folding.ensure_active_generation("default")
+    make_page_views(20, seed=1)
+    folders = [folding.Folder("default", generation, chunk_size=15) for _ in range(2)]
+    folders[1].generation = Generation.objects.get()
+    chunks = [folder.read(highest()) for folder in folders]
+    outcomes = []
+
+    def work(chunk: folding.Chunk) -> Callable[[threading.Barrier], None]:
+        def merge(barrier: threading.Barrier) -> None:
+            barrier.wait(30)
+            try:
+                folding.merge("default", chunk)
+                outcomes.append("merged")
+            except folding.CursorMovedError:
+                outcomes.append("moved")
+
+        return merge
+
+    assert run_at_once(*map(work, chunks)) == []
+    assert sorted(outcomes) == ["merged", "moved"]
+    assert_exact()
+
+
+# -- the real triggers count
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_faults_are_there() -> None:
+    make_page_views(5)
+    folding.ensure_active_generation("default")
+    with Faults(merge_every=10**6):
+        outcomes = []
+        for cursor in range(1, 7):
+            try:
+                with transaction.atomic():
+                    Generation.objects.update(cursor=cursor)
+                outcomes.append(True)
+            except Exception as error:
+                assert "made to fail" in str(error)
+                outcomes.append(False)
+    assert outcomes == [True, True, False, True, True, False]
+    assert not Aggregate.objects.exists()
+    Generation.objects.update(cursor=100)
