@@ -90,11 +90,11 @@ class TestImportModel:
 
     def test_keys_that_are_text(self) -> None:
         fields = Fields("session_data", "session_key", "expire_date")
-        for key in ("b", "B", "a b", "10", "9", "é", "'"):
+        for key in ("b", "C", "a b", "10", "9", "é", "'"):
             Session.objects.create(session_key=key, session_data=f"/{key}", expire_date=NOON)
         assert load(Session, fields, chunk_rows=2).imported == 7
         assert load(Session, fields).read == 0
-        assert set(paths()) == {"/b", "/B", "/a b", "/10", "/9", "/é", "/'"}
+        assert set(paths()) == {"/b", "/C", "/a b", "/10", "/9", "/é", "/'"}
 
     def test_rows_that_appear_behind_the_position_are_told(self) -> None:
         """A key that does not grow, or a transaction that was still open."""
