@@ -15,6 +15,9 @@ class PageStatsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django_pagestats.checks import register_checks
+
+        register_checks()
         post_migrate.connect(schedule_tending, sender=self)
 
 

@@ -66,7 +66,7 @@ def rest_factor(value: object) -> Complaint:
 def zone_name(value: object) -> Complaint:
     try:
         ZoneInfo(str(value))
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         return f"must be the name of a time zone, not {value!r} ({error})"
     return None
 

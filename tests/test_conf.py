@@ -1,0 +1,83 @@
+"""Settings: defaults, values, and the page that describes them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_pagestats.conf import Conf, conf
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+DEFAULTS = {setting.name: setting.value() for setting in conf.all()}
+ROW = re.compile(r"^\| `(PAGESTATS_[A-Z_]+)` \| `([^`]+)` \|", re.MULTILINE)
+
+
+def test_defaults_are_valid() -> None:
+    assert [setting.complaint() for setting in conf.all() if setting.complaint()] == []
+    assert len(DEFAULTS) >= 11
+
+
+def test_a_setting_is_read_when_it_is_used(settings: Any) -> None:
+    assert conf.TAIL_LIMIT == 50_000
+    settings.PAGESTATS_TAIL_LIMIT = 7
+    assert conf.TAIL_LIMIT == 7
+    del settings.PAGESTATS_TAIL_LIMIT
+    assert conf.TAIL_LIMIT == 50_000
+
+
+def test_the_time_zone_is_the_sites_by_default(settings: Any) -> None:
+    settings.TIME_ZONE = "Asia/Kathmandu"
+    assert conf.TIME_ZONE == "Asia/Kathmandu"
+    settings.PAGESTATS_TIME_ZONE = "Europe/Berlin"
+    assert conf.TIME_ZONE == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("TIME_ZONE", ["", "Mars/Olympus", "../etc/passwd", None, 7]),
+        ("TAIL_LIMIT", [0, 1.5, "50000", True, None, 10**7]),
+        ("MAX_CHUNK_SIZE", [0, -1, "many"]),
+        ("LINK_SECONDS", [0, "2", None, False, 601, float("nan")]),
+        ("LEASE_SECONDS", [1, None]),
+        ("NICE", [-1, "1", True, 101]),
+        ("MAX_FAILURES", [0]),
+        ("TEND_MINUTES", [-1, 0.5]),
+        ("SETTLE_SECONDS", [-0.1]),
+        ("READ_SECONDS", [-1]),
+        ("CLUSTER", ["", 3]),
+    ],
+)
+def test_values_that_will_not_do(settings: Any, name: str, values: list[object]) -> None:
+    for value in values:
+        setattr(settings, f"PAGESTATS_{name}", value)
+        complaint = getattr(Conf, name).complaint()
+        assert complaint is not None, value
+        assert repr(value) in complaint, "a message names the value"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("TIME_ZONE", ["UTC", "America/Argentina/Buenos_Aires"]),
+        ("LINK_SECONDS", [1, 0.1, 600]),
+        ("NICE", [None, 0, 0.5, 100]),
+        ("TEND_MINUTES", [0, 10_080]),
+        ("CLUSTER", [None, "long"]),
+    ],
+)
+def test_values_that_do(settings: Any, name: str, values: list[object]) -> None:
+    for value in values:
+        setattr(settings, f"PAGESTATS_{name}", value)
+        assert getattr(Conf, name).complaint() is None, value
+        assert getattr(conf, name) == value
+
+
+def test_the_page_has_every_setting_with_its_default() -> None:
+    described = dict(ROW.findall(PAGE.read_text()))
+    assert described == {
+        name: "TIME_ZONE" if name == "PAGESTATS_TIME_ZONE" else repr(default) for name, default in DEFAULTS.items()
+    }
