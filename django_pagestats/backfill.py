@@ -269,17 +269,23 @@ class _Worker:
 
     def work(self) -> None:
         try:
-            while self.run.is_active:
-                try:
-                    handed_over = self._step()
-                except SupersededError:
-                    raise
-                except Exception as error:
-                    handed_over = self._count_failure(error)
-                if handed_over or (self.watch is not None and self.run.is_active and self.watch(self.run)):
-                    return self._let_go(handed_over)
+            with self.folder:
+                self._loop()
+            if self.run.status == Status.SUCCEEDED:
+                database_for(self.using).analyze()
         except SupersededError:
             logger.info("run %s: epoch %s is over, stopped", self.run.pk, self.run.epoch)
+
+    def _loop(self) -> None:
+        while self.run.is_active:
+            try:
+                handed_over = self._step()
+            except SupersededError:
+                raise
+            except Exception as error:
+                handed_over = self._count_failure(error)
+            if handed_over or (self.watch is not None and self.run.is_active and self.watch(self.run)):
+                return self._let_go(handed_over)
 
     def _step(self) -> bool:
         """Do the next thing; True if this worker is done with the run and somebody else goes on."""
@@ -299,7 +305,11 @@ class _Worker:
         began = time.monotonic()
         handing_over = self._is_time_up(self.last_took)
         try:
-            self.folder.fold(self.run.target, fence=lambda chunk: self._fence(chunk, handing_over=handing_over))
+            self.folder.fold(
+                self.run.target,
+                fence=lambda chunk: self._fence(chunk, handing_over=handing_over),
+                reads_ahead=not handing_over,
+            )
         except folding.CursorMovedError:
             return False
         except RowsLockedError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from django.db import IntegrityError, connections, transaction
@@ -37,6 +38,7 @@ class Chunk:
     generation: int
     after: int
     upto: int  #: the cursor once it is merged
+    target: int  #: how far it was allowed to go
     page_views: int
     tally: Tally
     is_full: bool  #: as many page views as were asked for
@@ -44,7 +46,10 @@ class Chunk:
 
 @dataclass
 class Folder:
-    """Folds chunks of one generation, one after another, and finds the size that suits the database."""
+    """Folds chunks of one generation, one after another, and finds the size that suits the database.
+
+    A context manager: at its end it closes the thread, and its connection, that reads ahead.
+    """
 
     using: str
     generation: Generation
@@ -58,6 +63,17 @@ class Folder:
         self.cursor = self.generation.cursor
         #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
         self._highest: Highest = {}
+        self._reader: ThreadPoolExecutor | None = None
+        self._ahead: Future[Chunk] | None = None
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._reader is not None:
+            self._reader.submit(lambda: connections[self.using].close())  # the thread's own: nobody else can
+            self._reader.shutdown()
+            self._reader = None
 
     def reload(self) -> None:
         """Read anew where the generation stands, after somebody else folded it or a chunk failed."""
@@ -65,13 +81,16 @@ class Folder:
         self.cursor = self.generation.cursor
         self._highest = {}
 
-    def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None) -> Chunk:
+    def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None, reads_ahead: bool = False) -> Chunk:
         """Fold the next chunk of the page views up to `target`, all of which must be visible.
 
         `fence` runs first in the transaction: it takes the lock of whoever folds, or raises. Raises CursorMovedError,
         having read the new cursor, if another fold was faster, and RowsLockedError while rows are not committed.
+        `reads_ahead`: the next chunk is read and tallied while this one is merged, where the database gains by it.
         """
-        chunk = self.read(target)
+        chunk = self._next_chunk(target)
+        if reads_ahead and chunk.is_full:
+            self._read_ahead(chunk.upto, target)
         began = time.monotonic()
         try:
             self._highest = merge(self.using, chunk, fence=fence, highest=self._highest)
@@ -82,9 +101,26 @@ class Folder:
         self._adapt(chunk, time.monotonic() - began)
         return chunk
 
-    def read(self, target: int) -> Chunk:
-        """Read and tally the next chunk; it changes nothing but ids."""
-        rows = database_for(self.using).read_page_views(self.cursor, target, self.chunk_size)
+    def _next_chunk(self, target: int) -> Chunk:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            wait([ahead])  # in any case: two readers at once would share the caches of ids
+            if ahead.exception() is None and (chunk := ahead.result()).after == self.cursor and chunk.target == target:
+                return chunk
+        return self.read(target)
+
+    def _read_ahead(self, after: int, target: int) -> None:
+        # inside an open transaction a thread would not see what it has done, and on SQLite there is one writer
+        if connections[self.using].in_atomic_block or not database_for(self.using).READS_AHEAD:
+            return
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pagestats-reader")
+        self._ahead = self._reader.submit(self.read, target, after)
+
+    def read(self, target: int, after: int | None = None) -> Chunk:
+        """Read and tally the next chunk, or the one after a later id; it changes nothing but ids."""
+        after = self.cursor if after is None else after
+        rows = database_for(self.using).read_page_views(after, target, self.chunk_size)
         is_full = len(rows) == self.chunk_size
         _, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
         subjects = subject_ids(self.using, paths, self.subjects)
@@ -93,8 +129,8 @@ class Folder:
             zip(map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds, strict=True),
             self.calendar,
         )
-        upto = rows[-1][0] if is_full else max(target, self.cursor)
-        return Chunk(self.generation.pk, self.cursor, upto, len(rows), tallied, is_full)
+        upto = rows[-1][0] if is_full else max(target, after)
+        return Chunk(self.generation.pk, after, upto, target, len(rows), tallied, is_full)
 
     def shrink(self) -> None:
         """Halve the chunk size after a lock that did not come in time."""
@@ -102,12 +138,16 @@ class Folder:
             self.chunk_size = max(1, self.chunk_size // 2)
 
     def _adapt(self, chunk: Chunk, seconds: float) -> None:
-        """Steer towards the time that a chunk's transaction should last, at most doubling or halving."""
+        """Steer towards the time that a chunk's transaction should last, at most doubling or halving.
+
+        Not below the first size: a busy machine makes small chunks slow too, and they cost more in all.
+        """
         if self.is_fixed or not chunk.is_full:
             return
         factor = database_for(self.using).CHUNK_SECONDS / max(seconds, 0.001)
         wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
-        self.chunk_size = max(1, min(conf.MAX_CHUNK_SIZE, wanted))
+        lowest = min(self.chunk_size, FIRST_CHUNK_SIZE)
+        self.chunk_size = min(conf.MAX_CHUNK_SIZE, max(lowest, wanted))
 
 
 def merge(
@@ -193,8 +233,8 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
     settling = _settle(using, generation)
     if isinstance(settling, str):
         return KeptUp(reason=settling)
-    folder = Folder(using, generation)
-    return _fold_until(folder, settling.target, deadline)
+    with Folder(using, generation) as folder:
+        return _fold_until(folder, settling.target, deadline)
 
 
 def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:

@@ -257,12 +257,16 @@ def test_the_chunk_size_grows_when_chunks_are_quick_and_has_an_upper_bound(setti
 
 
 @pytest.mark.django_db
-def test_the_chunk_size_shrinks_when_chunks_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = make_page_views(100)
+def test_the_chunk_size_shrinks_when_chunks_are_slow_but_not_below_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = make_page_views(150)
     folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=40)
     monkeypatch.setattr(type(folding.database_for("default")), "CHUNK_SECONDS", 1e-9)
-    folder.fold(rows[-1].id)
-    assert folder.chunk_size == 20
+    monkeypatch.setattr(folding, "FIRST_CHUNK_SIZE", 15)
+    sizes = []
+    for _ in range(3):
+        folder.fold(rows[-1].id)
+        sizes.append(folder.chunk_size)
+    assert sizes == [20, 15, 15]
 
 
 @pytest.mark.django_db

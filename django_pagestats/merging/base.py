@@ -64,6 +64,8 @@ class Database(ABC):
     PORTION_BYTES: ClassVar[int] = 8_000_000
     #: seconds that a chunk's transaction should last
     CHUNK_SECONDS: ClassVar[float] = 1.0
+    #: whether the next chunk may be read, on a connection of its own, while one is merged
+    READS_AHEAD: ClassVar[bool] = True
     #: a rest after each chunk in a cluster, in times of what the chunk took
     NICE: ClassVar[float] = 0.0
 
@@ -160,6 +162,9 @@ class Database(ABC):
     @abstractmethod
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
         """Write rows, in statements of bounded size; `replacing`: each of them exists, or existed until `_remove`."""
+
+    def analyze(self) -> None:  # noqa: B027 - where the database does it in time by itself
+        """Renew the planner's statistics of the aggregates, after many of them were written."""
 
     @abstractmethod
     def delete_aggregates(self, generation: int, limit: int) -> int:

@@ -113,6 +113,11 @@ class PostgreSQL(Database):
                 copy.write(piece)
             copy.write(COPY_TRAILER)
 
+    def analyze(self) -> None:
+        # autovacuum comes late or never; until then the planner passes the index of the top pages over
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {AGGREGATE_TABLE}")
+
     def delete_aggregates(self, generation: int, limit: int) -> int:
         with self.connection.cursor() as cursor:
             # ordered, so that it goes by the primary key: a scan of the table would pass all that is deleted already

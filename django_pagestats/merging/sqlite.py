@@ -24,6 +24,7 @@ MOST_PARAMETERS = 999
 
 class SQLite(Database):
     CHUNK_SECONDS: ClassVar[float] = 0.1
+    READS_AHEAD: ClassVar[bool] = False
     NICE: ClassVar[float] = 1.0
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
