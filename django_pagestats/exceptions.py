@@ -17,6 +17,10 @@ class RunFailedError(PageStatsError):
     """A run ended as failed; the message is the run's error."""
 
 
+class QueueUnreachableError(PageStatsError):
+    """The queue did not take a task; the run stays, and goes on once it is revived."""
+
+
 class AnswerUnsettledError(PageStatsError):
     """The aggregates kept moving under an answer inside the caller's transaction, longer than the setting allows."""
 

@@ -22,6 +22,8 @@ from django_pagestats.models import BackfillRun, Generation, PageView
 from django_pagestats.tally import Tally, tally
 
 FIRST_CHUNK_SIZE = 500
+#: paths that a chunk may bring into memory, on an average
+CHUNK_CHARACTERS = 20_000_000
 #: how long a fold looks whether its horizon has come, before it gives its worker back
 POLL_SECONDS = 1.5
 POLL_STEP_SECONDS = 0.05
@@ -42,6 +44,7 @@ class Chunk:
     page_views: int
     tally: Tally
     is_full: bool  #: as many page views as were asked for
+    characters: int  #: of all their paths
 
 
 @dataclass
@@ -130,7 +133,8 @@ class Folder:
             self.calendar,
         )
         upto = rows[-1][0] if is_full else max(target, after)
-        return Chunk(self.generation.pk, after, upto, target, len(rows), tallied, is_full)
+        characters = sum(map(len, paths))
+        return Chunk(self.generation.pk, after, upto, target, len(rows), tallied, is_full, characters)
 
     def shrink(self) -> None:
         """Halve the chunk size after a lock that did not come in time."""
@@ -146,6 +150,7 @@ class Folder:
             return
         factor = database_for(self.using).CHUNK_SECONDS / max(seconds, 0.001)
         wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
+        wanted = min(wanted, CHUNK_CHARACTERS * chunk.page_views // max(chunk.characters, 1))
         lowest = min(self.chunk_size, FIRST_CHUNK_SIZE)
         self.chunk_size = min(conf.MAX_CHUNK_SIZE, max(lowest, wanted))
 

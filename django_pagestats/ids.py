@@ -23,21 +23,26 @@ PATHS = f" AND dimension = {Dimension.PAGE:d}"
 
 
 class IdCache:
-    """Ids that were found committed, bounded: when one half is full, the older half goes.
+    """Ids that were found committed, bounded in number and in bytes: when one half is full, the older half goes.
 
     It lives as long as one link or run, never longer: a restored or flushed database has other ids.
     """
+
+    #: of all values in one half; paths may be 2,048 characters long
+    MOST_CHARACTERS = 5_000_000
 
     def __init__(self, limit: int = 200_000) -> None:
         self._limit = limit // 2
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
+        self._characters = 0
 
     def resolve(self, values: Iterable[str], fetch: Callable[[set[str]], dict[str, int]]) -> dict[str, int]:
         """value -> id for all of the values, and for others too; `fetch` gets those that are not remembered."""
-        if len(self._young) > self._limit:
-            self._old, self._young = self._young, {}
+        if len(self._young) > self._limit or self._characters > self.MOST_CHARACTERS:
+            self._old, self._young, self._characters = self._young, {}, 0
         missing = set(values).difference(self._young)
+        self._characters += sum(map(len, missing))
         for value in missing.intersection(self._old):
             self._young[value] = self._old[value]
         missing.difference_update(self._old)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from django_pagestats import backfill, folding
 from django_pagestats.conf import conf
+from django_pagestats.exceptions import QueueUnreachableError, TableWentBackError
 from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,19 @@ def tend(using: str) -> None:
     """What the schedule does every minute: revive a run without a worker, keep up, sweep old generations."""
     _skip_missed_ticks(using)
     backfill.revive(using, enqueue=enqueue)
-    kept_up = folding.keep_up(using, seconds=conf.LINK_SECONDS)
+    _keep_up(using)
+    folding.sweep(using, seconds=conf.LINK_SECONDS)
+
+
+def _keep_up(using: str) -> None:
+    try:
+        kept_up = folding.keep_up(using, seconds=conf.LINK_SECONDS)
+    except TableWentBackError as error:
+        # only a person can decide on the cure: raised, it would leave a failed task behind every minute
+        logger.error("keeping up on %s: %s", using, error)
+        return
     if kept_up.reason:
         logger.info("keeping up on %s: %s", using, kept_up.reason)
-    folding.sweep(using, seconds=conf.LINK_SECONDS)
 
 
 # -- starting and reviving with the real queue
@@ -85,7 +95,13 @@ def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None) 
 def _async_link(using: str, run_id: int, epoch: int) -> None:
     from django_q.tasks import async_task
 
-    async_task(LINK, using, run_id, epoch, q_options=_options())
+    try:
+        async_task(LINK, using, run_id, epoch, q_options=_options())
+    except Exception as error:  # each broker has its own
+        raise QueueUnreachableError(
+            f"The queue did not take a task of run {run_id} ({error}). The run stays, and goes on when the queue is"
+            " back: by the schedule, by --wait, or by another start; --sync goes on with it at once."
+        ) from error
 
 
 def _options() -> dict[str, Any]:

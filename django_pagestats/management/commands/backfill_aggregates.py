@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_pagestats import backfill, folding, tasks
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import PageStatsError
+from django_pagestats.exceptions import PageStatsError, QueueUnreachableError
 from django_pagestats.management.progress import ProgressBar, describe, duration
 from django_pagestats.models import BackfillRun
 
@@ -107,7 +107,10 @@ class Command(BaseCommand):
                 has_warned = True
             bar.show(run)
             time.sleep(POLL_SECONDS)
-            tasks.revive(using)
+            try:
+                tasks.revive(using)
+            except QueueUnreachableError as error:  # it may come back: go on watching
+                bar.note(str(error))
             run = runs.get(pk=run.pk)
         bar.show(run)
         return run
