@@ -67,7 +67,7 @@ class ProgressBar:
         if self._is_terminal and not self._is_silent:
             self._bar = tqdm(
                 total=100.0,
-                file=self._out,
+                file=self._file,
                 dynamic_ncols=True,
                 bar_format="{desc} {percentage:5.1f}% |{bar}| {postfix}",
             )

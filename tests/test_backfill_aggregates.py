@@ -1,0 +1,446 @@
+"""The command: every option and message, exit statuses, Ctrl-C in real processes, with and without a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError
+from django_q.models import OrmQ
+
+from django_pagestats import backfill, folding
+from django_pagestats.management import progress
+from django_pagestats.management.commands import backfill_aggregates
+from django_pagestats.merging import database_for
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
+from testproject.cluster import MANAGE
+from tests.chains import Links, active_generation, assert_all_counted, assert_exact, the_run
+from tests.cluster import Site
+from tests.factories import make_page_views
+from tests.test_backfill import STATUS_KEYS
+from tests.test_tasks import queued, work_on_the_queue
+
+Database = type(database_for("default"))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+
+
+def command(*words: str, **options: Any) -> str:
+    out = StringIO()
+    call_command("backfill_aggregates", *words, stdout=out, **options)
+    return out.getvalue()
+
+
+# -- starting
+
+
+@pytest.mark.django_db
+def test_an_empty_table() -> None:
+    for words in ([], ["--wait"], ["--sync"], ["--rebuild"], ["--sync", "--rebuild"]):
+        assert command(*words) == "No page views to backfill\n"
+    assert queued() == []
+
+
+@pytest.mark.django_db
+def test_a_start_says_how_to_follow_it() -> None:
+    make_page_views(30)
+    out = command("--chunk-size", "10")
+    run = the_run()
+    assert out == f"Backfill started: run {run.pk}\nFollow it with --wait, look at it with --status.\n"
+    assert (run.via, run.fixed_chunk_size) == ("command", 10)
+    assert len(queued()) == 1
+    out = command()
+    assert out == f"Run {run.pk} (backfill, started from command) is already queued\n"
+    assert len(queued()) == 1
+    work_on_the_queue()
+    assert_all_counted()
+    assert command() == "Nothing new to backfill: every page view is counted\n"
+
+
+@pytest.mark.django_db
+def test_a_rebuild_is_started() -> None:
+    make_page_views(30)
+    assert command("--rebuild").startswith("Rebuild started: run ")
+    work_on_the_queue()
+    assert the_run().kind == "rebuild"
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_silent_if_asked_to_be() -> None:
+    make_page_views(30)
+    assert command("--sync", verbosity=0) == ""
+    assert command(verbosity=0) == ""
+    assert_all_counted()
+
+
+# -- errors
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--database", "nowhere"], "There is no database 'nowhere'; DATABASES has default"),
+        (["--chunk-size", "0"], "--chunk-size must be at least 1, not 0"),
+        (["--chunk-size", "many"], "argument --chunk-size: invalid int value: 'many'"),
+        (["--wait", "--sync"], "argument --sync: not allowed with argument --wait"),
+        (["--status", "--wait"], "argument --wait: not allowed with argument --status"),
+    ],
+)
+def test_bad_options_are_named(words: list[str], message: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        command(*words)
+    assert message in str(caught.value)
+
+
+@pytest.mark.django_db
+def test_without_django_q_a_plain_start_names_sync(settings: Any) -> None:
+    make_page_views(30)
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    for words in ([], ["--wait"]):
+        with pytest.raises(CommandError, match="--sync"):
+            command(*words)
+    assert "succeeded" in command("--sync")
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", [[], ["--sync"], ["--wait"]])
+def test_a_table_that_went_back(words: list[str]) -> None:
+    make_page_views(30)
+    command("--sync")
+    PageView.objects.filter(pk__gt=PageView.objects.order_by("pk")[9].pk).delete()
+    with pytest.raises(CommandError, match="Run backfill_aggregates --rebuild to count anew"):
+        command(*words)
+    assert "succeeded: 10 page views" in command("--sync", "--rebuild")
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_another_kind_of_run_is_not_taken_over() -> None:
+    make_page_views(30)
+    command()
+    with pytest.raises(CommandError, match=f"Run {the_run().pk} \\(backfill\\) is active"):
+        command("--sync", "--rebuild")
+
+
+# -- in this process
+
+
+@pytest.mark.django_db
+def test_sync_does_it_here_and_says_what_it_did() -> None:
+    make_page_views(30)
+    out = command("--sync")
+    assert f"Run {the_run().pk} succeeded: 30 page views in" in out
+    assert f"run {the_run().pk} succeeded: 100.0 %, 30 page views" in out, "a line where there is no terminal"
+    assert queued() == []
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_sync_takes_an_active_run_over() -> None:
+    make_page_views(30)
+    command("--chunk-size", "10")
+    run = the_run()
+    assert f"Run {run.pk} succeeded: 30 page views" in command("--sync")
+    work_on_the_queue()
+    assert the_run() == run and the_run().rows_folded == 30
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_sync_rebuild_sweeps_the_rows_of_before() -> None:
+    make_page_views(30)
+    command("--sync")
+    count = Aggregate.objects.count()
+    assert f"Deleted {count:,} rows" in command("--sync", "--rebuild")
+    assert set(Aggregate.objects.values_list("generation", flat=True)) == {active_generation().pk}
+    assert Generation.objects.count() == 2
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_sync_that_fails_is_an_error_with_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr(Database, "merge", fail)
+    with pytest.raises(CommandError, match=r"Run \d+ failed after 0 page views: DatabaseError: the disk is full"):
+        command("--sync")
+
+
+# -- following
+
+
+def while_waiting(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], *, seconds_a_look: float = 0.5
+) -> list[float]:
+    """Where the command would sleep, `work` is done, and its clock goes on."""
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds_a_look
+        work()
+
+    monkeypatch.setattr(backfill_aggregates, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    return clock
+
+
+@pytest.mark.django_db
+def test_wait_follows_the_run_to_its_end(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.PAGESTATS_LINK_SECONDS = 0.0
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    make_page_views(30)
+
+    def one_link() -> None:
+        with contextlib.suppress(AssertionError):
+            work_on_the_queue(most=1)
+
+    while_waiting(monkeypatch, one_link)
+    lines = command("--wait", "--chunk-size", "10").splitlines()
+    run = the_run()
+    assert lines[0] == f"Backfill started: run {run.pk}"
+    shown = [line for line in lines if line.startswith(f"run {run.pk} ")]
+    assert shown[0].startswith(f"run {run.pk} queued: 0.0 %, 0 page views")
+    assert any(line.startswith(f"run {run.pk} running: ") and "10 page views" in line for line in shown)
+    assert shown[-1].startswith(f"run {run.pk} succeeded: 100.0 %, 30 page views")
+    assert lines[-1].startswith(f"Run {run.pk} succeeded: 30 page views in ")
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_wait_follows_a_run_that_is_active_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    command()
+    while_waiting(monkeypatch, work_on_the_queue)
+    out = command("--wait")
+    assert "is already queued" in out and f"Run {the_run().pk} succeeded" in out
+
+
+@pytest.mark.django_db
+def test_wait_fails_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+
+    def fail_the_run() -> None:
+        BackfillRun.objects.update(status="failed", active_key=None, error="DatabaseError: the disk is full")
+
+    while_waiting(monkeypatch, fail_the_run)
+    with pytest.raises(CommandError, match=r"Run \d+ failed after 0 page views: DatabaseError: the disk is full"):
+        command("--wait")
+
+
+@pytest.mark.django_db
+def test_wait_says_once_that_no_cluster_seems_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    looks = []
+
+    def nobody_comes() -> None:
+        looks.append(clock[0])
+        if len(looks) == 8:
+            work_on_the_queue()
+
+    clock = while_waiting(monkeypatch, nobody_comes, seconds_a_look=4.0)
+    out = command("--wait")
+    warning = f"No worker has taken run {the_run().pk} for 10 s: no cluster seems to run."
+    assert out.count(warning) == 1
+    assert "manage.py qcluster" in out and "--sync" in out
+    assert "succeeded" in out.partition(warning)[2], "it goes on following"
+
+
+@pytest.mark.django_db
+def test_wait_says_nothing_of_a_cluster_that_took_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    looks = []
+
+    def slow_work() -> None:
+        looks.append(clock[0])
+        if len(looks) == 1:
+            BackfillRun.objects.update(status="running")
+        if len(looks) == 8:
+            work_on_the_queue()
+
+    clock = while_waiting(monkeypatch, slow_work, seconds_a_look=4.0)
+    assert "no cluster" not in command("--wait")
+
+
+@pytest.mark.django_db
+def test_wait_revives_a_run_without_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    looks = []
+
+    def be_killed_then_work() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            OrmQ.objects.all().delete()
+            BackfillRun.objects.update(lease_until="2000-01-01 00:00Z")
+        elif queued():
+            work_on_the_queue()
+
+    while_waiting(monkeypatch, be_killed_then_work)
+    assert "succeeded" in command("--wait")
+    assert the_run().revival_count == 1
+
+
+@pytest.mark.django_db
+def test_ctrl_c_under_wait_stops_the_watching_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    while_waiting(monkeypatch, interrupt)
+    out = StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("backfill_aggregates", "--wait", stdout=out)
+    assert caught.value.code == 130
+    assert f"Stopped watching. Run {the_run().pk} goes on" in out.getvalue()
+    assert the_run().is_active and len(queued()) == 1
+
+
+# -- looking
+
+
+@pytest.mark.django_db
+def test_the_status_in_words(settings: Any) -> None:
+    assert command("--status") == (
+        "No backfill has run yet.\n0 page views are not folded yet; answers count them all the same.\n"
+    )
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    BackfillRun.objects.update(error="ValueError: odd")
+    out = command("--status")
+    assert f"Run {the_run().pk}, a backfill started from test at" in out
+    assert "is running: 33.3 %" in out or "is running: " in out
+    assert "10 page views" in out and "chunk size 10" in out and "last error: ValueError: odd" in out
+    assert "20 page views are not folded yet; answers count them all the same." in out
+    settings.PAGESTATS_TAIL_LIMIT = 5
+    assert "More than 5 page views are not folded yet, too many for keeping up" in command("--status")
+    assert BackfillRun.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_the_status_as_json() -> None:
+    assert json.loads(command("--status", "--json"))["status"] == "none"
+    make_page_views(30)
+    command("--sync")
+    status = json.loads(command("--status", "--json"))
+    assert set(status) >= STATUS_KEYS
+    assert status == json.loads(json.dumps(backfill.status("default")))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", [["--sync"], [], ["--wait"]])
+def test_json_is_all_that_is_printed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    while_waiting(monkeypatch, work_on_the_queue)
+    status = json.loads(command(*words, "--json"))
+    assert status["run_id"] == the_run().pk
+    assert status["status"] == ("succeeded" if words else "queued")
+
+
+# -- real processes
+
+
+@pytest.fixture
+def environment(tmp_path: Any, transactional_db: None) -> dict[str, str]:
+    return {**os.environ, **Site(tmp_path).environment, "PYTHONUNBUFFERED": "1"}
+
+
+def process(environment: dict[str, str], *words: str, **streams: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(MANAGE), "backfill_aggregates", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+    )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_ctrl_c_under_sync_stops_after_the_chunk_and_running_it_again_goes_on(environment: dict[str, str]) -> None:
+    make_page_views(3_000)
+    with process(environment, "--sync", "--chunk-size", "1") as running:
+        wait_until(lambda: BackfillRun.objects.filter(rows_folded__gt=0).exists())
+        running.send_signal(signal.SIGINT)
+        out, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (130, "")
+    run = the_run()
+    assert f"Stopped run {run.pk} after a chunk; nothing is lost. Run the command again to go on." in out
+    assert run.is_active and 0 < run.rows_folded < 3_000
+    assert_exact()
+    BackfillRun.objects.update(fixed_chunk_size=None, chunk_size=1_000)
+    with process(environment, "--sync") as running:
+        out, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (0, "")
+    assert the_run() == run and the_run().rows_folded == 3_000
+    assert_all_counted()
+
+
+def test_ctrl_c_under_wait_in_a_real_process(environment: dict[str, str]) -> None:
+    make_page_views(10)
+    with process(environment, "--wait") as running:
+        wait_until(lambda: OrmQ.objects.exists())
+        time.sleep(0.3)  # the link is there a moment before the watching begins
+        running.send_signal(signal.SIGINT)
+        out, errors = running.communicate(timeout=60)
+    assert running.returncode == 130 and "Traceback" not in errors
+    assert f"Stopped watching. Run {the_run().pk} goes on" in out
+    assert the_run().is_active
+
+
+def test_a_failure_is_exit_status_one_without_a_traceback(environment: dict[str, str]) -> None:
+    with process(environment, "--chunk-size", "0") as running:
+        out, errors = running.communicate(timeout=60)
+    assert (running.returncode, out) == (1, "")
+    assert errors == "CommandError: --chunk-size must be at least 1, not 0.\n"
+
+
+def test_a_terminal_gets_a_bar(environment: dict[str, str]) -> None:
+    make_page_views(300)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 100, 0, 0))
+    with process(environment, "--sync", "--chunk-size", "10", stdout=theirs, stderr=theirs) as running:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+            while select.select([ours], [], [], 60)[0] and (piece := os.read(ours, 65_536)):
+                shown += piece
+        assert running.wait(60) == 0
+    os.close(ours)
+    text = shown.decode()
+    assert f"run {the_run().pk} succeeded 100.0% |" in text
+    assert "█" in text or "#" in text
+    assert "300 page views" in text and "/s" in text
+    assert f"Run {the_run().pk} succeeded: 300 page views" in text
+    assert text.count("\r\n") == 2, "the bar is drawn in its place, the result below it"
