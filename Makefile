@@ -1,13 +1,14 @@
 # Two commands do everything on a machine with Python 3.10 to 3.13:
 #   make demo    a site on SQLite, a real cluster, a backfill to watch, the numbers
 #   make test    the tests, on SQLite and on each server that can be reached
-# Another interpreter: make test PYTHON=python3.12
+# Another interpreter: make test PYTHON=python3.12; two databases at once: make test JOBS=2
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_DB = demo/demo.sqlite3
 TESTS ?= project sqlite postgresql mariadb
+JOBS ?= 1
 
 .PHONY: help demo test lint clean
 
@@ -20,7 +21,7 @@ demo: $(VENV)/installed
 	PAGESTATS_DB=sqlite PAGESTATS_DB_NAME=$(DEMO_DB) PAGESTATS_BROKER=orm $(BIN)/python manage.py demo
 
 test: $(VENV)/tested
-	$(BIN)/python -m tests.run $(TESTS)
+	$(BIN)/python -m tests.run --jobs $(JOBS) $(TESTS)
 
 lint: $(VENV)/linted
 	$(BIN)/ruff check

@@ -14,6 +14,7 @@ collect_ignore = PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else []
 settings.register_profile(
     "pagestats",
     deadline=None,
+    max_examples=int(os.environ.get("PAGESTATS_EXAMPLES", "100")),
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -1,6 +1,6 @@
-"""Run the tests on one database after the other, with one report of coverage: what `make test` does.
+"""Run the tests on each database, with one report of coverage: what `make test` does.
 
-    python -m tests.run [--no-coverage] project sqlite postgresql mariadb
+    python -m tests.run [--no-coverage] [--jobs 2] project sqlite postgresql mariadb
 
 "project" stands for the tests that no database makes a difference to: the demo, the docs, the wheel. Exits 1 if a test
 failed on any of them. The tests of a database whose server is missing are counted as skipped; in CI that is a failure
@@ -15,20 +15,35 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
 
 PROJECT_TESTS = [f"tests/test_{name}.py" for name in ("contract", "demo", "docs", "packaging")]
 PYTHON = [sys.executable, "-m"]
 COVERAGE = [*PYTHON, "coverage"]
-LAST_LINE = re.compile(r"=+ (.+?) =+")
+LAST_LINE = re.compile(r"^=+ (.+?) =+$")
 
 
-def run(kind: str, *, with_coverage: bool) -> tuple[int, str]:
-    """The exit status of the tests on one database, and pytest's own last line."""
+class Result(NamedTuple):
+    status: int
+    output: str
+
+    @property
+    def last_line(self) -> str:
+        """pytest's own count."""
+        last = self.output.strip().rpartition("\n")[2]
+        return LAST_LINE.sub(r"\1", last)
+
+
+def run(kind: str, *, with_coverage: bool, is_live: bool) -> Result:
+    """The tests on one database; `is_live` shows the output as it comes, otherwise it is shown at the end."""
     runner = [*COVERAGE, "run", "-m"] if with_coverage else PYTHON
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if kind != "project":
         environment["PAGESTATS_DB"] = kind
-    last = ""
+    show(f"\n--- tests on {kind}\n")
+    lines = []
     with subprocess.Popen(
         [*runner, "pytest", "--color=no", *(PROJECT_TESTS if kind == "project" else ())],
         env=environment,
@@ -37,33 +52,40 @@ def run(kind: str, *, with_coverage: bool) -> tuple[int, str]:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            sys.stdout.write(line)
-            last = line.strip() or last
-    found = LAST_LINE.fullmatch(last)
-    return process.returncode, found.group(1) if found else last
+            lines.append(line)
+            if is_live:
+                show(line)
+    result = Result(process.returncode, "".join(lines))
+    if not is_live:
+        show(f"\n--- tests on {kind}: {result.last_line}\n{result.output}")
+    return result
+
+
+def show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--no-coverage", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1, help="so many databases at once")
     parser.add_argument("kinds", nargs="+")
     options = parser.parse_args()
     os.environ.pop("PAGESTATS_DB", None)
     begun = time.monotonic()
     if not options.no_coverage:
         subprocess.run([*COVERAGE, "erase"], check=True)
-    results = {}
-    for kind in options.kinds:
-        sys.stdout.write(f"\n--- tests on {kind}\n")
-        sys.stdout.flush()
-        results[kind] = run(kind, with_coverage=not options.no_coverage)
-    status = int(any(failed for failed, _ in results.values()))
+    one = partial(run, with_coverage=not options.no_coverage, is_live=options.jobs == 1)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = dict(zip(options.kinds, pool.map(one, options.kinds), strict=True))
+    status = int(any(result.status for result in results.values()))
     if not options.no_coverage:
         subprocess.run([*COVERAGE, "combine", "--quiet"], check=True)
         status |= subprocess.run([*COVERAGE, "report"], check=False).returncode
-    sys.stdout.write(f"\nin {time.monotonic() - begun:.0f} s:\n")
-    for kind, (failed, last) in results.items():
-        sys.stdout.write(f"  {kind:<12}{'FAILED' if failed else 'passed'}: {last}\n")
+    show(f"\nin {time.monotonic() - begun:.0f} s:\n")
+    for kind, result in results.items():
+        show(f"  {kind:<12}{'FAILED' if result.status else 'passed'}: {result.last_line}\n")
     return status
 
 
