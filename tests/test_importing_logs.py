@@ -212,16 +212,16 @@ class TestStream:
         assert self.read(io.BytesIO(gzipped)) == self.read(Pipe(gzipped)) == (whole, whole != plain)
 
     def test_a_line_of_gigabytes_is_not_held(self) -> None:
-        """A decompression bomb: members of a MiB each, without a newline."""
+        """A decompression bomb: members of 16 MiB in 16 KiB each, without a newline."""
 
         class Bomb(io.BytesIO):
-            left = 128
+            left = 8
 
             def read1(self, size: int | None = -1, /) -> bytes:
                 self.left -= 1
                 return member if self.left >= 0 else b""
 
-        member = gzip.compress(bytes(1 << 20))
+        member = gzip.compress(bytes(1 << 24))
         largest = total = 0
         for block in LogStream(Bomb(), "bomb").blocks():
             largest, total = max(largest, len(block.lines)), total + len(block.lines)

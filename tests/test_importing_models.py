@@ -271,9 +271,13 @@ class TestTransactions:
         load(chunk_rows=2)
         assert paths() == ["/a", "/b", "/c", "/d"]
 
-    def test_another_process_at_the_same_table(self) -> None:
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_another_process_at_the_same_table(self, is_new: bool) -> None:
         """It imports the whole table between our reading a chunk and our storing it."""
-        entries("/a", "/b")
+        entries("/a")
+        if not is_new:
+            load()
+        entries("/b")
         ran = False
 
         def other(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
