@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 
 from django_pagestats.buckets import Dimension, Granularity
-from django_pagestats.models import Aggregate, Generation, Subject
+from django_pagestats.models import Aggregate, Generation, Subject, Visitor
 
 GENERATION_TABLE = Generation._meta.db_table
 AGGREGATE_TABLE = Aggregate._meta.db_table
 SUBJECT_TABLE = Subject._meta.db_table
+VISITOR_TABLE = Visitor._meta.db_table
 ACTIVE = f"FROM {GENERATION_TABLE} AS g WHERE g.is_active = TRUE"
 
 #: the SHA-256 of a path in hex, as `ids.digest_of()` computes it; Django gives SQLite its function
@@ -104,7 +105,7 @@ def read_ranking(
     `tail` is a statement of ours with its parameters that gives (path, page_views) of the tail. The path is None where
     the subject is known, and the other way round.
     """
-    united, parameters = _united(using, where, tail, "UNION ALL")
+    united, parameters = _united(using, where, tail)
     rows = (
         f"SELECT u.subject, u.path, SUM(u.page_views) AS total FROM ({united}) AS u GROUP BY u.subject, u.path"
         f" ORDER BY total DESC, CASE WHEN u.subject IS NULL THEN 1 ELSE 0 END, u.subject, u.path"
@@ -115,13 +116,26 @@ def read_ranking(
 
 def count_united_paths(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[State | None, int]:
     """How many paths there are in the aggregates and a long tail together."""
-    united, parameters = _united(using, where, tail, "UNION ALL")
+    united, parameters = _united(using, where, tail)
     rows = f"SELECT COUNT(*) FROM (SELECT DISTINCT u.subject, u.path FROM ({united}) AS u) AS v"
     state, found = _read(using, rows, 1, parameters)
     return state, int(found[0][0])
 
 
-def _united(using: str, where: Where, tail: tuple[str, Sequence[Any]], union: str) -> tuple[str, list[Any]]:
+def read_with_visitors(using: str, rows: tuple[str, Sequence[Any]]) -> list[tuple[int, Any, int | None]]:
+    """(number, part, visitor id or None) of a statement of ours that gives (number, part, session_key)."""
+    statement, parameters = rows
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT t.number, t.part, v.id FROM ({statement}) AS t"
+            f" LEFT JOIN {VISITOR_TABLE} AS v ON v.session_key = t.session_key",
+            parameters,
+        )
+        found: list[tuple[int, Any, int | None]] = cursor.fetchall()
+    return found
+
+
+def _united(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[str, list[Any]]:
     condition, parameters = where.sql()
     statement, tail_parameters = tail
     digest = DIGEST[connections[using].vendor].format(column="t.path")
@@ -130,7 +144,7 @@ def _united(using: str, where: Where, tail: tuple[str, Sequence[Any]], union: st
         "SELECT s.id AS subject, CASE WHEN s.id IS NULL THEN t.path END AS path, t.page_views AS page_views"
         f" FROM ({statement}) AS t LEFT JOIN {SUBJECT_TABLE} AS s"
         f" ON s.dimension = {Dimension.PAGE:d} AND s.digest = {digest}"
-        f" {union} SELECT a.subject, NULL, a.page_views FROM {AGGREGATE_TABLE} AS a"
+        f" UNION ALL SELECT a.subject, NULL, a.page_views FROM {AGGREGATE_TABLE} AS a"
         f" WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition}"
     ), [*tail_parameters, *parameters]
 

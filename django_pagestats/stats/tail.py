@@ -24,7 +24,6 @@ from django.db.models import (
     IntegerField,
     Max,
     Min,
-    OuterRef,
     Q,
     QuerySet,
     Subquery,
@@ -39,8 +38,8 @@ from django_pagestats.conf import conf
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import known_subject_ids, known_visitor_ids
 from django_pagestats.merging import database_for
-from django_pagestats.merging.reading import State, count_united_paths, read_ranking
-from django_pagestats.models import Generation, PageView, Visitor
+from django_pagestats.merging.reading import State, count_united_paths, read_ranking, read_with_visitors
+from django_pagestats.models import Generation, PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, RankedPage, pages_where, portions
 from django_pagestats.stats.ranges import EVERYTHING, Segment, Span, calendar_of, intervals, segments
 from django_pagestats.tally import Tally, tally
@@ -303,18 +302,17 @@ class LongTail(Tail):
     def _known(self, rows: QuerySet[PageView], key: Expression | F, folded: Mapping[Any, BitMap]) -> dict[Any, BitMap]:
         """key -> the visitors that are in its set already."""
         seen = {group: BitMap() for group in folded}
-        visitor = Visitor.objects.filter(session_key=OuterRef("session_key")).values("pk")
-        found = rows.annotate(group=key, visitor=Subquery(visitor)).order_by("pk")
+        found = rows.annotate(number=F("pk"), part=key).order_by("pk").values("number", "part", "session_key")
         last: int | None = self.state.cursor if folded else None
         while last is not None:
-            portion = list(found.filter(pk__gt=last).values_list("pk", "group", "visitor")[:ROWS_PER_STATEMENT])
-            groups: dict[Any, list[int]] = {}
-            for _, group, visitor_id in portion:
-                if visitor_id is not None and group in seen:
-                    groups.setdefault(group, []).append(visitor_id)
+            portion = read_with_visitors(self.using, _sql(found.filter(pk__gt=last)[:ROWS_PER_STATEMENT], self.using))
+            groups: dict[Any, set[int]] = {}
+            for _, group, visitor in portion:
+                if visitor is not None and group in seen:
+                    groups.setdefault(group, set()).add(visitor)
             for group, visitors in groups.items():
                 seen[group] |= folded[group] & BitMap(visitors)
-            last = portion[-1][0] if len(portion) == ROWS_PER_STATEMENT else None
+            last = max(row[0] for row in portion) if len(portion) == ROWS_PER_STATEMENT else None
         return seen
 
     def _by_bucket(
@@ -379,8 +377,7 @@ class LongTail(Tail):
         from_cursor = Coalesce(Subquery(cursor), Value(BEFORE_ALL), output_field=BigIntegerField())
         rows = self._within(PageView.objects.using(self.using).filter(pk__gt=from_cursor, pk__lte=self.upto), span)
         pages = rows.order_by().values("path").annotate(page_views=Count("pk"))
-        statement, parameters = pages.query.get_compiler(self.using).as_sql()
-        return statement, parameters
+        return _sql(pages, self.using)
 
     def _check(self, state: State | None) -> None:
         """Up to `upto` it is the same answer from any cursor below it, in the same zone."""
@@ -437,6 +434,11 @@ def first_view(using: str, upto: int) -> datetime | None:
     # pk + 0: the primary key, which would have to be walked to the end, is no way to find the first time
     views = PageView.objects.using(using).annotate(number=F("pk") + 0).filter(number__lte=upto)
     return views.order_by("viewed_at").values_list("viewed_at", flat=True).first()
+
+
+def _sql(rows: QuerySet[Any, Any], using: str) -> tuple[str, Sequence[Any]]:
+    statement, parameters = rows.query.get_compiler(using).as_sql()
+    return statement, parameters
 
 
 def _ids_spanned(using: str, state: State) -> tuple[int, int]:
