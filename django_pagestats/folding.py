@@ -123,8 +123,9 @@ class Folder:
     def read(self, target: int, after: int | None = None) -> Chunk:
         """Read and tally the next chunk, or the one after a later id; it changes nothing but ids."""
         after = self.cursor if after is None else after
-        rows = database_for(self.using).read_page_views(after, target, self.chunk_size)
-        is_full = len(rows) == self.chunk_size
+        size = self.chunk_size  # once: while a thread reads ahead, the merge of the last chunk may change it
+        rows = database_for(self.using).read_page_views(after, target, size)
+        is_full = len(rows) == size
         _, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
         subjects = subject_ids(self.using, paths, self.subjects)
         visitors = visitor_ids(self.using, session_keys, self.visitors)

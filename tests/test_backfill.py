@@ -18,6 +18,7 @@ from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.chains import (
     Links,
+    Other,
     active_generation,
     assert_all_counted,
     assert_exact,
@@ -352,21 +353,26 @@ def test_the_size_that_suited_is_handed_on_to_the_next_link() -> None:
     assert_all_counted()
 
 
+@only_on("postgresql", "mysql")
 @pytest.mark.django_db(transaction=True)
-def test_a_lost_connection_is_a_failure_like_others(settings: Any) -> None:
+def test_a_lost_connection_is_a_failure_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
     make_page_views(30)
     links = Links()
     links.start(chunk_size=10)
-    with pytest.MonkeyPatch.context() as patch:
-        read = folding.Folder.read
+    read = folding.Folder.read
 
-        def lose_the_connection(folder: folding.Folder, target: int) -> folding.Chunk:
-            patch.setattr(folding.Folder, "read", read)
-            connection.connection.close()
-            return read(folder, target)
+    def lose_the_connection(folder: folding.Folder, target: int) -> folding.Chunk:
+        monkeypatch.setattr(folding.Folder, "read", read)
+        mine = {"postgresql": "pg_backend_pid()", "mysql": "connection_id()"}[connection.vendor]
+        kill = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}[connection.vendor]
+        with connection.cursor() as cursor, Other() as other:
+            cursor.execute(f"SELECT {mine}")
+            other.execute(kill, [cursor.fetchone()[0]])
+        return read(folder, target)
 
-        patch.setattr(folding.Folder, "read", lose_the_connection)
-        links.deliver_next()
+    monkeypatch.setattr(folding.Folder, "read", lose_the_connection)
+    links.deliver_next()
+    assert the_run().failure_count == 1
     links.drain()
     assert the_run().status == "succeeded"
     assert_all_counted()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -295,6 +296,91 @@ def test_shrinking_halves_down_to_one() -> None:
         folder.shrink()
         sizes.append(folder.chunk_size)
     assert sizes == [1, 1, 1]
+
+
+@pytest.mark.django_db
+def test_a_size_that_changes_while_a_chunk_is_read_skips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread reads ahead while the merge of the last chunk ends, and finds a new size."""
+    rows = make_page_views(100)
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=20)
+    database = type(folding.database_for("default"))
+    read = database.read_page_views
+
+    def read_and_change_the_size(*args: Any) -> Any:
+        found = read(*args)
+        folder.chunk_size += 5
+        return found
+
+    monkeypatch.setattr(database, "read_page_views", read_and_change_the_size)
+    assert folder.fold(rows[-1].id).upto == rows[19].id
+    assert_exact()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("no_settle_time")
+class TestReadingAhead:
+    """Where the database gains by it, the next chunk is read by a thread while the last one is merged."""
+
+    @pytest.fixture(autouse=True)
+    def on_every_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(folding.database_for("default")), "READS_AHEAD", True)
+
+    def test_a_run_is_exact(self, settings: Any) -> None:
+        settings.PAGESTATS_MAX_CHUNK_SIZE = 90
+        make_page_views(600)
+        backfill.run_here("default", via="test", chunk_size=50)
+        backfill.run_here("default", kind="rebuild", via="test")
+        assert_all_counted()
+
+    def test_what_was_read_ahead_is_forgotten_when_the_cursor_moved(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = make_page_views(60)
+        folding.ensure_active_generation("default")
+        with Folder("default", active_generation(), chunk_size=10) as folder:
+            folder.fold(rows[-1].id, reads_ahead=True)
+            Folder("default", active_generation(), chunk_size=7).fold(rows[-1].id)
+            with pytest.raises(folding.CursorMovedError):
+                folder.fold(rows[-1].id, reads_ahead=True)
+            assert_exact()
+            while folder.cursor < rows[-1].id:
+                folder.fold(rows[-1].id, reads_ahead=True)
+        assert_all_counted()
+
+    def test_what_was_read_ahead_is_forgotten_when_the_merge_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = make_page_views(60)
+        database = type(folding.database_for("default"))
+        merge = database.merge
+        folding.ensure_active_generation("default")
+        with Folder("default", active_generation(), chunk_size=10) as folder:
+            folder.fold(rows[-1].id, reads_ahead=True)
+            monkeypatch.setattr(database, "merge", lambda *args: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                folder.fold(rows[-1].id, reads_ahead=True)
+            monkeypatch.setattr(database, "merge", merge)
+            folder.reload()
+            while folder.cursor < rows[-1].id:
+                folder.fold(rows[-1].id, reads_ahead=True)
+        assert_all_counted()
+
+    def test_a_read_ahead_that_fails_is_done_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = make_page_views(60)
+        database = type(folding.database_for("default"))
+        read = database.read_page_views
+        folding.ensure_active_generation("default")
+        main = threading.get_ident()
+        failed = []
+
+        def fail_in_the_thread(*args: Any) -> Any:
+            if threading.get_ident() != main:
+                failed.append(args)
+                raise ZeroDivisionError
+            return read(*args)
+
+        monkeypatch.setattr(database, "read_page_views", fail_in_the_thread)
+        with Folder("default", active_generation(), chunk_size=10) as folder:
+            while folder.cursor < rows[-1].id:
+                folder.fold(rows[-1].id, reads_ahead=True)
+        assert failed
+        assert_all_counted()
 
 
 # -- somebody else folds the same generation

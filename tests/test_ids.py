@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
@@ -142,22 +142,32 @@ def test_what_the_cache_knows_is_not_asked_again(django_assert_num_queries: Call
         assert visitor_ids("default", ["b", "a", "a"], cache) == found
 
 
+def numbered(values: Iterable[str]) -> dict[str, int]:
+    return {value: int(value.strip("x")) for value in values}
+
+
 def test_the_cache_is_bounded_and_forgets_the_older_half() -> None:
     cache = IdCache(limit=10)
-    fetched: list[str] = []
+    for number in range(1, 101):
+        assert cache.resolve([str(number)], numbered)[str(number)] == number
+        assert len(cache._young) + len(cache._old) <= 12
+    asked: list[str] = []
 
     def fetch(missing: set[str]) -> dict[str, int]:
-        fetched.extend(missing)
-        return {value: int(value) for value in missing}
+        asked.extend(missing)
+        return numbered(missing)
 
-    for number in range(1, 101):
-        assert cache.resolve([str(number)], fetch)[str(number)] == number
-        assert len(cache._young) + len(cache._old) <= 12
-    fetched.clear()
-    assert cache.resolve(map(str, range(96, 101)), fetch).items() >= {str(n): n for n in range(96, 101)}.items()
-    assert fetched == []
-    cache.resolve(["1"], fetch)
-    assert fetched == ["1"]
+    found = cache.resolve(map(str, range(90, 101)), fetch)
+    assert {str(number): number for number in range(90, 101)}.items() <= found.items()
+    assert set(asked) < {str(number) for number in range(90, 101)}, "the youngest are remembered"
+
+
+def test_the_cache_is_bounded_by_characters_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IdCache, "MOST_CHARACTERS", 1_000)
+    cache = IdCache()
+    for number in range(100):
+        cache.resolve([f"{number}".rjust(100, "x")], numbered)
+        assert sum(map(len, (*cache._young, *cache._old))) <= 2_300
 
 
 class UndoneError(Exception):

@@ -424,6 +424,37 @@ class TestAnyPageViews(HypothesisTestCase):
             assert verification.aggregates == Aggregate.objects.count()
 
 
+@pytest.mark.parametrize(("zone", "change"), [("Asia/Pyongyang", CHANGES[0]), ("America/St_Johns", CHANGES[1])])
+def test_days_that_share_an_hour_or_come_back_are_not_cut(
+    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, zone: str, change: int
+) -> None:
+    settings.PAGESTATS_TIME_ZONE = zone
+    offsets = (-86_400, -1_200, -30, 30, 1_200, 5_000, 86_400)
+    insert_page_views([(f"/{n}", "k", datetime.fromtimestamp(change + n, timezone.utc)) for n in offsets])
+    fold()
+    make_small(monkeypatch)
+    monkeypatch.setattr(counting, "GROUP_WEIGHT", 1)
+    assert [str(difference) for difference in differences()] == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "is_clean"),
+    [
+        ("UTC", date(2025, 3, 1), True),
+        ("Asia/Pyongyang", date(2018, 5, 5), False),  # 23:00 to 23:30 and 00:00 to 01:00 are one HOUR
+        ("Asia/Pyongyang", date(2018, 5, 6), True),
+        ("America/St_Johns", date(2006, 10, 29), False),  # after a minute of it the 28th came back
+        ("America/St_Johns", date(2006, 10, 30), True),
+        ("Pacific/Apia", date(2011, 12, 30), True),  # left out: the 31st begins there
+    ],
+)
+def test_where_days_can_be_cut(zone: str, day: date, is_clean: bool) -> None:
+    number = (day - date(1970, 1, 1)).days
+    calendar = Calendar(zone)
+    assert counting.is_clean_boundary(calendar, number) == is_clean
+    assert counting.clean_boundary_from(calendar, number) == number + (not is_clean)
+
+
 # -- one instant
 
 
@@ -463,6 +494,7 @@ def test_writers_and_folds_go_on_meanwhile(other: Any) -> None:
         insert_page_views([("/a", "dan", DAY_1), ("/new", "eve", DAY_1 + timedelta(days=2))])
         fold()
 
+    connection.close()  # a command begins without a connection
     verification = iter(Verification("default"))
     assert next(verification).what == What.VISITORS
     other(record_and_fold)
