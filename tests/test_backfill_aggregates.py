@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -371,15 +371,22 @@ def environment(tmp_path: Any, transactional_db: None) -> dict[str, str]:
     return {**os.environ, **Site(tmp_path).environment, "PYTHONUNBUFFERED": "1"}
 
 
-def process(environment: dict[str, str], *words: str, **streams: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def process(environment: dict[str, str], *words: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         # the checks of other apps may warn, and are not what this is about
         [sys.executable, str(MANAGE), "backfill_aggregates", "--skip-checks", *words],
         env=environment,
         stdin=subprocess.DEVNULL,
         text=True,
+        # where these tests run in the background SIGINT is ignored, and a child inherits that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()  # else its end would be waited for, for ever after a failure
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
