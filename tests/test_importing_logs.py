@@ -199,17 +199,18 @@ class TestLine:
 class TestStream:
     def read(self, raw: Any) -> tuple[bytes, bool]:
         stream = LogStream(raw, "access.log")
-        read = b"".join(block.lines for block in stream.blocks())
-        return read, stream.has_unfinished_line
+        blocks = list(stream.blocks())
+        assert not any(block.is_unfinished for block in blocks[:-1])
+        return b"".join(block.lines for block in blocks), bool(blocks) and blocks[-1].is_unfinished
 
     @given(st.lists(st.binary(max_size=50)), st.integers(0, 3))
-    def test_all_whole_lines_and_nothing_else(self, members: list[bytes], zeros: int) -> None:
+    def test_all_lines_and_whether_the_last_one_ends(self, members: list[bytes], zeros: int) -> None:
         plain = b"".join(members)
-        whole = plain[: plain.rfind(b"\n") + 1]
+        read = plain, not plain.endswith(b"\n") and bool(plain)
         gzipped = (b"\0" * zeros).join(gzip.compress(member) for member in members)
         if not plain.startswith(b"\x1f\x8b"):
-            assert self.read(io.BytesIO(plain)) == self.read(Pipe(plain)) == (whole, whole != plain)
-        assert self.read(io.BytesIO(gzipped)) == self.read(Pipe(gzipped)) == (whole, whole != plain)
+            assert self.read(io.BytesIO(plain)) == self.read(Pipe(plain)) == read
+        assert self.read(io.BytesIO(gzipped)) == self.read(Pipe(gzipped)) == read
 
     def test_a_line_of_gigabytes_is_not_held(self) -> None:
         """A decompression bomb: members of 16 MiB in 16 KiB each, without a newline."""
@@ -304,13 +305,34 @@ class TestImportLog:
                 assert "no access log" in str(error)
         assert paths() == re.findall(r"GET (\S+)", log.decode())
 
-    def test_a_line_still_being_written_is_left(self) -> None:
+    @pytest.mark.parametrize("missing", [2, 40, 90])
+    def test_a_line_still_being_written_is_left(self, missing: int) -> None:
         log = line("/a") + line("/b")
-        summary = load(log[:-1])
+        summary = load(log[:-missing])
         assert summary.imported == 1
-        assert "no newline yet" in summary.notes[0]
+        assert "not whole yet" in summary.notes[0]
         assert load(log).imported == 1
         assert paths() == ["/a", "/b"]
+
+    def test_of_a_common_log_nobody_knows_whether_a_line_is_whole(self) -> None:
+        log = line("/a", agent=None) + line("/b", agent=None)
+        assert load(log[:-1]).imported == 1
+        assert load(log).imported == 1
+
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress])
+    def test_a_whole_last_line_needs_no_newline(self, pack: Callable[[bytes], bytes]) -> None:
+        log = line("/a") + line("/b") + line("/c")
+        ends = [len(line("/a")) - 1, 2 * len(line("/a")) - 1]
+        assert load(pack(log[: ends[0]])).imported == 1
+        assert load(pack(log[: ends[0]])).read == 0
+        assert load(pack(log[: ends[0] + 1])).read == 0
+        assert load(pack(log[: ends[1]])).imported == 1
+        # what comes after the user agent belongs to the line that was imported
+        log = log[: ends[1]] + b' "more" 0.123\n' + line("/c")
+        assert load(pack(log[: ends[1] + 5])).read == 0
+        last = load(pack(log))
+        assert (last.read, last.imported) == (1, 1)
+        assert paths() == ["/a", "/b", "/c"]
 
     @pytest.mark.parametrize("log", [b"", b"no newline", gzip.compress(b"")])
     def test_nothing_to_read(self, log: bytes) -> None:

@@ -61,6 +61,12 @@ class AccessLog:
         self._session_key = lru_cache(maxsize=_REMEMBERED)(self._any_session_key)
         self._page = lru_cache(maxsize=_REMEMBERED)(page)
 
+    @staticmethod
+    def is_whole(line: str) -> bool:
+        """Whether a line without a newline has all fields of the combined format; of a common one nobody knows."""
+        parts = _LINE.fullmatch(line)
+        return parts is not None and parts[6] is not None
+
     def page_view(self, line: str) -> intake.Row | Skip:
         """The page view of a line (its bytes as Latin-1, without the newline), or why it is none."""
         parts = _LINE.fullmatch(line) if len(line) <= MAX_LINE_BYTES else None

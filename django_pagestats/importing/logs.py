@@ -47,6 +47,7 @@ class _Trail:
     def __init__(self) -> None:
         self.position = 0
         self.line_count = 0
+        self.is_within_line = False
         self._hash = hashlib.sha256()
 
     @property
@@ -57,6 +58,8 @@ class _Trail:
         self._hash.update(read)
         self.position += len(read)
         self.line_count += read.count(b"\n")
+        if read:
+            self.is_within_line = not read.endswith(b"\n")
 
 
 class _Log:
@@ -153,20 +156,30 @@ class _Log:
         """Store what is from here to the end of the last whole line."""
         self._access_log = AccessLog(site_secret(self._using))
         for block in self._blocks:
+            lines = self._without_counted_line(block)
+            if block.is_unfinished and not self._access_log.is_whole(lines.decode("latin-1")):
+                self.summary.notes.append("The last line is not whole yet: it was left for the next import.")
+                break
             line_number = self._trail.line_count + 1
-            self._trail.follow(block.lines)
+            self._trail.follow(lines)
             if not block.is_piece:
-                self._store(self._page_views(block.lines, line_number))
+                self._store(self._page_views(lines + b"\n" if block.is_unfinished else lines, line_number))
             elif block.ends_line:
                 self._count_long_line(line_number)
                 self._store([])
-        if self._stream.has_unfinished_line:
-            self.summary.notes.append("The last line has no newline yet: it was left for the next import.")
         if self.summary.read and not self._is_a_log:
             raise ImportFailedError(
                 f"{self._stream.name} is no access log of the common or combined format: none of its "
                 f"{self.summary.read} lines is ({self.summary.examples[0]})"
             )
+
+    def _without_counted_line(self, block: Block) -> bytes:
+        """The block without the end of a line that was imported before it had a newline."""
+        if block.is_piece or not self._trail.is_within_line:
+            return block.lines
+        end = block.lines.find(b"\n") + 1
+        self._trail.follow(block.lines[:end])
+        return block.lines[end:]
 
     def _page_views(self, lines: bytes, line_number: int) -> list[Row]:
         page_views: list[Row] = []

@@ -26,10 +26,11 @@ class ByteStream(Protocol):
 
 
 class Block(NamedTuple):
-    """Some whole lines, or a piece of one line that is too long to hold."""
+    """Some whole lines, or a piece of one line that is too long to hold, or a last line without a newline."""
 
     lines: bytes
     is_piece: bool = False
+    is_unfinished: bool = False
 
     @property
     def ends_line(self) -> bool:
@@ -44,8 +45,6 @@ class LogStream:
         self.name = name
         self.raw_bytes_read = 0
         self.raw_bytes_total = _size(raw)
-        #: whether bytes without a newline follow the last block: a line that is still being written
-        self.has_unfinished_line = False
 
     def rewind(self) -> None:
         if not self._raw.seekable():
@@ -55,10 +54,9 @@ class LogStream:
             )
         self._raw.seek(0)
         self.raw_bytes_read = 0
-        self.has_unfinished_line = False
 
     def blocks(self) -> Iterator[Block]:
-        """Yield all complete lines; then raises ImportFailedError if the bytes ended with an error."""
+        """Yield all lines, a last one without a newline by itself; raises ImportFailedError if the bytes break off."""
         held, in_long_line = b"", False
         filled = _Filled(self._uncompressed())
         for read in filled:
@@ -77,12 +75,13 @@ class LogStream:
             if len(held) > MAX_LINE_BYTES:
                 yield Block(held, is_piece=True)
                 held, in_long_line = b"", True
-        self.has_unfinished_line = bool(held) or in_long_line
         if filled.error is not None:
             raise ImportFailedError(
                 f"{self.name} cannot be read to its end ({filled.error}): what came before is imported; run this again "
                 "when the file is whole"
             ) from filled.error
+        if held:
+            yield Block(held, is_unfinished=True)
 
     def _uncompressed(self) -> Iterator[bytes]:
         head = b""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from functools import lru_cache
-from typing import NamedTuple
 
 from crawlerdetect import CrawlerDetect
 
@@ -18,13 +17,6 @@ SECRET_BYTES = 32
 KEY_BYTES = 16
 #: User agents whose answer is remembered: one takes about a millisecond to match.
 REMEMBERED_AGENTS = 10_000
-
-
-class Agent(NamedTuple):
-    """What a logged user agent says."""
-
-    text: str
-    is_robot: bool
 
 
 class Agents:
