@@ -14,10 +14,11 @@ from django.test import override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_pagestats import stats
+from django_pagestats import backfill, stats
 from django_pagestats.buckets import Calendar, day_number, instant
 from django_pagestats.ids import subject_ids, visitor_ids
-from tests.factories import Row, insert_page_views
+from django_pagestats.stats import folded
+from tests.factories import START, Row, insert_page_views, make_page_views
 from tests.stats_oracle import Oracle, clean, fold_naively
 
 #: zones, and an instant at which something unusual happens in each
@@ -169,3 +170,39 @@ def test_the_summary_equals_a_naive_count(tail_limit: int) -> None:
             assert asked.top_pages(limit=100) == oracle.top_pages()
 
     check()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("tail_limit", [1_000, 1])
+def test_a_path_that_only_a_raw_insert_can_make(settings: Any, tail_limit: int) -> None:
+    """Recording refuses an empty path; a statistics page must not break by one."""
+    settings.PAGESTATS_TAIL_LIMIT = tail_limit
+    views = [("", "k", START), ("", "l", START), ("/a", "k", START)]
+    wanted = [stats.PageStats("", 2, 2), stats.PageStats("/a", 1, 1)]
+    insert_page_views(views)
+    assert stats.top_pages() == wanted
+    backfill.run_here("default", via="test")
+    assert stats.top_pages() == wanted
+    insert_page_views(views)
+    assert stats.top_pages() == [stats.PageStats("", 4, 2), stats.PageStats("/a", 2, 1)]
+
+
+@pytest.mark.django_db
+def test_sets_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pages and days there are: a set may have megabytes."""
+    monkeypatch.setattr(folded, "SETS_PER_STATEMENT", 6)
+    make_page_views(600, paths=12, days=12)
+    backfill.run_here("default", via="test")
+    read = folded.read_aggregates
+    sizes = []
+
+    def read_and_count(using: str, columns: Any, *args: Any, **kwargs: Any) -> Any:
+        state, rows = read(using, columns, *args, **kwargs)
+        if "a.visitor_set" in columns:
+            sizes.append(len(rows))
+        return state, rows
+
+    monkeypatch.setattr(folded, "read_aggregates", read_and_count)
+    days = {"start": START.date(), "end": START.date() + timedelta(days=12)}
+    assert len(stats.top_pages(**days)) == 10
+    assert sum(sizes) > 30 and max(sizes) <= 6

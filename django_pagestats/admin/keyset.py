@@ -36,8 +36,8 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place | None:
-        found = re.fullmatch(r"([0-9]{1,18})\.(-?[0-9]{1,17})", text)
-        if found is None:
+        found = re.fullmatch(r"(-?[0-9]{1,19})\.(-?[0-9]{1,17})", text)
+        if found is None or not -(2**63) <= int(found[1]) < 2**63:
             return None
         try:
             return cls(int(found[1]), EPOCH_INSTANT + int(found[2]) * MICROSECOND)

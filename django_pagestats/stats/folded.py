@@ -199,7 +199,7 @@ class Folded:
 
         def read(subjects: list[int]) -> Iterator[tuple[int, BitMap]]:
             merged: dict[int, BitMap] = {}
-            for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT):
+            for buckets in portions(self._buckets(span, None), max(1, SETS_PER_STATEMENT // len(subjects))):
                 where = pages_where(span, buckets=buckets, subjects=subjects)
                 for subject, visitor_set in self._rows(["a.subject", "a.visitor_set"], where):
                     merged[subject] = merged.get(subject, BitMap()) | BitMap.deserialize(bytes(visitor_set))

@@ -57,7 +57,7 @@ def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound)
 def _page_stats(moment: Moment, span: Span, pages: Sequence[RankedPage]) -> list[PageStats]:
     """Pages with their paths and their visitors."""
     paths = _paths_of(moment.using, (page.subject for page in pages if page.path is None and page.subject is not None))
-    subjects = {page.path or paths[page.subject or 0]: page.subject for page in pages}
+    subjects = {paths[page.subject or 0] if page.path is None else page.path: page.subject for page in pages}
     unsure = {path: subjects[path] for path, page in zip(subjects, pages, strict=True) if page.visitors is None}
     sets = moment.folded.page_sets(span, None, {subject for subject in unsure.values() if subject is not None})
     known = {path: sets.get(subject or 0, BitMap()) for path, subject in unsure.items()}
