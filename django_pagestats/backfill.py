@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from django.db import IntegrityError, OperationalError, connections, transaction
-from django.db.models import F, Sum, Value
+from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+from django.db.models import Count, F, Max, Sum, Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import DifferentRunError
+from django_pagestats.exceptions import DifferentRunError, TableWentBackError, TakenOverError
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity, PageView
 
@@ -85,8 +85,9 @@ def start(
 
     Raises TableWentBackError for a backfill of a table that lost page views which are counted.
     """
+    folding.check_autocommit(using)
     if found := _active_run(using):
-        return _already_active(using, found, enqueue)
+        return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
     highest = horizon.highest_id(using)
     generation = folding.active_generation(using)
     if highest is None and (generation is None or generation.cursor <= 0 or kind == Kind.BACKFILL):
@@ -103,19 +104,21 @@ def start(
     except IntegrityError:
         # another start was faster: the database has room for one active run
         if found := _active_run(using):
-            return _already_active(using, found, enqueue)
+            return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
         raise
     logger.info("run %s: %s started by %s from %s", run.pk, run.kind, actor or "nobody", via)
     return Started("started", run, f"{run.get_kind_display().capitalize()} started: run {run.pk}")
 
 
 def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, enqueue: Enqueue) -> BackfillRun:
+    # before the transaction: at SERIALIZABLE MariaDB would lock the ends of the table against visitors' page views
+    settling = horizon.fix_target(using)
+    first_cursor = folding.first_cursor(using)
     with transaction.atomic(using=using):
         if kind == Kind.REBUILD:
-            generation = folding.new_generation(using, is_active=False)
+            generation = folding.new_generation(using, first_cursor, is_active=False)
         else:
             generation = folding.ensure_active_generation(using)
-        settling = horizon.fix_target(using)
         now = database_now(using)
         run = BackfillRun.objects.using(using).create(
             kind=kind,
@@ -123,10 +126,10 @@ def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | No
             generation=generation,
             lease_until=now + _lease(),
             settling=settling.as_json(),
-            start_cursor=generation.cursor,
+            start_cursor=max(generation.cursor, first_cursor),
             target=max(settling.target, generation.cursor),
             fixed_chunk_size=chunk_size,
-            chunk_size=chunk_size or folding.FIRST_CHUNK_SIZE,
+            chunk_size=chunk_size or folding.first_chunk_size(),
             actor=actor[:255],
             via=via,
             created_at=now,
@@ -139,10 +142,15 @@ def _active_run(using: str) -> BackfillRun | None:
     return BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
 
 
-def _already_active(using: str, run: BackfillRun, enqueue: Enqueue) -> Started:
+def _already_active(using: str, run: BackfillRun, enqueue: Enqueue, *, kind: str, chunk_size: int | None) -> Started:
     revived = revive(using, enqueue=enqueue)
     what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
-    return Started("active", run, f"Run {run.pk} ({run.kind}, started from {run.via}) {what}")
+    message = f"Run {run.pk} ({run.kind}, started from {run.via}) {what}"
+    if run.kind != kind:
+        message += f": no {kind} was started, since one run is active at a time"
+    elif chunk_size is not None and chunk_size != run.fixed_chunk_size:
+        message += f": the chunk size of {chunk_size} is not used"
+    return Started("active", run, message)
 
 
 def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
@@ -187,12 +195,12 @@ def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: floa
     PAGESTATS_MAX_FAILURES in a row.
     """
     if run := _claim(using, run_id, epoch):
-        nice = conf.NICE if conf.NICE is not None else database_for(using).NICE
-        _Worker(using, run, enqueue=enqueue, seconds=seconds, nice=nice).work()
+        _Worker(using, run, enqueue=enqueue, seconds=seconds, nice=folding.niceness(using)).work()
 
 
-def _claim(using: str, run_id: int, epoch: int) -> BackfillRun | None:
-    """Use an epoch up: of all who come with it, one gets the run, at the next epoch."""
+def _claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | None:
+    """Use an epoch up: of all who come with it, one gets the run, at the next epoch; with it go other changes."""
+    folding.check_autocommit(using)
     clock = DatabaseClock(using)
     runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
     claimed = runs.filter(epoch=epoch).update(
@@ -201,6 +209,7 @@ def _claim(using: str, run_id: int, epoch: int) -> BackfillRun | None:
         started_at=Coalesce("started_at", Value(clock.now())),
         lease_until=clock.now() + _lease(),
         wait_until=None,
+        **changes,
     )
     return runs.filter(epoch=epoch + 1).select_related("generation").first() if claimed else None
 
@@ -217,21 +226,32 @@ def run_here(
     """Start a run and work on it in this process to its end; an active run of the same kind is taken over.
 
     `watch` is called with the run after each chunk, and stops the work by returning True; the run then stays where it
-    is, and the next call goes on. Raises DifferentRunError if a run of another kind is active.
+    is, and the next call goes on. Raises DifferentRunError if a run of another kind is active, and TakenOverError if
+    another worker took the run over meanwhile.
     """
     run = _active_run(using)
     if run is not None and run.kind != kind:
-        raise DifferentRunError(f"Run {run.pk} ({run.kind}) is active: let it end first, or take it over.")
+        rebuild = " --rebuild" if run.kind == Kind.REBUILD else ""
+        raise DifferentRunError(
+            f"Run {run.pk} ({run.kind}) is active: let it end first (backfill_aggregates{rebuild} --wait), or take it"
+            f" over (backfill_aggregates{rebuild} --sync)."
+        )
     if run is not None:
         started = Started("active", run, f"Run {run.pk} taken over")
     else:
         started = start(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue_nothing)
     if started.run is None:
         return started
-    claimed = _claim(using, started.run.pk, started.run.epoch)
-    if claimed is None:
-        raise DifferentRunError(f"Run {started.run.pk} was taken by another worker at the same moment: try again.")
-    _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, nice=conf.NICE or 0.0, watch=watch).work()
+    sizes = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
+    claimed = _claim(using, started.run.pk, started.run.epoch, **sizes)
+    nice = conf.NICE or 0.0
+    if (
+        claimed is None
+        or not _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, nice=nice, watch=watch).work()
+    ):
+        raise TakenOverError(
+            f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status."
+        )
     claimed.refresh_from_db(using=using)
     return Started(started.outcome, claimed, started.message)
 
@@ -267,14 +287,23 @@ class _Worker:
 
     # -- the loop
 
-    def work(self) -> None:
+    def work(self) -> bool:
+        """Work until the run ends or is handed over; False if somebody else took it meanwhile."""
         try:
             with self.folder:
                 self._loop()
-            if self.run.status == Status.SUCCEEDED:
-                database_for(self.using).analyze()
         except SupersededError:
             logger.info("run %s: epoch %s is over, stopped", self.run.pk, self.run.epoch)
+            return False
+        if self.run.status == Status.SUCCEEDED:
+            self._analyze()
+        return True
+
+    def _analyze(self) -> None:
+        try:
+            database_for(self.using).analyze()
+        except DatabaseError as error:  # the run has succeeded all the same
+            logger.warning("run %s: no new statistics for the planner: %s", self.run.pk, error)
 
     def _loop(self) -> None:
         while self.run.is_active:
@@ -401,7 +430,7 @@ class _Worker:
             self._update(lease_until=self.clock.now())
 
     def _finish(self) -> None:
-        self._end(Status.SUCCEEDED)
+        self._end(Status.SUCCEEDED, error="")
 
     def _end(self, status: str, **changes: Any) -> None:
         now = self.clock.now()
@@ -415,7 +444,9 @@ class _Worker:
     def _finish_rebuild(self) -> bool:
         """Catch up with the active generation, check, switch; one step at a time."""
         if target := self._missing_target():
-            self._update(target=target, check_state=None)
+            # its horizon is waited for anew: after a TRUNCATE ids come again that the old cursor has passed
+            settling = replace(horizon.fix_target(self.using), target=target)
+            self._update(target=target, settling=settling.as_json(), check_state=None)
             return False
         check = _Check(self.using, self.run.generation_id, self.folder.cursor, self.run.check_state)
         if not check.step():
@@ -428,7 +459,7 @@ class _Worker:
         return False
 
     def _missing_target(self) -> int | None:
-        """The active generation's cursor while it is ahead; it has passed its horizon already."""
+        """The active generation's cursor while it is ahead."""
         active = folding.active_generation(self.using)
         if active is None or active.cursor <= self.folder.cursor:
             return None
@@ -475,15 +506,12 @@ class _Check:
     def _count_page_views(self) -> bool:
         page_views = PageView.objects.using(self.using).filter(pk__lte=self.cursor)
         after = self.state["after"]
-        if after is None:
-            first = page_views.order_by("pk").values_list("pk", flat=True).first()
-            after = self.cursor if first is None else first - 1
-        if after >= self.cursor:
-            self.state["after"] = after
+        if after is not None and after >= self.cursor:
             return True
-        upto = min(after + CHECK_PAGE_VIEWS, self.cursor)
-        self.state["page_views"] += page_views.filter(pk__gt=after, pk__lte=upto).count()
-        self.state["after"] = upto
+        following = page_views if after is None else page_views.filter(pk__gt=after)
+        counted = following.order_by("pk")[:CHECK_PAGE_VIEWS].aggregate(count=Count("pk"), upto=Max("pk"))
+        self.state["page_views"] += counted["count"]
+        self.state["after"] = self.cursor if counted["count"] < CHECK_PAGE_VIEWS else counted["upto"]
         return False
 
     def _sum_page_days(self) -> bool:
@@ -555,7 +583,7 @@ RUN_FIELDS = (
     "started_at",
     "finished_at",
 )
-COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor")
+COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor", "problem")
 
 
 def status(using: str) -> dict[str, Any]:
@@ -571,9 +599,21 @@ def status(using: str) -> dict[str, Any]:
         _rounded(so_far.rows_per_second),
         _rounded(so_far.eta_seconds),
         run.generation.cursor,
+        problem(using),
     )
     fields = {name: _plain(getattr(run, name)) for name in RUN_FIELDS}
     return {"status": run.status, **dict(zip(COMPUTED_FIELDS, computed, strict=True)), **fields}
+
+
+def problem(using: str) -> str | None:
+    """What keeps the aggregates from being right until a person does something; None most often."""
+    generation = folding.active_generation(using)
+    try:
+        if generation is not None:
+            folding.check_not_back(using, generation)
+    except TableWentBackError as error:
+        return str(error)
+    return None
 
 
 def _rounded(number: float | None) -> float | None:

@@ -246,6 +246,8 @@ def _check_database_settings(alias: str) -> Iterator[CheckMessage]:
     if connection.vendor not in VENDORS:
         yield unsupported_vendor(alias, connection.display_name)
         return
+    if not connection.settings_dict.get("AUTOCOMMIT", True):
+        yield autocommit_off(alias)
     if connection.vendor != "postgresql" and connection.settings_dict.get("TIME_ZONE") not in UTC_NAMES:
         yield database_not_in_utc(alias, connection.settings_dict["TIME_ZONE"])
     if connection.vendor == "postgresql":
@@ -256,7 +258,14 @@ def _check_database_settings(alias: str) -> Iterator[CheckMessage]:
     elif connection.vendor == "sqlite":
         if str(options.get("transaction_mode")).upper() != "IMMEDIATE" and not connection.is_in_memory_db():
             yield transactions_deferred(alias)
-    elif _is_read_uncommitted(options.get("isolation_level")):
+    else:
+        yield from _check_mysql_settings(alias, connection, options)
+
+
+def _check_mysql_settings(alias: str, connection: Any, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    if connection.Database.__name__ != "MySQLdb":
+        yield other_driver(alias, connection.Database.__name__)
+    if _is_read_uncommitted(options.get("isolation_level")):
         yield read_uncommitted(alias, 'OPTIONS["isolation_level"]')
 
 
@@ -320,6 +329,22 @@ def read_uncommitted(alias: str, where: str) -> CheckMessage:
         25,
         f"DATABASES[{alias!r}] reads what is not committed, by {where}: answers would show half-merged aggregates.",
         f'Write DATABASES[{alias!r}]["OPTIONS"]["isolation_level"] = "read committed".',
+    )
+
+
+def autocommit_off(alias: str) -> CheckMessage:
+    return error(
+        26,
+        f"DATABASES[{alias!r}] has AUTOCOMMIT off: what a backfill writes outside its transactions would be undone.",
+        f'Remove "AUTOCOMMIT" from DATABASES[{alias!r}], or give the app django_pagestats a database of its own.',
+    )
+
+
+def other_driver(alias: str, name: str) -> CheckMessage:
+    return warning(
+        27,
+        f"DATABASES[{alias!r}] is used through {name}: page statistics are tested with mysqlclient only.",
+        'Run pip install "mysqlclient>=2.2.1" and remove what puts the other driver in its place.',
     )
 
 

@@ -11,6 +11,9 @@ from django.conf import settings
 T = TypeVar("T")
 Complaint = str | None
 
+#: page views of one chunk, and of a tail in memory, at the very most
+MOST_ROWS = 1_000_000
+
 
 class Setting(Generic[T]):
     """One `PAGESTATS_<NAME>` with its default and what may be wrong with its value."""
@@ -81,9 +84,9 @@ class Conf:
     #: The zone in which a new generation cuts its days and hours.
     TIME_ZONE = Setting[str](lambda: settings.TIME_ZONE, zone_name)
     #: Page views after the cursor that an answer tallies in Python; a longer tail is counted by SQL.
-    TAIL_LIMIT = Setting[int](50_000, whole_number(1, 1_000_000))
+    TAIL_LIMIT = Setting[int](50_000, whole_number(1, MOST_ROWS))
     #: The most page views of a chunk whose size adapts.
-    MAX_CHUNK_SIZE = Setting[int](50_000, whole_number(1, 1_000_000))
+    MAX_CHUNK_SIZE = Setting[int](50_000, whole_number(1, MOST_ROWS))
     #: How long a link folds before it hands over to the next one.
     LINK_SECONDS = Setting[float](2.0, seconds(0.1, 600))
     #: How long a run's worker, or its queued link, is taken to be alive without a sign of life.

@@ -9,12 +9,16 @@ class TableWentBackError(PageStatsError):
     """The highest page view is below the cursor: a restore or a TRUNCATE took page views away that are counted."""
 
 
+class AutocommitOffError(PageStatsError):
+    """The connection commits nothing by itself: a fold would be undone at its end."""
+
+
 class DifferentRunError(PageStatsError):
     """Another run, of another kind, is active: one at a time."""
 
 
-class RunFailedError(PageStatsError):
-    """A run ended as failed; the message is the run's error."""
+class TakenOverError(PageStatsError):
+    """Another worker has taken over the run that was worked on in this process."""
 
 
 class QueueUnreachableError(PageStatsError):

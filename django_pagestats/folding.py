@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from django.db import IntegrityError, connections, transaction
 from django.db.models import F, Min
@@ -15,18 +16,24 @@ from django_pagestats import horizon
 from django_pagestats.buckets import Calendar
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import TableWentBackError
+from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
 from django_pagestats.ids import IdCache, subject_ids, visitor_ids
-from django_pagestats.merging import Highest, RowsLockedError, database_for
+from django_pagestats.merging import Highest, PageViewRow, RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation, PageView
 from django_pagestats.tally import Tally, tally
 
+#: where a chunk size that adapts begins, if PAGESTATS_MAX_CHUNK_SIZE lets it
 FIRST_CHUNK_SIZE = 500
-#: paths that a chunk may bring into memory, on an average
-CHUNK_CHARACTERS = 20_000_000
+#: paths and session keys that a chunk may bring into memory, whatever its size; it is read in portions of so many rows
+CHUNK_CHARACTERS = 8_000_000
+PORTION_ROWS = 2_500
 #: how long a fold looks whether its horizon has come, before it gives its worker back
 POLL_SECONDS = 1.5
 POLL_STEP_SECONDS = 0.05
+
+
+def first_chunk_size() -> int:
+    return min(FIRST_CHUNK_SIZE, conf.MAX_CHUNK_SIZE)
 
 
 class CursorMovedError(Exception):
@@ -43,8 +50,7 @@ class Chunk:
     target: int  #: how far it was allowed to go
     page_views: int
     tally: Tally
-    is_full: bool  #: as many page views as were asked for
-    characters: int  #: of all their paths
+    is_full: bool  #: there may be more up to the target
 
 
 @dataclass
@@ -56,18 +62,21 @@ class Folder:
 
     using: str
     generation: Generation
-    chunk_size: int = FIRST_CHUNK_SIZE
+    chunk_size: int = field(default_factory=first_chunk_size)
     is_fixed: bool = False
     subjects: IdCache = field(default_factory=IdCache)
     visitors: IdCache = field(default_factory=IdCache)
 
     def __post_init__(self) -> None:
-        self.calendar = Calendar(self.generation.time_zone)
         self.cursor = self.generation.cursor
         #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
         self._highest: Highest = {}
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: Future[Chunk] | None = None
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        return Calendar(self.generation.time_zone)
 
     def __enter__(self) -> Folder:
         return self
@@ -123,9 +132,7 @@ class Folder:
     def read(self, target: int, after: int | None = None) -> Chunk:
         """Read and tally the next chunk, or the one after a later id; it changes nothing but ids."""
         after = self.cursor if after is None else after
-        size = self.chunk_size  # once: while a thread reads ahead, the merge of the last chunk may change it
-        rows = database_for(self.using).read_page_views(after, target, size)
-        is_full = len(rows) == size
+        rows, is_full = self._page_views(after, target)
         _, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
         subjects = subject_ids(self.using, paths, self.subjects)
         visitors = visitor_ids(self.using, session_keys, self.visitors)
@@ -134,8 +141,22 @@ class Folder:
             self.calendar,
         )
         upto = rows[-1][0] if is_full else max(target, after)
-        characters = sum(map(len, paths))
-        return Chunk(self.generation.pk, after, upto, target, len(rows), tallied, is_full, characters)
+        return Chunk(self.generation.pk, after, upto, target, len(rows), tallied, is_full)
+
+    def _page_views(self, after: int, target: int) -> tuple[list[PageViewRow], bool]:
+        """The rows of the next chunk, and whether there may be more up to the target."""
+        database = database_for(self.using)
+        size = self.chunk_size  # once: while a thread reads ahead, the merge of the last chunk may change it
+        rows: list[PageViewRow] = []
+        characters = 0
+        while len(rows) < size and characters < CHUNK_CHARACTERS:
+            limit = min(PORTION_ROWS, size - len(rows))
+            portion = database.read_page_views(rows[-1][0] if rows else after, target, limit)
+            rows += portion
+            if len(portion) < limit:
+                return rows, False
+            characters += sum(len(path) + len(session_key) for _, path, session_key, _ in portion)
+        return rows, True
 
     def shrink(self) -> None:
         """Halve the chunk size after a lock that did not come in time."""
@@ -151,8 +172,7 @@ class Folder:
             return
         factor = database_for(self.using).CHUNK_SECONDS / max(seconds, 0.001)
         wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
-        wanted = min(wanted, CHUNK_CHARACTERS * chunk.page_views // max(chunk.characters, 1))
-        lowest = min(self.chunk_size, FIRST_CHUNK_SIZE)
+        lowest = min(self.chunk_size, first_chunk_size())
         self.chunk_size = min(conf.MAX_CHUNK_SIZE, max(lowest, wanted))
 
 
@@ -181,11 +201,16 @@ def active_generation(using: str) -> Generation | None:
     return Generation.objects.using(using).filter(is_active=True).first()
 
 
-def new_generation(using: str, *, is_active: bool) -> Generation:
-    """A generation without aggregates, in the zone of the settings."""
-    lowest = PageView.objects.using(using).aggregate(lowest=Min("id"))["lowest"]
+def first_cursor(using: str) -> int:
+    """Just before the lowest id there is; 0 for an empty table."""
+    lowest: int | None = PageView.objects.using(using).aggregate(lowest=Min("id"))["lowest"]
+    return 0 if lowest is None else lowest - 1
+
+
+def new_generation(using: str, cursor: int, *, is_active: bool) -> Generation:
+    """A generation without aggregates, in the zone of the settings; its cursor is below 0 only if that of ids is."""
     return Generation.objects.using(using).create(
-        cursor=min(0, (lowest or 0) - 1) if lowest is not None else 0,
+        cursor=min(0, cursor),
         time_zone=conf.TIME_ZONE,
         is_active=True if is_active else None,
         created_at=database_now(using),
@@ -196,11 +221,22 @@ def ensure_active_generation(using: str) -> Generation:
     """The generation that answers; the first start or fold makes it, and one of two at once."""
     if found := active_generation(using):
         return found
+    cursor = first_cursor(using)
     try:
         with transaction.atomic(using=using):
-            return new_generation(using, is_active=True)
+            return new_generation(using, cursor, is_active=True)
     except IntegrityError:
         return Generation.objects.using(using).get(is_active=True)
+
+
+def check_autocommit(using: str) -> None:
+    """Raise AutocommitOffError where what is written outside transactions is never committed."""
+    connection = connections[using]
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise AutocommitOffError(
+            f"Autocommit is off on the database {using!r}, so that nothing would be stored: remove AUTOCOMMIT from"
+            f" DATABASES[{using!r}], or call transaction.set_autocommit(True, using={using!r})."
+        )
 
 
 def check_not_back(using: str, generation: Generation) -> None:
@@ -227,6 +263,7 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
 
     Leaves a tail that is longer than PAGESTATS_TAIL_LIMIT, and a generation that a run is at work on, to the run.
     """
+    check_autocommit(using)
     deadline = time.monotonic() + seconds
     tail = tail_length(using, conf.TAIL_LIMIT)
     if tail == 0:
@@ -246,8 +283,11 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
 def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:
     folded = 0
     while folder.cursor < target and time.monotonic() < deadline:
+        began = time.monotonic()
         try:
             folded += folder.fold(target).page_views
+            if folder.cursor < target:
+                rest(niceness(folder.using) * (time.monotonic() - began), folder.using)
         except CursorMovedError:
             if not folder.generation.is_active:
                 return KeptUp(folded, "a rebuild has switched to another generation")
@@ -295,10 +335,31 @@ def tail_length(using: str, limit: int) -> int:
     return length
 
 
-def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000) -> int:
+def attention(using: str) -> str:
+    """What only a person can bring in order, in words; empty where keeping up sees to everything."""
+    try:
+        tail = tail_length(using, conf.TAIL_LIMIT)
+    except TableWentBackError as error:
+        return str(error)
+    if tail > conf.TAIL_LIMIT:
+        return (
+            f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
+            " slowly. Start a backfill."
+        )
+    generation = active_generation(using)
+    if generation is not None and generation.time_zone != conf.TIME_ZONE:
+        return (
+            f"The aggregates are cut by the days and hours of {generation.time_zone}, and PAGESTATS_TIME_ZONE is"
+            f" {conf.TIME_ZONE}: until backfill_aggregates --rebuild statistics stay in {generation.time_zone}."
+        )
+    return ""
+
+
+def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, nice: float = 0.0) -> int:
     """Delete the aggregates of generations that answer no more, in chunks; returns how many rows went.
 
-    One that a run is still building is left alone, and so is the active one.
+    One that a run is still building is left alone, and so is the active one. After each chunk comes a rest of `nice`
+    times as long as it took.
     """
     deadline = time.monotonic() + seconds
     database = database_for(using)
@@ -306,12 +367,19 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000) ->
     old = Generation.objects.using(using).filter(is_active=None, swept_at=None)
     for generation in old.exclude(runs__active_key=BackfillRun.ACTIVE).order_by("pk"):
         while time.monotonic() < deadline:
+            began = time.monotonic()
             count = database.delete_aggregates(generation.pk, chunk_size)
             deleted += count
+            rest(nice * (time.monotonic() - began), using)
             if not count:
                 Generation.objects.using(using).filter(pk=generation.pk).update(swept_at=database_now(using))
                 break
     return deleted
+
+
+def niceness(using: str) -> float:
+    """How long a cluster rests after a chunk, in times of what the chunk took."""
+    return database_for(using).NICE if conf.NICE is None else conf.NICE
 
 
 def rest(seconds: float, using: str) -> None:

@@ -117,6 +117,10 @@ def _fetch(
     if new := missing.difference(found):
         _insert(using, insert, list(new))
         found.update(known(using, new))
+    if len(found) != len(missing):
+        raise LookupError(
+            f"{len(missing) - len(found)} of {len(missing)} values have no id although they were inserted."
+        )
     return found
 
 

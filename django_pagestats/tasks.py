@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from django_pagestats import backfill, folding
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import QueueUnreachableError, TableWentBackError
+from django_pagestats.exceptions import PageStatsError, QueueUnreachableError
 from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
@@ -32,22 +33,29 @@ def link(using: str, run_id: int, epoch: int) -> None:
 
 
 def tend(using: str) -> None:
-    """What the schedule does every minute: revive a run without a worker, keep up, sweep old generations."""
+    """What the schedule does every minute: revive a run without a worker, keep up, sweep old generations.
+
+    Errors are logged and not raised: django-q2 would keep a row of each for ever, one a minute. The next tick is the
+    next try, and what fails in one step does not hold up the others.
+    """
     _skip_missed_ticks(using)
-    backfill.revive(using, enqueue=enqueue)
-    _keep_up(using)
-    folding.sweep(using, seconds=conf.LINK_SECONDS)
+    for step in (revive, _keep_up, _sweep):
+        try:
+            step(using)
+        except PageStatsError as error:  # only a person can decide on the cure
+            logger.error("tending %s: %s", using, error)
+        except Exception:
+            logger.exception("tending %s: %s failed, and is tried again at the next tick", using, step.__name__)
 
 
 def _keep_up(using: str) -> None:
-    try:
-        kept_up = folding.keep_up(using, seconds=conf.LINK_SECONDS)
-    except TableWentBackError as error:
-        # only a person can decide on the cure: raised, it would leave a failed task behind every minute
-        logger.error("keeping up on %s: %s", using, error)
-        return
+    kept_up = folding.keep_up(using, seconds=conf.LINK_SECONDS)
     if kept_up.reason:
         logger.info("keeping up on %s: %s", using, kept_up.reason)
+
+
+def _sweep(using: str) -> None:
+    folding.sweep(using, seconds=conf.LINK_SECONDS, nice=folding.niceness(using))
 
 
 # -- starting and reviving with the real queue
@@ -79,17 +87,24 @@ def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None) 
     from django_q.conf import Conf
 
     if at is not None:
-        transaction.on_commit(partial(_schedule_link, using, run_id, epoch, at), using=using)
+        _on_commit(using, partial(_schedule_link, using, run_id, epoch, at))
     elif Conf.SYNC:
         # a chain would call itself until the stack ends: fold to the end in one loop instead
         work = partial(backfill.work, using, run_id, epoch, enqueue=enqueue, seconds=None)
-        transaction.on_commit(work, using=using)
+        _on_commit(using, work)
     elif using == Conf.ORM and connections[using].in_atomic_block:
         # the queue's table is in this very database: the task is there if, and only if, the transaction commits
         _async_link(using, run_id, epoch)
     else:
         # inside the transaction, django-q2 would close its connection, and roll it back without a word
-        transaction.on_commit(partial(_async_link, using, run_id, epoch), using=using)
+        _on_commit(using, partial(_async_link, using, run_id, epoch))
+
+
+def _on_commit(using: str, call: Callable[[], None]) -> None:
+    # an error after the commit of the caller's transaction would be that of a request, and drop what else waits for it:
+    # there it is logged, and the run goes on once its lease has run out
+    is_the_callers = len(connections[using].atomic_blocks) > 1
+    transaction.on_commit(call, using=using, robust=is_the_callers)
 
 
 def _async_link(using: str, run_id: int, epoch: int) -> None:

@@ -18,6 +18,7 @@ from django.urls import reverse
 from hypothesis import given, strategies
 from hypothesis.extra.django import TestCase
 
+from django_pagestats import folding
 from django_pagestats.admin.keyset import AllTime, Place, day_of, read_page
 from django_pagestats.admin.runs import duration
 from django_pagestats.buckets import Calendar, day_number
@@ -658,6 +659,25 @@ def test_a_list_costs_one_statement_besides_session_and_user(root: Client, djang
     for query in "", "?before=50.0", "?day=2025-03-01", "?q=/a":
         with django_assert_num_queries(3):
             root.get(PAGE_VIEWS + query)
+
+
+def test_the_list_of_runs_says_what_keeping_up_cannot_do(root: Client, settings: object) -> None:
+    make_page_views(20)
+    assert "messagelist" not in root.get(RUNS).content.decode()
+    settings.PAGESTATS_TAIL_LIMIT = 5
+    assert "More than 5 page views are not folded yet, too many for keeping up" in root.get(RUNS).content.decode()
+    settings.PAGESTATS_TAIL_LIMIT = 50
+    folding.keep_up("default", seconds=5)
+    assert "messagelist" not in root.get(RUNS).content.decode()
+    PageView.objects.all().delete()
+    assert "Run backfill_aggregates --rebuild to count anew" in root.get(RUNS).content.decode()
+
+
+@pytest.mark.parametrize("pk", [1, -5, 18 * 10**17, 2**63 - 1, -(2**63)])
+def test_a_place_survives_a_url(pk: int) -> None:
+    for viewed_at in NOON, datetime(1965, 3, 1, tzinfo=timezone.utc):
+        assert Place.parse(str(Place(pk, viewed_at))) == Place(pk, viewed_at)
+    assert Place.parse(f"{2**63}.0") is None
 
 
 def test_the_list_of_runs_costs_the_same_for_one_and_for_many(root: Client) -> None:

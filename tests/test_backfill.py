@@ -13,7 +13,7 @@ from django.test import TestCase, override_settings
 
 from django_pagestats import backfill, folding
 from django_pagestats.clock import DatabaseClock, database_now
-from django_pagestats.exceptions import DifferentRunError, TableWentBackError
+from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.chains import (
@@ -27,7 +27,7 @@ from tests.chains import (
     only_on,
     the_run,
 )
-from tests.factories import ALL, DAY, PAGE, SITE, make_page_views
+from tests.factories import ALL, DAY, PAGE, SITE, START, insert_page_views, make_page_views
 
 Database = type(database_for("default"))
 
@@ -375,6 +375,7 @@ def test_a_lost_connection_is_a_failure_like_others(monkeypatch: pytest.MonkeyPa
     assert the_run().failure_count == 1
     links.drain()
     assert the_run().status == "succeeded"
+    assert the_run().error == "", "it has not failed in the end"
     assert_all_counted()
 
 
@@ -452,6 +453,58 @@ def test_here_a_run_of_another_kind_is_left_alone() -> None:
     with pytest.raises(DifferentRunError, match=f"Run {the_run().pk} \\(backfill\\) is active"):
         backfill.run_here("default", kind="rebuild", via="test")
     assert BackfillRun.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_here_a_chunk_size_of_ones_own_goes_with_the_take_over() -> None:
+    make_page_views(30)
+    Links().start(chunk_size=10)
+    backfill.run_here("default", via="test", chunk_size=7)
+    assert (the_run().fixed_chunk_size, the_run().chunk_size) == (7, 7)
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_second_start_says_what_it_does_not_do() -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    assert "is not used" not in links.start(chunk_size=10).message
+    assert links.start(chunk_size=20).message.endswith("is already queued: the chunk size of 20 is not used")
+    assert "no rebuild was started" in links.start("rebuild").message
+
+
+@pytest.mark.django_db
+def test_here_being_taken_over_is_an_error() -> None:
+    make_page_views(30)
+
+    def be_taken_over(run: BackfillRun) -> bool:
+        BackfillRun.objects.update(epoch=run.epoch + 1)
+        return False
+
+    with pytest.raises(TakenOverError, match=r"Run \d+ was taken over by another worker"):
+        backfill.run_here("default", via="test", chunk_size=10, watch=be_taken_over)
+    assert (the_run().is_active, the_run().rows_folded) == (True, 10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_autocommit_nothing_is_begun() -> None:
+    """Else the run would succeed, and all of it be undone when the connection is closed."""
+    make_page_views(30)
+    Links().start(chunk_size=10)
+    connection.set_autocommit(False)
+    try:
+        for work in (
+            lambda: backfill.run_here("default", via="test"),
+            lambda: backfill.start("default", via="test", enqueue=backfill.enqueue_nothing),
+            lambda: folding.keep_up("default", seconds=1),
+        ):
+            with pytest.raises(AutocommitOffError, match="Autocommit is off on the database 'default'"):
+                work()
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)
+    assert the_run().status == "queued"
 
 
 @pytest.mark.django_db
@@ -701,6 +754,52 @@ def test_the_check_goes_in_steps_that_fit_links(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.django_db
+def test_the_check_does_not_step_through_gaps_between_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "CHECK_PAGE_VIEWS", 2)
+    for number in (1, 2, 3, 10**15, 10**18):
+        PageView.objects.create(id=number, path="/", session_key="k", viewed_at=START)
+    links = Links()
+    links.start("rebuild")
+    assert links.drain() < 10
+    assert_all_counted()
+
+
+@only_on("postgresql", "mysql")
+@pytest.mark.django_db(transaction=True)
+def test_a_rebuild_waits_for_the_horizon_of_each_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a TRUNCATE ids come again: the old cursor is a target, and page views below it are not committed yet."""
+    monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))
+    truncate_page_views()
+    make_page_views(20)
+    backfill.run_here("default", via="test")
+    truncate_page_views()
+    make_page_views(10)
+    links = Links()
+    links.start("rebuild", chunk_size=100)
+    assert the_run().target == 10
+    with Other() as other:
+        other.record("/late")
+        insert_page_views([("/on-time", f"{n}", START) for n in range(15)])
+        links.drain(seconds=30)
+        assert the_run().is_active, "the late one's id is below the old cursor"
+        # MariaDB's shared lock asks for the row after the target too, and waits one target earlier
+        assert the_run().target == {"postgresql": 20, "mysql": 10}[connection.vendor]
+        other.commit()
+    links.deliver(links.scheduled.pop()[0], seconds=30)
+    links.drain(seconds=30)
+    assert the_run().status == "succeeded"
+    assert_exact()
+    backfill.run_here("default", via="test")
+    assert_all_counted()
+
+
+def truncate_page_views() -> None:
+    restart = " RESTART IDENTITY" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE TABLE {PageView._meta.db_table}{restart}")
+
+
+@pytest.mark.django_db
 def test_the_first_run_may_be_a_rebuild() -> None:
     make_page_views(20)
     links = Links()
@@ -739,7 +838,8 @@ def test_progress_is_by_position_in_the_range_of_keys() -> None:
     assert backfill.progress(the_run()) == backfill.Progress(0.0, None, None)
     links.deliver_next()
     so_far = backfill.progress(the_run(), the_run().started_at + timedelta(seconds=5))
-    done = rows[9].id / rows[-1].id
+    done = 10 / 40
+    assert rows[9].id - rows[0].id == 9
     assert so_far.percent == pytest.approx(100 * done)
     assert so_far.rows_per_second == pytest.approx(2.0)
     assert so_far.eta_seconds == pytest.approx(5 * (1 - done) / done)
@@ -748,6 +848,20 @@ def test_progress_is_by_position_in_the_range_of_keys() -> None:
     links.drain()
     assert backfill.progress(the_run()).percent == 100.0
     assert backfill.progress(the_run()).eta_seconds is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+def test_progress_where_ids_begin_far_above_zero(kind: str) -> None:
+    PageView.objects.bulk_create(
+        [PageView(id=9_000_001 + n, path="/", session_key=f"{n}", viewed_at=START) for n in range(40)]
+    )
+    links = Links()
+    links.start(kind, chunk_size=10)
+    links.deliver_next()
+    assert backfill.progress(the_run()).percent == pytest.approx(25)
+    links.drain()
+    assert_all_counted()
 
 
 #: of the contract

@@ -102,7 +102,8 @@ def test_silent_if_asked_to_be() -> None:
     ("words", "message"),
     [
         (["--database", "nowhere"], "There is no database 'nowhere'; DATABASES has default"),
-        (["--chunk-size", "0"], "--chunk-size must be at least 1, not 0"),
+        (["--chunk-size", "0"], "--chunk-size must be a whole number from 1 to 1,000,000, not 0"),
+        (["--chunk-size", "3000000000"], "--chunk-size must be a whole number from 1 to 1,000,000, not 3000000000"),
         (["--chunk-size", "many"], "argument --chunk-size: invalid int value: 'many'"),
         (["--wait", "--sync"], "argument --sync: not allowed with argument --wait"),
         (["--status", "--wait"], "argument --wait: not allowed with argument --status"),
@@ -141,8 +142,32 @@ def test_a_table_that_went_back(words: list[str]) -> None:
 def test_another_kind_of_run_is_not_taken_over() -> None:
     make_page_views(30)
     command()
-    with pytest.raises(CommandError, match=f"Run {the_run().pk} \\(backfill\\) is active"):
+    with pytest.raises(CommandError, match=f"Run {the_run().pk} \\(backfill\\) is active") as caught:
         command("--sync", "--rebuild")
+    assert "backfill_aggregates --sync" in str(caught.value)
+
+
+@pytest.mark.django_db
+def test_a_rebuild_is_not_said_to_be_done_where_a_backfill_is_active() -> None:
+    make_page_views(30)
+    command()
+    assert "no rebuild was started" in command("--rebuild")
+    with pytest.raises(CommandError, match=r"no rebuild was started.* Run this again when that one has ended"):
+        command("--rebuild", "--wait")
+
+
+@pytest.mark.django_db
+def test_sync_that_is_taken_over_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    show = progress.ProgressBar.show
+
+    def show_and_be_taken_over(bar: progress.ProgressBar, run: BackfillRun) -> None:
+        show(bar, run)
+        BackfillRun.objects.update(epoch=run.epoch + 1)
+
+    monkeypatch.setattr(progress.ProgressBar, "show", show_and_be_taken_over)
+    with pytest.raises(CommandError, match="was taken over by another worker"):
+        command("--sync", "--chunk-size", "10")
 
 
 # -- in this process
@@ -340,7 +365,22 @@ def test_the_status_in_words(settings: Any) -> None:
     assert "20 page views are not folded yet; answers count them all the same." in out
     settings.PAGESTATS_TAIL_LIMIT = 5
     assert "More than 5 page views are not folded yet, too many for keeping up" in command("--status")
+    settings.PAGESTATS_TAIL_LIMIT = 50
+    settings.PAGESTATS_TIME_ZONE = "Asia/Tokyo"
+    assert "cut by the days and hours of UTC, and PAGESTATS_TIME_ZONE is Asia/Tokyo" in command("--status")
     assert BackfillRun.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_the_status_of_a_table_that_went_back_is_an_error() -> None:
+    make_page_views(30)
+    command("--sync")
+    PageView.objects.all().delete()
+    for words in ([], ["--json"]):
+        out = StringIO()
+        with pytest.raises(CommandError, match="--rebuild"):
+            call_command("backfill_aggregates", "--status", *words, stdout=out)
+    assert "--rebuild" in json.loads(out.getvalue())["problem"]
 
 
 @pytest.mark.django_db
@@ -431,7 +471,7 @@ def test_a_failure_is_exit_status_one_without_a_traceback(environment: dict[str,
     with process(environment, "--chunk-size", "0") as running:
         out, errors = running.communicate(timeout=60)
     assert (running.returncode, out) == (1, "")
-    assert errors == "CommandError: --chunk-size must be at least 1, not 0.\n"
+    assert errors == "CommandError: --chunk-size must be a whole number from 1 to 1,000,000, not 0.\n"
 
 
 def test_a_terminal_gets_a_bar(environment: dict[str, str]) -> None:

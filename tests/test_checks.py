@@ -270,6 +270,17 @@ def test_a_database_in_memory_is_for_tests(database: dict[str, Any]) -> None:
     assert of_settings() == []
 
 
+def test_autocommit_off(database: dict[str, Any]) -> None:
+    database["AUTOCOMMIT"] = False
+    assert of_settings() == ["pagestats.E026"]
+
+
+@only("mysql")
+def test_another_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.Database, "__name__", "pymysql")
+    assert of_settings() == ["pagestats.W027"]
+
+
 @only("mysql")
 @pytest.mark.parametrize("level", ["read uncommitted", "READ-UNCOMMITTED"])
 def test_read_uncommitted_in_the_settings(database: dict[str, Any], level: str) -> None:

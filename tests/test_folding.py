@@ -523,3 +523,58 @@ class TestSweeping:
         assert Generation.objects.filter(swept_at=None).count() == 2
         assert folding.sweep("default") > 0
         assert_generation_exact(active_generation())
+
+
+# -- what a chunk may bring into memory
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("count", [20, 23])
+def test_a_chunk_of_long_texts_is_cut(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "PORTION_ROWS", 5)
+    monkeypatch.setattr(folding, "CHUNK_CHARACTERS", 8 * 100)
+    rows = insert_page_views([("/" + "x" * 60, f"{n:040}", START) for n in range(count)])
+    sizes = []
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=1_000)
+    while folder.cursor < rows[-1].id:
+        chunk = folder.fold(rows[-1].id)
+        sizes.append(chunk.page_views)
+        assert_exact()
+    assert sizes == [10, 10, *([count % 10] if count % 10 else [0])][: len(sizes)]
+    assert sum(sizes) == count
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_first_chunk_is_bounded_by_the_setting_too(settings: Any) -> None:
+    settings.PAGESTATS_MAX_CHUNK_SIZE = 50
+    make_page_views(120)
+    links = Links()
+    links.start()
+    assert the_run().chunk_size == 50
+    assert Folder("default", folding.ensure_active_generation("default")).chunk_size == 50
+
+
+@pytest.mark.django_db
+def test_keeping_up_and_sweeping_rest_like_a_run(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(folding, "rest", lambda seconds, using: rests.append(seconds))
+    settings.PAGESTATS_MAX_CHUNK_SIZE = 10
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    make_page_views(30)
+    folding.keep_up("default", seconds=60)
+    assert len(rests) == 2
+    assert all((rest > 0) is (connection.vendor == "sqlite") for rest in rests)
+    backfill.run_here("default", kind="rebuild", via="test")
+    rests.clear()
+    assert folding.sweep("default", chunk_size=40, nice=2.0) > 40
+    assert len(rests) > 1 and all(rests)
+
+
+@pytest.mark.django_db
+def test_fractions_of_a_second_are_cut_before_1970_too() -> None:
+    at = [datetime(1965, 3, 1, 23, 59, 59, 900_000, tzinfo=timezone.utc), datetime(1970, 1, 1, tzinfo=timezone.utc)]
+    at += [at[1] - timedelta(microseconds=1), at[1] + timedelta(microseconds=999_999)]
+    rows = insert_page_views([("/", "k", moment) for moment in at])
+    found = folding.database_for("default").read_page_views(0, rows[-1].id, 10)
+    assert [row[3] for row in found] == [-152_582_401, 0, -1, 0]

@@ -144,7 +144,7 @@ class TestModels:
             ({**MODEL, "from_model": "nonsense"}, "There is no model 'nonsense': write app_label.ModelName"),
             ({**MODEL, "from_model": "admin.Nothing"}, "There is no model 'admin.Nothing'"),
             ({**MODEL, "path_field": "nothing"}, "has no field 'nothing'"),
-            ({**MODEL, "database": "nowhere"}, "There is no database 'nowhere': DATABASES has default"),
+            ({**MODEL, "database": "nowhere"}, "There is no database 'nowhere'; DATABASES has default"),
             ({**MODEL, "from_database": "nowhere"}, "There is no database 'nowhere'"),
         ],
     )

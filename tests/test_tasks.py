@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -55,12 +55,19 @@ def work_on_the_queue(most: int = 100) -> int:
 
 
 @contextmanager
-def not_on_the_orm_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
-    """As with Redis: what is sent is seen here."""
+def not_on_the_orm_broker(monkeypatch: pytest.MonkeyPatch, *, down: Sequence[bool] = ()) -> Iterator[list[Any]]:
+    """As with Redis: what is sent is seen here; `down` says of the first ones whether sending fails."""
     sent: list[tuple[Any, ...]] = []
+    failing = iter(down)
+
+    def send(*link: Any) -> None:
+        if next(failing, False):
+            raise ConnectionError("no Redis")
+        sent.append((connection.in_atomic_block, *link))
+
     with monkeypatch.context() as patch:
         patch.setattr(Conf, "ORM", None)
-        patch.setattr(tasks, "_async_link", lambda *link: sent.append((connection.in_atomic_block, *link)))
+        patch.setattr(tasks, "_async_link", send)
         yield sent
 
 
@@ -155,16 +162,8 @@ def test_a_queue_that_is_down_after_the_commit_is_a_failure_that_is_tried_again(
 ) -> None:
     settings.PAGESTATS_LINK_SECONDS = 0.0
     make_page_views(30)
-    with not_on_the_orm_broker(monkeypatch) as sent:
+    with not_on_the_orm_broker(monkeypatch, down=[False, True]) as sent:
         tasks.start_backfill("default", via="test", chunk_size=10)
-        down = [True]
-
-        def be_down_once(*link: Any) -> None:
-            if down.pop() if down else False:
-                raise ConnectionError("no Redis")
-            sent.append((False, *link))
-
-        monkeypatch.setattr(tasks, "_async_link", be_down_once)
         tasks.link(*sent.pop()[1:])
         assert the_run().error == "ConnectionError: no Redis"
         assert_exact()
@@ -373,3 +372,46 @@ def test_the_names_of_the_tasks_are_those_of_functions() -> None:
 
     assert import_string(tasks.LINK) is tasks.link
     assert import_string(tasks.TEND) is tasks.tend
+
+
+@pytest.mark.django_db
+def test_an_error_while_tending_is_logged_and_holds_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Raised, it would leave a row of django-q2 behind, one a minute for ever."""
+    make_page_views(20)
+    tasks.tend("default")
+    backfill.run_here("default", kind="rebuild", via="test")
+    old = Generation.objects.get(is_active=None)
+    make_page_views(5, seed=1)
+
+    def fail(*args: Any) -> None:
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr(Database, "merge", fail)
+    tasks.tend("default")
+    assert "_keep_up failed, and is tried again" in caplog.text
+    assert "the disk is full" in caplog.text
+    assert not Aggregate.objects.filter(generation=old.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_that_is_down_does_not_break_the_callers_transaction(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With ATOMIC_REQUESTS the hook runs after the view: an error would be a 500, and drop the site's own hooks."""
+    make_page_views(20)
+    ran = []
+    with not_on_the_orm_broker(monkeypatch, down=[True, True]):
+        with transaction.atomic():
+            tasks.start_backfill("default", via="test")
+            transaction.on_commit(lambda: ran.append("the site's"))
+        assert ran == ["the site's"]
+        assert "no Redis" in caplog.text
+        with pytest.raises(ConnectionError):
+            expire_lease()
+            tasks.revive("default")
+    expire_lease()
+    tasks.revive("default")
+    work_on_the_queue()
+    assert_all_counted()

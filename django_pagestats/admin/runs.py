@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db import router
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_pagestats import backfill
+from django_pagestats import backfill, folding
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
 from django_pagestats.models import BackfillRun
@@ -37,6 +39,12 @@ class BackfillRunAdmin(StartsBackfill):
         """From the database that is written to: a replica may not know yet the run that was started just now."""
         runs: QuerySet[BackfillRun] = super().get_queryset(request)
         return runs.using(router.db_for_write(BackfillRun)).select_related("generation")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context: dict[str, Any] = {}
+        if request.method == "GET" and self.has_view_permission(request):
+            context["attention"] = folding.attention(router.db_for_write(BackfillRun))
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     @admin.display(description=_("progress"))
     def progress(self, run: BackfillRun) -> SafeString:

@@ -69,7 +69,7 @@ class ProgressBar:
                 total=100.0,
                 file=self._file,
                 dynamic_ncols=True,
-                bar_format="{desc} {percentage:5.1f}% |{bar}| {postfix}",
+                bar_format=BAR_FORMAT,
             )
         return self
 

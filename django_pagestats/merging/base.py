@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain, islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -139,7 +139,7 @@ class Database(ABC):
         stored = self._lookup(generation, level, list(counts), self.INLINE_VISITORS)
         self._replace(generation, level, [row for row in stored if row.visitor_set is not None], counts)
         large = [row for row in stored if row.visitor_set is None]
-        for portion in _portions_by_bytes(large, self.PORTION_BYTES):
+        for portion in portions_by_size(large, self.PORTION_BYTES, size=lambda row: 10 * row.visitors + 16):
             keys = [(row.bucket, row.subject) for row in portion]
             self._replace(generation, level, self._lookup(generation, level, keys, None), counts)
         found = {(row.bucket, row.subject) for row in stored}
@@ -177,16 +177,17 @@ def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield portion
 
 
-def _portions_by_bytes(rows: Sequence[StoredRow], limit: int) -> Iterator[list[StoredRow]]:
-    portion: list[StoredRow] = []
-    size = 0
-    for row in rows:
-        most = 10 * row.visitors + 16
-        if portion and size + most > limit:
+def portions_by_size(items: Iterable[T], limit: int, *, size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Portions of so much size in all; an item that is larger makes one by itself."""
+    portion: list[T] = []
+    total = 0
+    for item in items:
+        more = size(item)
+        if portion and total + more > limit:
             yield portion
-            portion, size = [], 0
-        portion.append(row)
-        size += most
+            portion, total = [], 0
+        portion.append(item)
+        total += more
     if portion:
         yield portion
 

@@ -23,6 +23,10 @@ from django_pagestats.merging.base import (
 from django_pagestats.tally import Level
 
 LOCK_WAIT_TIMEOUT = 1205
+#: TO_SECONDS('1970-01-01')
+EPOCH_SECONDS = 62_167_219_200
+#: rows of ids that one statement inserts: with the longest paths 2 MB, see STATEMENT_BYTES
+INSERTED_VALUES = 250
 #: seconds that reading a chunk waits for a row lock
 LOCK_WAIT_SECONDS = 1
 
@@ -32,10 +36,10 @@ class MySQL(Database):
     STATEMENT_BYTES: ClassVar[int] = 1_000_000
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
-        # TIMESTAMPDIFF: unix_timestamp() depends on the session's time zone
+        # TO_SECONDS: unix_timestamp() depends on the session's time zone, TIMESTAMPDIFF rounds up before 1970
         bound = "" if upto is None else f" AND id <= {upto:d}"
         statement = (
-            "SELECT id, path, session_key, TIMESTAMPDIFF(SECOND, '1970-01-01', viewed_at)"
+            f"SELECT id, path, session_key, TO_SECONDS(viewed_at) - {EPOCH_SECONDS:d}"
             f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
         )
         if upto is None:
@@ -86,13 +90,14 @@ class MySQL(Database):
         return found
 
     def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        # never INSERT IGNORE: it cuts long values silently
+        # never INSERT IGNORE: it cuts long values silently. And never id = id: naming the AUTO_INCREMENT column lets
+        # the server go on from that row's id, and other new rows of the statement are lost to others' ids
         marks = "(" + ", ".join(["%s"] * len(columns)) + ")"
         with self.connection.cursor() as cursor:
-            for portion in portions(rows, 500):
+            for portion in portions(rows, INSERTED_VALUES):
                 cursor.execute(
                     f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(portion))}"
-                    " ON DUPLICATE KEY UPDATE id = id",
+                    f" ON DUPLICATE KEY UPDATE {columns[0]} = {columns[0]}",
                     [value for row in portion for value in row],
                 )
 

@@ -17,6 +17,7 @@ from django_pagestats.merging.base import (
     Key,
     PageViewRow,
     StoredRow,
+    portions_by_size,
 )
 from django_pagestats.tally import Level
 
@@ -25,6 +26,8 @@ COPY_TRAILER = b"\xff\xff"
 #: eight fields, each with its length before it; the set follows the last length
 COPY_ROW = struct.Struct("!h" + "ii" + "ih" + "ih" + "ii" + "ii" + "iq" + "iq" + "i")
 COPY_BYTES = 262_144
+#: of the texts in one array; escaped they may be four times as long
+ARRAY_CHARACTERS = 2_000_000
 
 
 class PostgreSQL(Database):
@@ -39,22 +42,26 @@ class PostgreSQL(Database):
         return rows
 
     def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
+        found: dict[str, int] = {}
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {column}, id FROM {table} WHERE {column} = ANY(%s::text[]){where}", [_text_array(values)]
-            )
-            return dict(cursor.fetchall())
+            for portion in portions_by_size(values, ARRAY_CHARACTERS, size=len):
+                cursor.execute(
+                    f"SELECT {column}, id FROM {table} WHERE {column} = ANY(%s::text[]){where}", [_text_array(portion)]
+                )
+                found.update(cursor.fetchall())
+        return found
 
     def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         arrays = ", ".join("%s::integer[]" if isinstance(value, int) else "%s::text[]" for value in rows[0])
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING",
-                [
-                    _number_array(values) if isinstance(values[0], int) else _text_array(values)
-                    for values in zip(*rows, strict=True)
-                ],
-            )
+            for portion in portions_by_size(rows, ARRAY_CHARACTERS, size=lambda row: len(row[-1])):
+                cursor.execute(
+                    f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING",
+                    [
+                        _number_array(values) if isinstance(values[0], int) else _text_array(values)
+                        for values in zip(*portion, strict=True)
+                    ],
+                )
 
     @contextmanager
     def chunk_transaction(self) -> Iterator[None]:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.core.management.base import CommandError
 
 from django_pagestats import backfill, folding, tasks
-from django_pagestats.conf import conf
-from django_pagestats.exceptions import PageStatsError, QueueUnreachableError
+from django_pagestats.conf import MOST_ROWS, conf
+from django_pagestats.exceptions import QueueUnreachableError
+from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.management.progress import ProgressBar, describe, duration
 from django_pagestats.models import BackfillRun
 
@@ -26,49 +26,42 @@ QUEUED_SECONDS = 10
 INTERRUPTED = 130
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Build the aggregates from the page views there are, in chunks; safe to interrupt, and to run again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="the database alias of the page views")
+        super().add_arguments(parser)
         how = parser.add_mutually_exclusive_group()
-        how.add_argument("--wait", action="store_true", help="follow the run with a progress bar")
-        how.add_argument("--sync", action="store_true", help="do it in this process, without a cluster")
-        how.add_argument("--status", action="store_true", help="show the active or last run, and start nothing")
+        how.add_argument("--wait", action="store_true", help="Follow the run with a progress bar.")
+        how.add_argument("--sync", action="store_true", help="Do it in this process, without a cluster.")
+        how.add_argument("--status", action="store_true", help="Show the active or last run; start nothing.")
         parser.add_argument(
-            "--rebuild", action="store_true", help="build new aggregates beside those in use, check them, then switch"
+            "--rebuild", action="store_true", help="Build new aggregates beside those in use, check them, then switch."
         )
         parser.add_argument(
-            "--chunk-size", type=int, metavar="N", help="fixed number of page views a chunk; by default it adapts"
+            "--chunk-size", type=int, metavar="N", help="A fixed number of page views a chunk; by default it adapts."
         )
-        parser.add_argument("--json", action="store_true", help="print the status as one JSON object")
+        parser.add_argument("--json", action="store_true", help="Print the status as one JSON object.")
 
-    def handle(self, *, database: str, **options: Any) -> None:
-        if database not in connections:
-            raise CommandError(f"There is no database {database!r}; DATABASES has {', '.join(connections)}.")
-        if options["chunk_size"] is not None and options["chunk_size"] < 1:
-            raise CommandError(f"--chunk-size must be at least 1, not {options['chunk_size']}.")
-        try:
-            self._do(database, options)
-        except PageStatsError as error:
-            raise CommandError(str(error)) from error
-
-    def _do(self, using: str, options: dict[str, Any]) -> None:
+    def work(self, *, database: str, **options: Any) -> None:
         self.speaks = options["verbosity"] > 0 and not options["json"]
-        if not options["status"]:
-            wanted = {
-                "kind": BackfillRun.Kind.REBUILD if options["rebuild"] else BackfillRun.Kind.BACKFILL,
-                "chunk_size": options["chunk_size"],
-                "via": "command",
-            }
-            if options["sync"]:
-                self._sync(using, wanted)
-            else:
-                self._start(using, wanted, wait=options["wait"])
-        elif not options["json"]:
-            self._show_status(using)
+        if options["status"]:
+            self._status(database, is_json=options["json"])
+            return
+        size = options["chunk_size"]
+        if size is not None and not 1 <= size <= MOST_ROWS:
+            raise CommandError(f"--chunk-size must be a whole number from 1 to {MOST_ROWS:,}, not {size}.")
+        wanted = {
+            "kind": BackfillRun.Kind.REBUILD if options["rebuild"] else BackfillRun.Kind.BACKFILL,
+            "chunk_size": size,
+            "via": "command",
+        }
+        if options["sync"]:
+            self._sync(database, wanted)
+        else:
+            self._start(database, wanted, wait=options["wait"])
         if options["json"]:
-            self.stdout.write(json.dumps(backfill.status(using)))
+            self.stdout.write(json.dumps(backfill.status(database)))
 
     # -- through the cluster
 
@@ -76,6 +69,8 @@ class Command(BaseCommand):
         if not tasks.queue_is_installed():
             raise CommandError("django_q is not in INSTALLED_APPS: use --sync to backfill in this process.")
         started = tasks.start_backfill(using, **wanted)
+        if wait and started.run is not None and started.run.kind != wanted["kind"]:
+            raise CommandError(f"{started.message}. Run this again when that one has ended.")
         self._say(started.message)
         if started.run is None:
             return
@@ -135,7 +130,7 @@ class Command(BaseCommand):
             sys.exit(INTERRUPTED)
         else:
             self._say_end(run)
-            if swept := folding.sweep(using):
+            if swept := folding.sweep(using, nice=conf.NICE or 0.0):
                 self._say(f"Deleted {swept:,} rows of the aggregates before.")
 
     # -- saying
@@ -157,18 +152,22 @@ class Command(BaseCommand):
     def _bar(self) -> ProgressBar:
         return ProgressBar(self.stdout, is_silent=not self.speaks)
 
-    def _show_status(self, using: str) -> None:
+    def _status(self, using: str, *, is_json: bool) -> None:
+        if is_json:
+            self.stdout.write(json.dumps(backfill.status(using)))
+        else:
+            self._show_run(using)
+        if problem := backfill.problem(using):
+            raise CommandError(problem)
+        if not is_json:
+            tail = folding.tail_length(using, conf.TAIL_LIMIT)
+            some = f"{tail:,} page views are not folded yet; answers count them all the same."
+            self.stdout.write(folding.attention(using) or some)
+
+    def _show_run(self, using: str) -> None:
         runs = BackfillRun.objects.using(using).select_related("generation").order_by("-pk")
         run = runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.first()
         self.stdout.write("No backfill has run yet." if run is None else describe(run))
-        tail = folding.tail_length(using, conf.TAIL_LIMIT)
-        if tail > conf.TAIL_LIMIT:
-            self.stdout.write(
-                f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count"
-                " them, slowly. Start a backfill."
-            )
-        else:
-            self.stdout.write(f"{tail:,} page views are not folded yet; answers count them all the same.")
 
 
 @contextmanager

@@ -11,12 +11,12 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, OutputWrapper
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, models, reset_queries
+from django.core.management.base import CommandError, OutputWrapper
+from django.db import models, reset_queries
 from tqdm import tqdm
 
-from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.importing import Fields, OnProgress, Progress, Summary, import_log, import_model
+from django_pagestats.management.base import DatabaseCommand, check_alias
 
 #: Between two lines of progress where the output is no terminal.
 LINE_SECONDS = 10
@@ -68,7 +68,7 @@ class Lines:
         """Nothing to put away."""
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Brings in page views from an access log (Apache or nginx, common or combined format, plain or gzipped), or "
         "from another model's table. What is imported already is recognised and left out: it is safe to run again."
@@ -77,6 +77,7 @@ class Command(BaseCommand):
     stealth_options = ("stdin",)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("file", nargs="?", metavar="FILE|-", help="An access log; - reads the standard input.")
         parser.add_argument(
             "--another-log",
@@ -88,21 +89,11 @@ class Command(BaseCommand):
         parser.add_argument("--session-field", metavar="FIELD", help="The model's field by which a visitor is known.")
         parser.add_argument("--time-field", metavar="FIELD", help="The model's field with the time of the page view.")
         parser.add_argument("--from-database", metavar="ALIAS", help="The database of the model's rows.")
-        parser.add_argument(
-            "--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS", help="The database that gets the page views."
-        )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def work(self, **options: Any) -> None:
         self._check(options)
         try:
             summary = self._import_model(options) if options["from_model"] else self._import_log(options)
-        except ImportFailedError as error:
-            raise CommandError(str(error)) from error
-        except (DatabaseError, InterfaceError) as error:
-            raise CommandError(
-                f"The database gave an error ({str(error).strip()}): what was stored before is kept, and running this "
-                "again goes on from there. Are all migrations applied?"
-            ) from error
         except KeyboardInterrupt as error:
             raise CommandError(
                 "Stopped. What was stored is kept, and running this again goes on from there.", returncode=130
@@ -121,9 +112,8 @@ class Command(BaseCommand):
                 raise CommandError("--another-log is for a log: leave it out with --from-model")
         elif given := [name for name in model_options if options[name]]:
             raise CommandError(f"{', '.join(map(_flag, given))}: only with --from-model")
-        for alias in filter(None, (options["database"], options["from_database"])):
-            if alias not in connections:
-                raise CommandError(f"There is no database {alias!r}: DATABASES has {', '.join(sorted(connections))}")
+        if options["from_database"]:
+            check_alias(options["from_database"])
 
     def _import_log(self, options: dict[str, Any]) -> Summary:
         file = options["file"]

@@ -6,34 +6,30 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.core.management.base import CommandError
 
 from django_pagestats import backfill, folding
-from django_pagestats.exceptions import PageStatsError
+from django_pagestats.conf import conf
+from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.models import BackfillRun
 from django_pagestats.verify import Difference, Verification
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Compare the aggregates with the page views, and print every difference; exit status 1 if there is one."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="the database alias of the page views")
+        super().add_arguments(parser)
         parser.add_argument(
-            "--repair", action="store_true", help="if there is a difference: rebuild in this process, and verify again"
+            "--repair", action="store_true", help="If there is a difference: rebuild in this process, and verify again."
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
-    def handle(self, *, database: str, repair: bool, json: bool, **options: Any) -> None:
-        if database not in connections:
-            raise CommandError(f"There is no database {database!r}; DATABASES has {', '.join(connections)}.")
-        self.is_json = json
-        self.speaks = options["verbosity"] > 0 and not json
-        try:
-            differences = self._verify_and_repair(database) if repair else self._verify_only(database)
-        except PageStatsError as error:
-            raise CommandError(str(error)) from error
+    def work(self, *, database: str, **options: Any) -> None:
+        repair: bool = options["repair"]
+        self.is_json: bool = options["json"]
+        self.speaks = options["verbosity"] > 0 and not self.is_json
+        differences = self._verify_and_repair(database) if repair else self._verify_only(database)
         if differences:
             plural = "" if differences == 1 else "s"
             advice = "" if repair else " Rebuild with --repair, or with backfill_aggregates --rebuild."
@@ -90,7 +86,7 @@ class Command(BaseCommand):
         run = backfill.run_here(using, kind=BackfillRun.Kind.REBUILD, via="verify_aggregates").run
         if run is not None and run.status != BackfillRun.Status.SUCCEEDED:
             raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views: {run.error}")
-        folding.sweep(using)
+        folding.sweep(using, nice=conf.NICE or 0.0)
         return None if run is None else run.pk
 
     def _print(self, difference: Difference, separator: str) -> None:
