@@ -86,7 +86,7 @@ class Conf:
     #: Page views after the cursor that an answer tallies in Python; a longer tail is counted by SQL.
     TAIL_LIMIT = Setting[int](50_000, whole_number(1, MOST_ROWS))
     #: The most page views of a chunk whose size adapts.
-    MAX_CHUNK_SIZE = Setting[int](50_000, whole_number(1, MOST_ROWS))
+    MAX_CHUNK_SIZE = Setting[int](100_000, whole_number(1, MOST_ROWS))
     #: How long a link folds before it hands over to the next one.
     LINK_SECONDS = Setting[float](2.0, seconds(0.1, 600))
     #: How long a run's worker, or its queued link, is taken to be alive without a sign of life.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -57,7 +58,9 @@ class Chunk:
 class Folder:
     """Folds chunks of one generation, one after another, and finds the size that suits the database.
 
-    A context manager: at its end it closes the thread, and its connection, that reads ahead.
+    A context manager: at its end it closes the thread, and its connection, that reads ahead. Within it Python collects
+    garbage once a chunk only: the page views of a chunk are no garbage, and looking at them over and over took a sixth
+    of the time.
     """
 
     using: str
@@ -71,6 +74,7 @@ class Folder:
         self.cursor = self.generation.cursor
         #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
         self._highest: Highest = {}
+        self._collects = False
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: Future[Chunk] | None = None
 
@@ -79,9 +83,13 @@ class Folder:
         return Calendar(self.generation.time_zone)
 
     def __enter__(self) -> Folder:
+        self._collects = gc.isenabled()
+        gc.disable()
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._collects:
+            gc.enable()
         if self._reader is not None:
             self._reader.submit(lambda: connections[self.using].close())  # the thread's own: nobody else can
             self._reader.shutdown()
@@ -111,6 +119,8 @@ class Folder:
             raise
         self.cursor = chunk.upto
         self._adapt(chunk, time.monotonic() - began)
+        if self._collects:
+            gc.collect(1)
         return chunk
 
     def _next_chunk(self, target: int) -> Chunk:

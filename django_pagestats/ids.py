@@ -75,9 +75,9 @@ def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None =
     fit a visitor set.
     """
 
-    def insert(missing: list[str]) -> None:
+    def insert(missing: set[str]) -> dict[str, int]:
         rows = [(session_key,) for session_key in sorted(missing)]
-        database_for(using).insert_values(Visitor._meta.db_table, ["session_key"], rows)
+        return database_for(using).insert_values(Visitor._meta.db_table, ["session_key"], rows, "session_key")
 
     def fetch(missing: set[str]) -> dict[str, int]:
         ids = _fetch(using, missing, known=known_visitor_ids, insert=insert)
@@ -96,9 +96,10 @@ def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) 
     With a cache the dictionary may hold more than was asked for.
     """
 
-    def insert(missing: list[str]) -> None:
+    def insert(missing: set[str]) -> dict[str, int]:
         rows = sorted((int(Dimension.PAGE), digest_of(path), path) for path in missing)
-        database_for(using).insert_values(Subject._meta.db_table, ["dimension", "digest", "value"], rows)
+        columns = ["dimension", "digest", "value"]
+        return database_for(using).insert_values(Subject._meta.db_table, columns, rows, "value")
 
     def fetch(missing: set[str]) -> dict[str, int]:
         return _fetch(using, missing, known=known_subject_ids, insert=insert)
@@ -111,12 +112,13 @@ def _fetch(
     missing: set[str],
     *,
     known: Callable[[str, Iterable[str]], dict[str, int]],
-    insert: Callable[[list[str]], None],
+    insert: Callable[[set[str]], dict[str, int]],
 ) -> dict[str, int]:
     found = known(using, missing)
     if new := missing.difference(found):
-        _insert(using, insert, list(new))
-        found.update(known(using, new))
+        found.update(_insert(using, insert, new))
+        if others := new.difference(found):
+            found.update(known(using, others))
     if len(found) != len(missing):
         raise LookupError(
             f"{len(missing) - len(found)} of {len(missing)} values have no id although they were inserted."
@@ -124,14 +126,16 @@ def _fetch(
     return found
 
 
-def _insert(using: str, insert: Callable[[list[str]], None], missing: list[str]) -> None:
+def _insert(using: str, insert: Callable[[set[str]], dict[str, int]], missing: set[str]) -> dict[str, int]:
     """Insert in one transaction, again after a deadlock with others who insert the same."""
-    for tries_left in reversed(range(DEADLOCK_TRIES)):
+    tries = 0
+    while True:
+        tries += 1
         try:
             with transaction.atomic(using=using):
                 return insert(missing)
         except OperationalError:
             # inside a caller's transaction the database may have undone all of it
-            if not tries_left or connections[using].in_atomic_block:
+            if tries >= DEADLOCK_TRIES or connections[using].in_atomic_block:
                 raise
-            time.sleep(0.01 * (DEADLOCK_TRIES - tries_left))
+            time.sleep(0.01 * tries)

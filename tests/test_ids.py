@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
@@ -207,9 +208,9 @@ def test_overlapping_inserts_at_once_get_one_id_each(
     insert = ids._insert
     barriers: dict[int, threading.Barrier] = {}
 
-    def insert_together(*args: object) -> None:
+    def insert_together(*args: Any) -> dict[str, int]:
         barriers[threading.get_ident()].wait(30)
-        insert(*args)  # type: ignore[arg-type]
+        return insert(*args)
 
     monkeypatch.setattr(ids, "_insert", insert_together)
     results: list[dict[str, int]] = []
@@ -246,15 +247,15 @@ def test_a_deadlock_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
         def insert(barrier: threading.Barrier) -> None:
             order[first] = 0
 
-            def one_after_the_other(missing: list[str]) -> None:
+            def one_after_the_other(missing: set[str]) -> dict[str, int]:
                 order[first] += 1
                 database = ids.database_for("default")
-                database.insert_values(Visitor._meta.db_table, ["session_key"], [(first,)])
+                database.insert_values(Visitor._meta.db_table, ["session_key"], [(first,)], "session_key")
                 if order[first] == 1 and connection.vendor != "sqlite":
                     barrier.wait(30)
-                database.insert_values(Visitor._meta.db_table, ["session_key"], [(second,)])
+                return database.insert_values(Visitor._meta.db_table, ["session_key"], [(second,)], "session_key")
 
-            ids._insert("default", one_after_the_other, [first, second])
+            ids._insert("default", one_after_the_other, {first, second})
 
         return insert
 
@@ -268,12 +269,12 @@ def test_a_deadlock_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_inside_a_transaction_a_deadlock_is_the_callers() -> None:
     tries = []
 
-    def fail(missing: list[str]) -> None:
+    def fail(missing: set[str]) -> dict[str, int]:
         tries.append(missing)
         raise OperationalError("deadlock")
 
     with pytest.raises(OperationalError):
-        ids._insert("default", fail, ["x"])
+        ids._insert("default", fail, {"x"})
     assert len(tries) == 1
 
 
@@ -282,12 +283,12 @@ def test_a_deadlock_that_does_not_end_is_raised(monkeypatch: pytest.MonkeyPatch)
     tries = []
     monkeypatch.setattr(ids, "DEADLOCK_TRIES", 3)
 
-    def fail(missing: list[str]) -> None:
+    def fail(missing: set[str]) -> dict[str, int]:
         tries.append(missing)
         raise OperationalError("deadlock")
 
     with pytest.raises(OperationalError):
-        ids._insert("default", fail, ["x"])
+        ids._insert("default", fail, {"x"})
     assert len(tries) == 3
 
 

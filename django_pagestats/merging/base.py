@@ -88,8 +88,13 @@ class Database(ABC):
         """value -> id of those rows whose `column` is one of the values; `where` is more SQL of ours."""
 
     @abstractmethod
-    def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, and leave those alone that are there already."""
+    def insert_values(
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+    ) -> dict[str, int]:
+        """Insert rows, and leave those alone that are there already.
+
+        Gives `key` -> id of what was inserted, where the database tells without another question: else nothing.
+        """
 
     # -- aggregates
 
@@ -107,9 +112,10 @@ class Database(ABC):
         fresh: list[Iterator[AggregateRow]] = []
         for level, counts in tally.levels():
             new, known = self._split(generation, level, counts, highest)
-            for portion in portions(known, self.LOOKUP_ROWS):
+            for portion in portions(sorted(known), self.LOOKUP_ROWS):
                 self._merge_portion(generation, level, {key: counts[key] for key in portion})
-            fresh.append(_new_rows(level, new, counts))
+            # in the order of the primary key, so that neighbours are found and written together
+            fresh.append(_new_rows(level, sorted(new), counts))
         self._write(generation, chain.from_iterable(fresh), replacing=False)
         return highest
 

@@ -89,7 +89,9 @@ class MySQL(Database):
                 found.update(cursor.fetchall())
         return found
 
-    def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert_values(
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+    ) -> dict[str, int]:
         # never INSERT IGNORE: it cuts long values silently. And never id = id: naming the AUTO_INCREMENT column lets
         # the server go on from that row's id, and other new rows of the statement are lost to others' ids
         marks = "(" + ", ".join(["%s"] * len(columns)) + ")"
@@ -100,6 +102,7 @@ class MySQL(Database):
                     f" ON DUPLICATE KEY UPDATE {columns[0]} = {columns[0]}",
                     [value for row in portion for value in row],
                 )
+        return {}
 
     @contextmanager
     def chunk_transaction(self) -> Iterator[None]:

@@ -51,17 +51,23 @@ class PostgreSQL(Database):
                 found.update(cursor.fetchall())
         return found
 
-    def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert_values(
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+    ) -> dict[str, int]:
+        inserted: dict[str, int] = {}
         arrays = ", ".join("%s::integer[]" if isinstance(value, int) else "%s::text[]" for value in rows[0])
         with self.connection.cursor() as cursor:
             for portion in portions_by_size(rows, ARRAY_CHARACTERS, size=lambda row: len(row[-1])):
                 cursor.execute(
-                    f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING",
+                    f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+                    f" ON CONFLICT DO NOTHING RETURNING {key}, id",
                     [
                         _number_array(values) if isinstance(values[0], int) else _text_array(values)
                         for values in zip(*portion, strict=True)
                     ],
                 )
+                inserted.update(cursor.fetchall())
+        return inserted
 
     @contextmanager
     def chunk_transaction(self) -> Iterator[None]:

@@ -48,12 +48,15 @@ class SQLite(Database):
                 found.update(cursor.fetchall())
         return found
 
-    def insert_values(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert_values(
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+    ) -> dict[str, int]:
         marks = ", ".join(["%s"] * len(columns))
         with self.connection.cursor() as cursor:
             cursor.executemany(
                 f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
             )
+        return {}
 
     def _lookup(
         self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
