@@ -1,20 +1,22 @@
-"""A queue of the tests' own, and what must hold at every moment."""
+"""A queue of the tests' own, all that may happen to a site, and what must hold at every moment."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
+from hypothesis import strategies as st
 
-from django_pagestats import backfill
+from django_pagestats import backfill, folding
 from django_pagestats.clock import database_now
+from django_pagestats.exceptions import DifferentRunError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
-from tests.factories import Row, expected_aggregates, stored_aggregates
+from tests.factories import Row, expected_aggregates, insert_page_views, stored_aggregates
 
 Link = tuple[str, int, int]
 T = TypeVar("T")
@@ -152,3 +154,120 @@ def assert_all_counted() -> None:
     assert not BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).exists()
     highest = PageView.objects.order_by("-pk").values_list("pk", flat=True).first()
     assert active_generation().cursor == highest
+
+
+# -- all that may happen to a site
+
+ZONES = [
+    "UTC",
+    "America/New_York",
+    "America/Sao_Paulo",  # had its change of clocks at midnight
+    "America/St_Johns",  # -3:30, and for a time its change at a minute past midnight
+    "Asia/Kathmandu",  # +5:45
+    "Australia/Lord_Howe",  # changes by half an hour
+    "Pacific/Apia",  # left 30 December 2011 out
+    "Pacific/Chatham",  # +12:45
+]
+#: around changes of clocks in these zones, and at the ends of what can be recorded
+MOMENTS = [
+    datetime(1970, 1, 1, tzinfo=timezone.utc),
+    datetime(2006, 10, 29, 3, tzinfo=timezone.utc),
+    datetime(2011, 12, 30, 10, tzinfo=timezone.utc),
+    datetime(2018, 11, 4, 3, tzinfo=timezone.utc),
+    datetime(2025, 3, 9, 7, tzinfo=timezone.utc),
+    datetime(2025, 4, 5, 14, tzinfo=timezone.utc),
+    datetime(2025, 11, 2, 6, tzinfo=timezone.utc),
+    datetime(2199, 12, 30, tzinfo=timezone.utc),
+]
+PATHS = ["/", "/a", "/A", "/a ", "/é", "/e\u0301", "/😀", "/" + "x" * 2_047]
+KEYS = ["k", "K", "k ", "😀", *(f"key-{number}" for number in range(8))]
+
+times = st.builds(
+    lambda moment, micros: moment + timedelta(microseconds=micros),
+    st.sampled_from(MOMENTS),
+    st.integers(0, 30 * 3_600 * 10**6) | st.sampled_from([0, 999_999, 3_600 * 10**6 - 1, 86_400 * 10**6 - 1]),
+)
+page_views = st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(KEYS), times), min_size=4, max_size=12)
+kinds = st.sampled_from(["backfill", "rebuild"])
+sizes = st.sampled_from([2, 3, 1, 7, None])  # mostly less than there is: what happens in the middle of a run counts
+steps = st.one_of(
+    st.tuples(st.just("record"), page_views),
+    st.tuples(st.just("start"), kinds, sizes),
+    st.tuples(st.just("deliver"), st.integers(0, 9), st.booleans()),
+    st.tuples(st.just("lose_all")),
+    st.tuples(st.just("keep_up")),
+    st.tuples(st.just("here"), kinds, sizes, st.integers(1, 3) | st.none()),
+    st.tuples(st.just("sweep")),
+    st.tuples(st.just("move_to"), st.sampled_from(ZONES)),
+)
+
+
+class Site:
+    """One imaginary site, to which things happen one after another; `check` is called after each of them."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.links = Links()
+        self.zone = "UTC"
+        self.check = check
+
+    def play(self, script: Sequence[tuple[Any, ...]]) -> None:
+        for step in script:
+            with override_settings(PAGESTATS_TIME_ZONE=self.zone):
+                getattr(self, step[0])(*step[1:])
+                self.check()
+
+    def record(self, views: list[tuple[str, str, datetime]]) -> None:
+        insert_page_views(views)
+
+    def start(self, kind: str, chunk_size: int | None) -> None:
+        self.links.start(kind, chunk_size=chunk_size)
+
+    def deliver(self, which: int, again: bool) -> None:
+        """Any link that was ever sent, if `again` it stays to be delivered once more."""
+        if self.links.sent:
+            link = self.links.sent[which % len(self.links.sent)]
+            if not again:
+                self.links.sent.remove(link)
+            self.links.deliver(link)
+
+    def lose_all(self) -> None:
+        """The worker is killed, its queue emptied; time goes by, and somebody looks."""
+        self.links.sent.clear()
+        expire_lease()
+        self.links.revive()
+
+    def keep_up(self) -> None:
+        folding.keep_up("default", seconds=5)
+
+    def here(self, kind: str, chunk_size: int | None, chunks: int | None) -> None:
+        """`--sync`, to the end or stopped after some chunks."""
+        seen = []
+
+        def watch(run: object) -> bool:
+            self.check()
+            seen.append(run)
+            return len(seen) == chunks
+
+        try:
+            backfill.run_here("default", kind=kind, via="test", chunk_size=chunk_size, watch=watch)
+        except DifferentRunError:
+            assert the_run().kind != kind
+
+    def sweep(self) -> None:
+        folding.sweep("default", chunk_size=3)
+
+    def move_to(self, zone: str) -> None:
+        """The settings name another zone: that of the next generation."""
+        self.zone = zone
+
+    def finish(self) -> None:
+        """Whatever is under way comes to its end, and the rest is folded."""
+        self.links.drain()
+        if the_run_is_active():
+            self.lose_all()
+            self.links.drain()
+        self.play([("here", "backfill", None, None)])
+
+
+def the_run_is_active() -> bool:
+    return backfill.status("default")["status"] in ("queued", "running")

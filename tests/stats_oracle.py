@@ -124,10 +124,11 @@ class Oracle:
         step = timedelta(seconds=30 if self.zone == "Africa/Monrovia" else 900)
         tz = ZoneInfo(self.zone)
         starts: dict[int, datetime] = {}
-        moment = start
-        while moment < end:
-            starts.setdefault(hour_bucket(moment.astimezone(tz)), moment.astimezone(timezone.utc))
-            moment = (moment.astimezone(timezone.utc) + step).astimezone(tz)
+        # in UTC: of two times in one zone Python compares what the clocks say, and they may have been set back between
+        moment = start.astimezone(timezone.utc)
+        while moment < end.astimezone(timezone.utc):
+            starts.setdefault(hour_bucket(moment.astimezone(tz)), moment)
+            moment += step
         found: defaultdict[int, list[str]] = defaultdict(list)
         for row in self.rows:
             found[hour_bucket(row.viewed_at.astimezone(tz))].append(row.session_key)

@@ -1,0 +1,107 @@
+"""Whatever happens to a site, every answer equals a naive count: before a backfill, during it and after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+from django.test import override_settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from django_pagestats import stats
+from django_pagestats.buckets import Calendar, instant
+from django_pagestats.conf import conf
+from django_pagestats.models import Generation
+from tests.chains import ZONES, Site, active_generation, page_views, rows_upto, steps
+from tests.factories import Row
+from tests.stats_oracle import Oracle
+
+#: each asks some twenty questions after every step; a server's round trips take most of the time
+EXAMPLES = (settings.default.max_examples if settings.default else 100) // (3 if connection.vendor == "sqlite" else 8)
+
+
+@dataclass
+class Visit:
+    """Somebody looks at the statistics: all of them, and those near one of the page views."""
+
+    tail_limit: int
+    nth: int
+    days_before: int
+    days: int
+
+    def look(self) -> None:
+        generation = Generation.objects.filter(is_active=True).first()
+        rows = rows_upto()
+        zone = generation.time_zone if generation else conf.TIME_ZONE
+        with override_settings(PAGESTATS_TAIL_LIMIT=self.tail_limit):
+            self.ask_for_all(Oracle(rows, zone), generation)
+            self.ask_for_days(Oracle(rows, zone), rows[self.nth % len(rows)])
+            self.ask_for_hours(Oracle(rows, zone), rows[self.nth % len(rows)])
+
+    def ask_for_all(self, oracle: Oracle, generation: Generation | None) -> None:
+        assert stats.count_page_views() == oracle.page_views()
+        assert stats.count_unique_visitors() == oracle.visitors()
+        assert stats.count_paths() == oracle.paths()
+        assert stats.top_pages(100) == oracle.top_pages()
+        tail = [row for row in oracle.rows if generation is None or row.id > generation.cursor]
+        summary = stats.summary()
+        assert summary == stats.Summary(
+            page_views=oracle.page_views(),
+            visitors=oracle.visitors(),
+            paths=oracle.paths(),
+            first_viewed_at=min(row.viewed_at for row in oracle.rows),
+            pending=len(tail) if len(tail) <= self.tail_limit else summary.pending,  # then it is the ids they span
+            pending_is_exact=len(tail) <= self.tail_limit,
+            is_exact=True,
+        )
+        assert summary.pending >= len(tail)
+
+    def ask_for_days(self, oracle: Oracle, near: Row) -> None:
+        start = near.viewed_at.astimezone(ZoneInfo(oracle.zone)).date() - timedelta(days=self.days_before)
+        end = start + timedelta(days=self.days)
+        for path in (None, near.path):
+            assert stats.time_series("day", start, end, path=path) == oracle.days(start, end, path)
+            assert stats.count_page_views(path, end=end) == oracle.page_views(path, None, end)
+            assert stats.count_page_views(path, start=start, end=end) == oracle.page_views(path, start, end)
+            assert stats.count_unique_visitors(path, start=start) == oracle.visitors(path, start, None)
+            assert stats.count_unique_visitors(path, start=start, end=end) == oracle.visitors(path, start, end)
+        assert stats.count_paths(start=start, end=end) == oracle.paths(start, end)
+        assert stats.top_pages(2, offset=1, start=start) == oracle.top_pages(start, None)[1:3]
+        assert stats.top_pages(100, start=start, end=end) == oracle.top_pages(start, end)
+
+    def ask_for_hours(self, oracle: Oracle, near: Row) -> None:
+        calendar = Calendar(oracle.zone)
+        hour = calendar.hour(int(near.viewed_at.timestamp() // 1))
+        start, end = (
+            instant(calendar.hour_start(hour + hours)).astimezone(ZoneInfo(oracle.zone))
+            for hours in (-self.days_before, self.days)
+        )
+        assert stats.time_series("hour", start, end) == oracle.hours(start, end)
+        if all(calendar.begins_day(int(bound.timestamp())) for bound in (start, end)):
+            return  # days, of which each may be in two parts, are counted as days
+        within = Oracle([row for row in oracle.rows if start <= row.viewed_at < end])
+        assert stats.count_page_views(start=start, end=end) == within.page_views()
+        assert stats.count_unique_visitors(start=start, end=end) == within.visitors()
+
+
+#: a long tail and a short one; ranges with the page view, and ranges before it
+visits = st.builds(Visit, st.sampled_from([2, 1_000]), st.integers(0, 99), st.integers(0, 3), st.integers(1, 4))
+
+
+class OracleTest(TestCase):
+    @settings(max_examples=EXAMPLES)
+    @given(page_views, st.lists(steps, min_size=4, max_size=12), st.sampled_from(ZONES), visits)
+    def test_whatever_happens_every_answer_equals_a_naive_count(
+        self, first: list[tuple[str, str, datetime]], script: list[tuple[Any, ...]], zone: str, visit: Visit
+    ) -> None:
+        with override_settings(PAGESTATS_SETTLE_SECONDS=0):
+            site = Site(visit.look)
+            site.play([("record", first), *script])
+            site.finish()
+            site.play([("move_to", zone), ("record", first), ("here", "rebuild", 15, None), ("sweep",)])
+            assert active_generation().time_zone == zone
