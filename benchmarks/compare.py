@@ -55,6 +55,7 @@ def forget(tables: Sequence[str]) -> None:
         if KIND == "mariadb":
             cursor.execute("SET foreign_key_checks = 1")
         else:
+            cursor.execute("VACUUM")  # else the new rows would lie scattered in the room of the old ones
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
