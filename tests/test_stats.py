@@ -190,7 +190,7 @@ def test_a_path_that_only_a_raw_insert_can_make(settings: Any, tail_limit: int) 
 @pytest.mark.django_db
 def test_sets_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many pages and days there are: a set may have megabytes."""
-    monkeypatch.setattr(folded, "SETS_PER_STATEMENT", 6)
+    monkeypatch.setattr(folded, "PAGE_SETS_PER_STATEMENT", 30)
     make_page_views(600, paths=12, days=12)
     backfill.run_here("default", via="test")
     read = folded.read_aggregates
@@ -205,4 +205,4 @@ def test_sets_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folded, "read_aggregates", read_and_count)
     days = {"start": START.date(), "end": START.date() + timedelta(days=12)}
     assert len(stats.top_pages(**days)) == 10
-    assert sum(sizes) > 30 and max(sizes) <= 6
+    assert sum(sizes) > 60 and max(sizes) <= 30

@@ -23,6 +23,8 @@ BEFORE_ALL = -(2**63) + 1
 BUCKETS_PER_STATEMENT = 400
 #: sets that one statement reads, and sets that are kept for another try, at the most
 SETS_PER_STATEMENT = 64
+#: sets that one statement reads of several pages at once: those of ten pages and two months
+PAGE_SETS_PER_STATEMENT = 640
 KEPT_SETS = 256
 #: rows that one statement looks up by primary key
 ROWS_PER_STATEMENT = 10_000
@@ -199,7 +201,7 @@ class Folded:
 
         def read(subjects: list[int]) -> Iterator[tuple[int, BitMap]]:
             merged: dict[int, BitMap] = {}
-            for buckets in portions(self._buckets(span, None), max(1, SETS_PER_STATEMENT // len(subjects))):
+            for buckets in portions(self._buckets(span, None), max(1, PAGE_SETS_PER_STATEMENT // len(subjects))):
                 where = pages_where(span, buckets=buckets, subjects=subjects)
                 for subject, visitor_set in self._rows(["a.subject", "a.visitor_set"], where):
                     merged[subject] = merged.get(subject, BitMap()) | BitMap.deserialize(bytes(visitor_set))
