@@ -81,11 +81,11 @@ TAIL = 150
 
 @pytest.fixture
 def many(transactional_db: None) -> None:  # ANALYZE TABLE commits
-    """As many rows as make a planner care: aggregates and page views of 200 days, of which MONTH is the end."""
+    """As many rows as make a planner care: aggregates and page views of 400 days, of which MONTH is the end."""
     fold_naively([])
     generation = Generation.objects.get()
     Aggregate.objects.bulk_create(many_aggregates(generation.pk), batch_size=1_000)
-    before = [(path, key, at - timedelta(days=2 + n % 168)) for n, (path, key, at) in enumerate(page_views(6_000))]
+    before = [(path, key, at - timedelta(days=2 + n % 368)) for n, (path, key, at) in enumerate(page_views(6_000))]
     rows = insert_page_views(before + page_views(2_000))
     Generation.objects.update(cursor=rows[-1 - TAIL].id)
     for table in ("aggregate", "pageview", "subject", "generation"):
@@ -95,8 +95,8 @@ def many(transactional_db: None) -> None:  # ANALYZE TABLE commits
 
 def many_aggregates(generation: int) -> Iterator[Aggregate]:
     visitors = BitMap(range(1, 20)).serialize()
-    subjects = sorted(subject_ids("default", [f"/p{n}" for n in range(80)]).values())
-    days = range(day_number(DAY) - 170, day_number(DAY) + 30)
+    subjects = sorted(subject_ids("default", [f"/p{n}" for n in range(40)]).values())
+    days = range(day_number(DAY) - 370, day_number(DAY) + 30)
 
     def row(dimension: Dimension, granularity: Granularity, bucket: int, subject: int, page_views: int) -> Aggregate:
         return Aggregate(
