@@ -103,8 +103,11 @@ def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None) 
 def _on_commit(using: str, call: Callable[[], None]) -> None:
     # an error after the commit of the caller's transaction would be that of a request, and drop what else waits for it:
     # there it is logged, and the run goes on once its lease has run out
+    def send() -> None:  # logged by its name, which a partial does not have
+        call()
+
     is_the_callers = len(connections[using].atomic_blocks) > 1
-    transaction.on_commit(call, using=using, robust=is_the_callers)
+    transaction.on_commit(send, using=using, robust=is_the_callers)
 
 
 def _async_link(using: str, run_id: int, epoch: int) -> None:
