@@ -48,10 +48,15 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + timeout
+        try:
+            self._wait_until_it_works(time.monotonic() + timeout)
+        except BaseException:  # a SIGTERM's SystemExit too: nobody else would stop it
+            self.stop()
+            raise
+
+    def _wait_until_it_works(self, deadline: float) -> None:
         while not ("pushing tasks" in self.log() and self.worker_pids()):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
                 raise RuntimeError(f"the cluster did not start:\n{self.log()}")
             time.sleep(0.02)
 
