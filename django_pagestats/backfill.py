@@ -195,7 +195,7 @@ def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: floa
     PAGESTATS_MAX_FAILURES in a row.
     """
     if run := _claim(using, run_id, epoch):
-        _Worker(using, run, enqueue=enqueue, seconds=seconds, nice=folding.niceness(using)).work()
+        _Worker(using, run, enqueue=enqueue, seconds=seconds, nice=folding.niceness(using, is_cluster=True)).work()
 
 
 def _claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | None:
@@ -244,16 +244,13 @@ def run_here(
         return started
     sizes = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
     claimed = _claim(using, started.run.pk, started.run.epoch, **sizes)
-    nice = conf.NICE or 0.0
-    if (
-        claimed is None
-        or not _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, nice=nice, watch=watch).work()
-    ):
-        raise TakenOverError(
-            f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status."
-        )
-    claimed.refresh_from_db(using=using)
-    return Started(started.outcome, claimed, started.message)
+    if claimed is not None:
+        nice = folding.niceness(using, is_cluster=False)
+        worker = _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, nice=nice, watch=watch)
+        if worker.work():
+            claimed.refresh_from_db(using=using)
+            return Started(started.outcome, claimed, started.message)
+    raise TakenOverError(f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status.")
 
 
 class _Worker:

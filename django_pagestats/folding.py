@@ -297,7 +297,7 @@ def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:
         try:
             folded += folder.fold(target).page_views
             if folder.cursor < target:
-                rest(niceness(folder.using) * (time.monotonic() - began), folder.using)
+                rest(niceness(folder.using, is_cluster=True) * (time.monotonic() - began), folder.using)
         except CursorMovedError:
             if not folder.generation.is_active:
                 return KeptUp(folded, "a rebuild has switched to another generation")
@@ -345,12 +345,11 @@ def tail_length(using: str, limit: int) -> int:
     return length
 
 
-def attention(using: str) -> str:
-    """What only a person can bring in order, in words; empty where keeping up sees to everything."""
-    try:
-        tail = tail_length(using, conf.TAIL_LIMIT)
-    except TableWentBackError as error:
-        return str(error)
+def attention(using: str, tail: int) -> str:
+    """What only a person can bring in order, in words; empty where keeping up sees to everything.
+
+    `tail` is the `tail_length` up to PAGESTATS_TAIL_LIMIT.
+    """
     if tail > conf.TAIL_LIMIT:
         return (
             f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
@@ -387,9 +386,11 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, ni
     return deleted
 
 
-def niceness(using: str) -> float:
-    """How long a cluster rests after a chunk, in times of what the chunk took."""
-    return database_for(using).NICE if conf.NICE is None else conf.NICE
+def niceness(using: str, *, is_cluster: bool) -> float:
+    """How long to rest after a chunk, in times of what the chunk took; in this process not unless the setting says."""
+    if conf.NICE is not None:
+        return conf.NICE
+    return database_for(using).NICE if is_cluster else 0.0
 
 
 def rest(seconds: float, using: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -55,7 +54,7 @@ def _keep_up(using: str) -> None:
 
 
 def _sweep(using: str) -> None:
-    folding.sweep(using, seconds=conf.LINK_SECONDS, nice=folding.niceness(using))
+    folding.sweep(using, seconds=conf.LINK_SECONDS, nice=folding.niceness(using, is_cluster=True))
 
 
 # -- starting and reviving with the real queue
@@ -87,27 +86,23 @@ def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None) 
     from django_q.conf import Conf
 
     if at is not None:
-        _on_commit(using, partial(_schedule_link, using, run_id, epoch, at))
+        _on_commit(using, lambda: _schedule_link(using, run_id, epoch, at))
     elif Conf.SYNC:
         # a chain would call itself until the stack ends: fold to the end in one loop instead
-        work = partial(backfill.work, using, run_id, epoch, enqueue=enqueue, seconds=None)
-        _on_commit(using, work)
+        _on_commit(using, lambda: backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=None))
     elif using == Conf.ORM and connections[using].in_atomic_block:
         # the queue's table is in this very database: the task is there if, and only if, the transaction commits
         _async_link(using, run_id, epoch)
     else:
         # inside the transaction, django-q2 would close its connection, and roll it back without a word
-        _on_commit(using, partial(_async_link, using, run_id, epoch))
+        _on_commit(using, lambda: _async_link(using, run_id, epoch))
 
 
 def _on_commit(using: str, call: Callable[[], None]) -> None:
     # an error after the commit of the caller's transaction would be that of a request, and drop what else waits for it:
-    # there it is logged, and the run goes on once its lease has run out
-    def send() -> None:  # logged by its name, which a partial does not have
-        call()
-
+    # there it is logged (by the name of `call`, which a partial does not have), and the run goes on after its lease
     is_the_callers = len(connections[using].atomic_blocks) > 1
-    transaction.on_commit(send, using=using, robust=is_the_callers)
+    transaction.on_commit(call, using=using, robust=is_the_callers)
 
 
 def _async_link(using: str, run_id: int, epoch: int) -> None:

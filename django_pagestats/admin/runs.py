@@ -16,6 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from django_pagestats import backfill, folding
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
+from django_pagestats.conf import conf
+from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import BackfillRun
 
 NOTHING = "-"
@@ -43,7 +45,7 @@ class BackfillRunAdmin(StartsBackfill):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context: dict[str, Any] = {}
         if request.method == "GET" and self.has_view_permission(request):
-            context["attention"] = folding.attention(router.db_for_write(BackfillRun))
+            context["attention"] = attention(router.db_for_write(BackfillRun))
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     @admin.display(description=_("progress"))
@@ -94,6 +96,14 @@ class BackfillRunAdmin(StartsBackfill):
     def chunk_size_text(self, run: BackfillRun) -> str:
         text = gettext("%s (adapts)") if run.fixed_chunk_size is None else gettext("%s (fixed)")
         return text % thousands(run.chunk_size)
+
+
+def attention(using: str) -> str:
+    """What only a person can bring in order, or nothing."""
+    try:
+        return folding.attention(using, folding.tail_length(using, conf.TAIL_LIMIT))
+    except TableWentBackError as error:
+        return str(error)
 
 
 def duration(seconds: float) -> str:

@@ -23,9 +23,9 @@ BEFORE_ALL = -(2**63) + 1
 BUCKETS_PER_STATEMENT = 400
 #: sets that one statement reads, and sets that are kept for another try, at the most
 SETS_PER_STATEMENT = 64
+KEPT_SETS = 256
 #: sets that one statement reads of several pages at once: those of ten pages and two months
 PAGE_SETS_PER_STATEMENT = 640
-KEPT_SETS = 256
 #: rows that one statement looks up by primary key
 ROWS_PER_STATEMENT = 10_000
 

@@ -130,7 +130,7 @@ class Command(DatabaseCommand):
             sys.exit(INTERRUPTED)
         else:
             self._say_end(run)
-            if swept := folding.sweep(using, nice=conf.NICE or 0.0):
+            if swept := folding.sweep(using, nice=folding.niceness(using, is_cluster=False)):
                 self._say(f"Deleted {swept:,} rows of the aggregates before.")
 
     # -- saying
@@ -155,14 +155,13 @@ class Command(DatabaseCommand):
     def _status(self, using: str, *, is_json: bool) -> None:
         if is_json:
             self.stdout.write(json.dumps(backfill.status(using)))
+            if problem := backfill.problem(using):
+                raise CommandError(problem)
         else:
             self._show_run(using)
-        if problem := backfill.problem(using):
-            raise CommandError(problem)
-        if not is_json:
             tail = folding.tail_length(using, conf.TAIL_LIMIT)
             some = f"{tail:,} page views are not folded yet; answers count them all the same."
-            self.stdout.write(folding.attention(using) or some)
+            self.stdout.write(folding.attention(using, tail) or some)
 
     def _show_run(self, using: str) -> None:
         runs = BackfillRun.objects.using(using).select_related("generation").order_by("-pk")

@@ -9,7 +9,6 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_pagestats import backfill, folding
-from django_pagestats.conf import conf
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.models import BackfillRun
 from django_pagestats.verify import Difference, Verification
@@ -86,7 +85,7 @@ class Command(DatabaseCommand):
         run = backfill.run_here(using, kind=BackfillRun.Kind.REBUILD, via="verify_aggregates").run
         if run is not None and run.status != BackfillRun.Status.SUCCEEDED:
             raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views: {run.error}")
-        folding.sweep(using, nice=conf.NICE or 0.0)
+        folding.sweep(using, nice=folding.niceness(using, is_cluster=False))
         return None if run is None else run.pk
 
     def _print(self, difference: Difference, separator: str) -> None:
