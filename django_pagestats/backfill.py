@@ -8,6 +8,7 @@ over changes nothing, and a run whose worker died is revived by raising the epoc
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -334,7 +335,7 @@ class _Worker:
             self.folder.fold(
                 self.run.target,
                 fence=lambda chunk: self._fence(chunk, handing_over=handing_over),
-                reads_ahead=not handing_over,
+                expected=1 if handing_over else self._expected_chunks(),
             )
         except folding.CursorMovedError:
             return False
@@ -347,6 +348,13 @@ class _Worker:
         if not handing_over and self.folder.cursor < self.run.target:
             folding.rest(self.nice * self.last_took, self.using)
         return handing_over
+
+    def _expected_chunks(self) -> float:
+        """How many chunks there is time for, as far as the last one tells; two at least, or this were the last one."""
+        if self.deadline is None:
+            return math.inf
+        left = self.deadline - time.monotonic()
+        return max(2.0, left / (self.last_took * (1 + self.nice))) if self.last_took else 2.0
 
     def _is_time_up(self, next_takes: float = 0.0) -> bool:
         return self.deadline is not None and time.monotonic() + next_takes >= self.deadline

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from django.db import IntegrityError, connections, transaction
 from django.db.models import F, Min
@@ -19,7 +21,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
 from django_pagestats.ids import IdCache, subject_ids, visitor_ids
-from django_pagestats.merging import Highest, PageViewRow, RowsLockedError, database_for
+from django_pagestats.merging import Highest, RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation, PageView
 from django_pagestats.tally import Tally, tally
 
@@ -28,6 +30,8 @@ FIRST_CHUNK_SIZE = 500
 #: paths and session keys that a chunk may bring into memory, whatever its size; it is read in portions of so many rows
 CHUNK_CHARACTERS = 8_000_000
 PORTION_ROWS = 2_500
+#: between two collections of garbage, while there are chunks to fold
+COLLECT_SECONDS = 1.0
 #: how long a fold looks whether its horizon has come, before it gives its worker back
 POLL_SECONDS = 1.5
 POLL_STEP_SECONDS = 0.05
@@ -35,6 +39,10 @@ POLL_STEP_SECONDS = 0.05
 
 def first_chunk_size() -> int:
     return min(FIRST_CHUNK_SIZE, conf.MAX_CHUNK_SIZE)
+
+
+#: of page views: ids, paths, session keys, whole seconds since the epoch
+Columns = list[list[Any]]
 
 
 class CursorMovedError(Exception):
@@ -51,7 +59,29 @@ class Chunk:
     target: int  #: how far it was allowed to go
     page_views: int
     tally: Tally
-    is_full: bool  #: there may be more up to the target
+    is_full: bool  #: as many page views as the chunk size asks for
+
+
+@dataclass
+class Stretch:
+    """Page views in memory, with ids in place of their texts, from which chunks are cut one after another."""
+
+    after: int
+    target: int
+    ids: Sequence[int]
+    page_views: Sequence[tuple[int, int, int]]  #: subject, visitor, whole seconds since the epoch
+    is_last: bool  #: no page views follow up to the target
+
+    def upto(self, size: int) -> int:
+        """The cursor after the first `size` page views."""
+        is_end = self.is_last and len(self.ids) <= size
+        return max(self.target, self.after) if is_end else self.ids[:size][-1]
+
+    def rest(self, size: int) -> Stretch | None:
+        """What follows the first `size` page views, if there is anything."""
+        if len(self.ids) <= size:
+            return None
+        return Stretch(self.upto(size), self.target, self.ids[size:], self.page_views[size:], self.is_last)
 
 
 @dataclass
@@ -59,7 +89,7 @@ class Folder:
     """Folds chunks of one generation, one after another, and finds the size that suits the database.
 
     A context manager: at its end it closes the thread, and its connection, that reads ahead. Within it Python collects
-    garbage once a chunk only: the page views of a chunk are no garbage, and looking at them over and over took a sixth
+    garbage once a second only: the page views of a chunk are no garbage, and looking at them over and over took a sixth
     of the time.
     """
 
@@ -74,7 +104,10 @@ class Folder:
         self.cursor = self.generation.cursor
         #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
         self._highest: Highest = {}
+        self._stretch: Stretch | None = None
+        self._within = ExitStack()
         self._collects = False
+        self._collected_at = time.monotonic()
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: Future[Chunk] | None = None
 
@@ -83,6 +116,7 @@ class Folder:
         return Calendar(self.generation.time_zone)
 
     def __enter__(self) -> Folder:
+        self._within.enter_context(database_for(self.using).folding())
         self._collects = gc.isenabled()
         gc.disable()
         return self
@@ -94,6 +128,7 @@ class Folder:
             self._reader.submit(lambda: connections[self.using].close())  # the thread's own: nobody else can
             self._reader.shutdown()
             self._reader = None
+        self._within.close()
 
     def reload(self) -> None:
         """Read anew where the generation stands, after somebody else folded it or a chunk failed."""
@@ -101,35 +136,36 @@ class Folder:
         self.cursor = self.generation.cursor
         self._highest = {}
 
-    def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None, reads_ahead: bool = False) -> Chunk:
+    def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None, expected: float = 1) -> Chunk:
         """Fold the next chunk of the page views up to `target`, all of which must be visible.
 
         `fence` runs first in the transaction: it takes the lock of whoever folds, or raises. Raises CursorMovedError,
         having read the new cursor, if another fold was faster, and RowsLockedError while rows are not committed.
-        `reads_ahead`: the next chunk is read and tallied while this one is merged, where the database gains by it.
+        `expected`: how many chunks the caller is about to fold, this one and those after it. Where the database gains
+        by it, the page views of several are read at once, or the next one is read while this one is merged.
         """
-        chunk = self._next_chunk(target)
-        if reads_ahead and chunk.is_full:
+        chunk = self._next_chunk(target, expected)
+        if expected > 1 and chunk.upto < target:
             self._read_ahead(chunk.upto, target)
-        began = time.monotonic()
         try:
-            self._highest = merge(self.using, chunk, fence=fence, highest=self._highest)
+            self._highest, seconds = merge(self.using, chunk, fence=fence, highest=self._highest)
         except CursorMovedError:
             self.reload()
             raise
         self.cursor = chunk.upto
-        self._adapt(chunk, time.monotonic() - began)
-        if self._collects:
+        self._adapt(chunk, seconds)
+        if self._collects and time.monotonic() > self._collected_at + COLLECT_SECONDS:
             gc.collect(1)
+            self._collected_at = time.monotonic()
         return chunk
 
-    def _next_chunk(self, target: int) -> Chunk:
+    def _next_chunk(self, target: int, expected: float) -> Chunk:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             wait([ahead])  # in any case: two readers at once would share the caches of ids
             if ahead.exception() is None and (chunk := ahead.result()).after == self.cursor and chunk.target == target:
                 return chunk
-        return self.read(target)
+        return self.read(target, expected=expected)
 
     def _read_ahead(self, after: int, target: int) -> None:
         # inside an open transaction a thread would not see what it has done, and on SQLite there is one writer
@@ -139,34 +175,42 @@ class Folder:
             self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pagestats-reader")
         self._ahead = self._reader.submit(self.read, target, after)
 
-    def read(self, target: int, after: int | None = None) -> Chunk:
+    def read(self, target: int, after: int | None = None, *, expected: float = 1) -> Chunk:
         """Read and tally the next chunk, or the one after a later id; it changes nothing but ids."""
         after = self.cursor if after is None else after
-        rows, is_full = self._page_views(after, target)
-        _, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
+        size = self.chunk_size  # once: while a thread reads ahead, the merge of the last chunk may change it
+        stretch = self._stretch
+        if stretch is None or stretch.after != after or stretch.target != target:
+            chunks = int(min(expected, database_for(self.using).CHUNKS_AT_ONCE))
+            stretch = self._read_stretch(after, target, size * chunks)
+        self._stretch = stretch.rest(size)
+        tallied = tally(stretch.page_views[:size], self.calendar)
+        count = tallied.page_views
+        return Chunk(self.generation.pk, after, stretch.upto(size), target, count, tallied, is_full=count == size)
+
+    def _read_stretch(self, after: int, target: int, size: int) -> Stretch:
+        """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
+        (ids, paths, session_keys, seconds), is_last = self._page_views(after, target, size)
         subjects = subject_ids(self.using, paths, self.subjects)
         visitors = visitor_ids(self.using, session_keys, self.visitors)
-        tallied = tally(
-            zip(map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds, strict=True),
-            self.calendar,
-        )
-        upto = rows[-1][0] if is_full else max(target, after)
-        return Chunk(self.generation.pk, after, upto, target, len(rows), tallied, is_full)
+        columns = map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds
+        return Stretch(after, target, ids, list(zip(*columns, strict=True)), is_last)
 
-    def _page_views(self, after: int, target: int) -> tuple[list[PageViewRow], bool]:
-        """The rows of the next chunk, and whether there may be more up to the target."""
+    def _page_views(self, after: int, target: int, size: int) -> tuple[Columns, bool]:
+        """The columns of the next page views, and whether they are all up to the target."""
         database = database_for(self.using)
-        size = self.chunk_size  # once: while a thread reads ahead, the merge of the last chunk may change it
-        rows: list[PageViewRow] = []
+        columns: Columns = [[], [], [], []]
+        ids, paths, session_keys, _ = columns
         characters = 0
-        while len(rows) < size and characters < CHUNK_CHARACTERS:
-            limit = min(PORTION_ROWS, size - len(rows))
-            portion = database.read_page_views(rows[-1][0] if rows else after, target, limit)
-            rows += portion
+        while len(ids) < size and characters < CHUNK_CHARACTERS:
+            limit = min(PORTION_ROWS, size - len(ids))
+            portion = database.read_page_views(ids[-1] if ids else after, target, limit)
+            for column, values in zip(columns, zip(*portion, strict=True), strict=False):  # no row, no columns
+                column += values
             if len(portion) < limit:
-                return rows, False
-            characters += sum(len(path) + len(session_key) for _, path, session_key, _ in portion)
-        return rows, True
+                return columns, True
+            characters += sum(map(len, paths[-limit:])) + sum(map(len, session_keys[-limit:]))
+        return columns, False
 
     def shrink(self) -> None:
         """Halve the chunk size after a lock that did not come in time."""
@@ -178,9 +222,9 @@ class Folder:
 
         Not below the first size: a busy machine makes small chunks slow too, and they cost more in all.
         """
-        if self.is_fixed or not chunk.is_full:
-            return
         factor = database_for(self.using).CHUNK_SECONDS / max(seconds, 0.001)
+        if self.is_fixed or not (chunk.is_full or factor < 1):
+            return
         wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
         lowest = min(self.chunk_size, first_chunk_size())
         self.chunk_size = min(conf.MAX_CHUNK_SIZE, max(lowest, wanted))
@@ -188,12 +232,15 @@ class Folder:
 
 def merge(
     using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None, highest: Highest | None = None
-) -> Highest:
+) -> tuple[Highest, float]:
     """Merge a chunk and move the cursor, in one transaction; raises CursorMovedError if it is not where it was.
 
     Without a fence only the active generation is folded: once a rebuild has switched, the old rows are being deleted.
+    Returns the highest buckets for the next merge, and how many seconds the transaction took.
     """
     database = database_for(using)
+    prepared = database.prepare(chunk.tally)
+    began = time.monotonic()
     with database.chunk_transaction():
         if fence is not None:
             fence(chunk)
@@ -203,7 +250,8 @@ def merge(
             moved = moved.filter(is_active=True)
         if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
             raise CursorMovedError
-        return database.merge(chunk.generation, chunk.tally, highest)
+        highest = database.merge(chunk.generation, prepared, highest)
+    return highest, time.monotonic() - began
 
 
 def active_generation(using: str) -> Generation | None:

@@ -43,9 +43,10 @@ class IdCache:
             self._old, self._young, self._characters = self._young, {}, 0
         missing = set(values).difference(self._young)
         self._characters += sum(map(len, missing))
-        for value in missing.intersection(self._old):
-            self._young[value] = self._old[value]
-        missing.difference_update(self._old)
+        # not by intersection(): it would go through all of the old half
+        again = {value: self._old[value] for value in missing if value in self._old}
+        self._young.update(again)
+        missing.difference_update(again)
         if missing:
             self._young.update(fetch(missing))
         return self._young

@@ -175,8 +175,8 @@ def taken_over_before_its_merge(links: Links, monkeypatch: pytest.MonkeyPatch) -
     """A link has read its chunk; its lease runs out, another worker takes the run over and folds; then it goes on."""
     read = folding.Folder.read
 
-    def read_and_be_taken_over(folder: folding.Folder, target: int) -> folding.Chunk:
-        chunk = read(folder, target)
+    def read_and_be_taken_over(folder: folding.Folder, target: int, **expected: Any) -> folding.Chunk:
+        chunk = read(folder, target, **expected)
         monkeypatch.setattr(folding.Folder, "read", read)
         expire_lease()
         links.revive()
@@ -317,18 +317,18 @@ def test_moves_of_the_cursor_and_merges_fail_and_every_link_comes_three_times(ki
 
 def merge_in_two_transactions(
     using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
-) -> dict[Any, Any]:
+) -> tuple[dict[Any, Any], float]:
     """The aggregates first, the cursor after them."""
     database = database_for(using)
     with database.chunk_transaction():
-        database.merge(chunk.generation, chunk.tally)
+        database.merge(chunk.generation, database.prepare(chunk.tally))
     with database.chunk_transaction():
         if fence is not None:
             fence(chunk)
         moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
         if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
             raise folding.CursorMovedError
-    return {}
+    return {}, 0.1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -352,15 +352,17 @@ def test_control_without_the_epoch_there_are_many_chains(monkeypatch: pytest.Mon
     assert max(chains) > 10
 
 
-def merge_at_any_cursor(using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None) -> dict[Any, Any]:
+def merge_at_any_cursor(
+    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
+) -> tuple[dict[Any, Any], float]:
     """In one transaction, and without a look at where the cursor is."""
     database = database_for(using)
     with database.chunk_transaction():
         if fence is not None:
             fence(chunk)
         Generation.objects.using(using).filter(pk=chunk.generation).update(cursor=chunk.upto)
-        database.merge(chunk.generation, chunk.tally)
-    return {}
+        database.merge(chunk.generation, database.prepare(chunk.tally))
+    return {}, 0.1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -19,7 +19,7 @@ from pyroaring import BitMap
 from django_pagestats import backfill, folding
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.folding import Folder
-from django_pagestats.models import Aggregate, Generation, PageView
+from django_pagestats.models import Aggregate, Generation, PageView, Visitor
 from tests.chains import (
     Links,
     Site,
@@ -225,13 +225,13 @@ class TestReadingAhead:
         rows = make_page_views(60)
         folding.ensure_active_generation("default")
         with Folder("default", active_generation(), chunk_size=10) as folder:
-            folder.fold(rows[-1].id, reads_ahead=True)
+            folder.fold(rows[-1].id, expected=2)
             Folder("default", active_generation(), chunk_size=7).fold(rows[-1].id)
             with pytest.raises(folding.CursorMovedError):
-                folder.fold(rows[-1].id, reads_ahead=True)
+                folder.fold(rows[-1].id, expected=2)
             assert_exact()
             while folder.cursor < rows[-1].id:
-                folder.fold(rows[-1].id, reads_ahead=True)
+                folder.fold(rows[-1].id, expected=2)
         assert_all_counted()
 
     def test_what_was_read_ahead_is_forgotten_when_the_merge_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,14 +240,14 @@ class TestReadingAhead:
         merge = database.merge
         folding.ensure_active_generation("default")
         with Folder("default", active_generation(), chunk_size=10) as folder:
-            folder.fold(rows[-1].id, reads_ahead=True)
+            folder.fold(rows[-1].id, expected=2)
             monkeypatch.setattr(database, "merge", lambda *args: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                folder.fold(rows[-1].id, reads_ahead=True)
+                folder.fold(rows[-1].id, expected=2)
             monkeypatch.setattr(database, "merge", merge)
             folder.reload()
             while folder.cursor < rows[-1].id:
-                folder.fold(rows[-1].id, reads_ahead=True)
+                folder.fold(rows[-1].id, expected=2)
         assert_all_counted()
 
     def test_a_read_ahead_that_fails_is_done_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,9 +267,92 @@ class TestReadingAhead:
         monkeypatch.setattr(database, "read_page_views", fail_in_the_thread)
         with Folder("default", active_generation(), chunk_size=10) as folder:
             while folder.cursor < rows[-1].id:
-                folder.fold(rows[-1].id, reads_ahead=True)
+                folder.fold(rows[-1].id, expected=2)
         assert failed
         assert_all_counted()
+
+
+# -- several chunks cut from what was read at once
+
+
+@pytest.mark.django_db
+class TestStretches:
+    @pytest.fixture(autouse=True)
+    def on_every_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(folding.database_for("default")), "CHUNKS_AT_ONCE", 4)
+        monkeypatch.setattr(type(folding.database_for("default")), "READS_AHEAD", False)
+
+    @pytest.fixture
+    def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+        """After which id page views were read, and how many at the most."""
+        seen: list[tuple[int, int]] = []
+        database = type(folding.database_for("default"))
+        read = database.read_page_views
+
+        def see(self: Any, after: int, upto: int | None, limit: int) -> Any:
+            seen.append((after, limit))
+            return read(self, after, upto, limit)
+
+        monkeypatch.setattr(database, "read_page_views", see)
+        return seen
+
+    @pytest.mark.parametrize("count", [95, 100])
+    def test_four_chunks_are_read_at_once_and_each_is_exact(self, count: int, reads: list[tuple[int, int]]) -> None:
+        rows = make_page_views(count)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+        sizes = []
+        while folder.cursor < rows[-1].id:
+            sizes.append(folder.fold(rows[-1].id, expected=99).page_views)
+            assert_exact()
+        assert sizes == [10] * (count // 10) + [count % 10] * (count % 10 > 0)
+        assert reads == [(0, 40), (rows[39].id, 40), (rows[79].id, 40)]
+
+    def test_no_more_chunks_are_read_than_are_expected(self, reads: list[tuple[int, int]]) -> None:
+        rows = make_page_views(50)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+        folder.fold(rows[-1].id)
+        folder.fold(rows[-1].id, expected=2.9)
+        folder.fold(rows[-1].id)
+        assert reads == [(0, 10), (rows[9].id, 20)]
+        assert_exact()
+
+    def test_a_size_that_changes_cuts_what_is_there(self) -> None:
+        rows = make_page_views(100)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10)
+        sizes = []
+        for size in (10, 25, 3, 40):
+            folder.chunk_size = size
+            sizes.append(folder.fold(rows[-1].id, expected=9).page_views)
+            assert_exact()
+        assert sizes == [10, 25, 3, 2]
+        assert folder.cursor == rows[39].id
+
+    def test_a_short_piece_at_the_end_does_not_raise_the_size(self) -> None:
+        rows = make_page_views(100)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=15)
+        folder.fold(rows[-1].id, expected=2)
+        assert folder.chunk_size == 30
+        assert folder.fold(rows[-1].id, expected=2).page_views == 15
+        assert folder.chunk_size == 30
+
+    def test_what_is_left_is_forgotten_when_somebody_else_folds_or_a_new_target_comes(self) -> None:
+        rows = make_page_views(60)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10)
+        folder.fold(rows[39].id, expected=9)
+        Folder("default", active_generation(), chunk_size=7).fold(rows[-1].id)
+        with pytest.raises(folding.CursorMovedError):
+            folder.fold(rows[39].id, expected=9)
+        assert_exact()
+        folder.fold(rows[39].id, expected=9)
+        while folder.cursor < rows[-1].id:
+            folder.fold(rows[-1].id, expected=9)
+        assert_all_counted()
+
+    def test_ids_of_all_of_it_are_made_at_once(self) -> None:
+        rows = make_page_views(40, visitors=40)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10)
+        folder.fold(rows[-1].id, expected=4)
+        assert Visitor.objects.count() == len({row.session_key for row in rows})
 
 
 # -- somebody else folds the same generation
@@ -368,8 +451,8 @@ class TestKeepingUp:
         make_page_views(5, seed=1)
         read = Folder.read
 
-        def read_and_be_overtaken(folder: Folder, target: int) -> folding.Chunk:
-            chunk = read(folder, target)
+        def read_and_be_overtaken(folder: Folder, target: int, **expected: Any) -> folding.Chunk:
+            chunk = read(folder, target, **expected)
             monkeypatch.setattr(Folder, "read", read)
             backfill.run_here("default", kind="rebuild", via="test")
             folding.sweep("default")

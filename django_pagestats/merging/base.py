@@ -1,18 +1,17 @@
-"""What every database does the same way: which rows a tally changes, and in which portions."""
+"""What every database has to be able to do, and what they share: portions, and aggregate rows of a tally."""
 
 from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from itertools import chain, islice
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.db import transaction
 from pyroaring import BitMap
 
-from django_pagestats.buckets import Granularity
 from django_pagestats.models import Aggregate, PageView
 from django_pagestats.tally import Counts, Level, Tally
 
@@ -42,28 +41,13 @@ AggregateRow = tuple[int, int, int, int, int, int, bytes]
 Highest = dict[Level, int | None]
 
 
-class StoredRow(NamedTuple):
-    """An aggregate row as it is; `visitor_set` is None where it was too large to come along."""
-
-    bucket: int
-    subject: int
-    page_views: int
-    visitors: int
-    visitor_set: bytes | None
-    locator: Any = None  #: where the database finds the row again at once, if it has such a thing
-
-
 class Database(ABC):
     """One database's SQL, on one connection."""
 
-    #: rows looked up by one statement, and a set of how many visitors comes along with its row at the most:
-    #: together they bound what a look-up brings into memory (a set takes 10 bytes a visitor at the very most)
-    LOOKUP_ROWS: ClassVar[int] = 2_000
-    INLINE_VISITORS: ClassVar[int] = 1_000
-    #: larger sets are read in portions of about this many bytes, or one by one
-    PORTION_BYTES: ClassVar[int] = 8_000_000
     #: seconds that a chunk's transaction should last
     CHUNK_SECONDS: ClassVar[float] = 1.0
+    #: the page views of so many chunks are read, and get their ids, at once
+    CHUNKS_AT_ONCE: ClassVar[int] = 1
     #: whether the next chunk may be read, on a connection of its own, while one is merged
     READS_AHEAD: ClassVar[bool] = True
     #: a rest after each chunk in a cluster, in times of what the chunk took
@@ -71,6 +55,10 @@ class Database(ABC):
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
+
+    def folding(self) -> AbstractContextManager[None]:
+        """Around many chunks: what suits the connection meanwhile."""
+        return nullcontext()
 
     # -- page views
 
@@ -102,72 +90,17 @@ class Database(ABC):
         """A READ COMMITTED transaction, whatever the site's default; inside a test's transaction, that one."""
         return transaction.atomic(using=self.connection.alias, durable=True)
 
-    def merge(self, generation: int, tally: Tally, highest: Highest | None = None) -> Highest:
+    def prepare(self, tally: Tally) -> Any:
+        """Do what can be done before the transaction of a merge; what it gives is what `merge` takes."""
+        return tally
+
+    @abstractmethod
+    def merge(self, generation: int, prepared: Any, highest: Highest | None = None) -> Highest:
         """Add a tally to the aggregates of a generation, in the caller's transaction.
 
         The caller holds the generation's row lock, so nobody else writes these rows. Returns the highest buckets
         afterwards, which the next merge may be given if nobody else merged in between.
         """
-        highest = dict(highest or {})
-        fresh: list[Iterator[AggregateRow]] = []
-        for level, counts in tally.levels():
-            new, known = self._split(generation, level, counts, highest)
-            for portion in portions(sorted(known), self.LOOKUP_ROWS):
-                self._merge_portion(generation, level, {key: counts[key] for key in portion})
-            # in the order of the primary key, so that neighbours are found and written together
-            fresh.append(_new_rows(level, sorted(new), counts))
-        self._write(generation, chain.from_iterable(fresh), replacing=False)
-        return highest
-
-    def _split(self, generation: int, level: Level, counts: Counts, highest: Highest) -> tuple[list[Key], list[Key]]:
-        """The keys that cannot be stored yet, being of later buckets than any stored one, and all others."""
-        if level.granularity == Granularity.ALL or not counts:
-            return [], list(counts)
-        if level not in highest:
-            highest[level] = self._highest_bucket(generation, level)
-        before = highest[level]
-        last = max(bucket for bucket, _ in counts)
-        highest[level] = last if before is None else max(before, last)
-        if before is None or last <= before:
-            return (list(counts), []) if before is None else ([], list(counts))
-        return [key for key in counts if key[0] > before], [key for key in counts if key[0] <= before]
-
-    def _highest_bucket(self, generation: int, level: Level) -> int | None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT MAX(bucket) FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}"
-                f" AND dimension = {level.dimension:d} AND granularity = {level.granularity:d}"
-            )
-            highest: int | None = cursor.fetchone()[0]
-        return highest
-
-    def _merge_portion(self, generation: int, level: Level, counts: Counts) -> None:
-        stored = self._lookup(generation, level, list(counts), self.INLINE_VISITORS)
-        self._replace(generation, level, [row for row in stored if row.visitor_set is not None], counts)
-        large = [row for row in stored if row.visitor_set is None]
-        for portion in portions_by_size(large, self.PORTION_BYTES, size=lambda row: 10 * row.visitors + 16):
-            keys = [(row.bucket, row.subject) for row in portion]
-            self._replace(generation, level, self._lookup(generation, level, keys, None), counts)
-        found = {(row.bucket, row.subject) for row in stored}
-        new = [key for key in counts if key not in found]
-        self._write(generation, _new_rows(level, new, counts), replacing=False)
-
-    def _replace(self, generation: int, level: Level, stored: Sequence[StoredRow], counts: Counts) -> None:
-        self._remove(stored)
-        self._write(generation, _merged_rows(level, stored, counts), replacing=True)
-
-    def _remove(self, stored: Sequence[StoredRow]) -> None:  # noqa: B027 - not every database has to
-        """Delete rows that are about to be written anew, where that is faster than to update them."""
-
-    @abstractmethod
-    def _lookup(
-        self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
-    ) -> list[StoredRow]:
-        """Those of the rows that exist, without the sets of more than `inline_visitors` visitors."""
-
-    @abstractmethod
-    def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
-        """Write rows, in statements of bounded size; `replacing`: each of them exists, or existed until `_remove`."""
 
     def analyze(self) -> None:  # noqa: B027 - where the database does it in time by itself
         """Renew the planner's statistics of the aggregates, after many of them were written."""
@@ -212,14 +145,16 @@ def _one_visitor(visitor: int) -> bytes:
     return ONE_VISITOR.pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
 
 
-def _serialized(visitors: BitMap) -> tuple[int, bytes]:
+def serialized(visitors: BitMap) -> tuple[int, bytes]:
+    """How many visitors, and the set as it is stored."""
     count = len(visitors)
     if count >= RUN_OPTIMIZE_FROM:
         visitors.run_optimize()
     return count, visitors.serialize()
 
 
-def _new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[AggregateRow]:
+def new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[AggregateRow]:
+    """The rows of what was counted alone."""
     dimension, granularity = map(int, level)
     for key in keys:
         visitors = counts[key]
@@ -227,13 +162,4 @@ def _new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[Agg
         if page_views == 1:
             yield dimension, granularity, *key, 1, 1, _one_visitor(visitors[0])
         else:
-            yield dimension, granularity, *key, page_views, *_serialized(BitMap(visitors))
-
-
-def _merged_rows(level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[AggregateRow]:
-    dimension, granularity = map(int, level)
-    for bucket, subject, page_views, _, visitor_set, _ in stored:
-        visitors = counts[bucket, subject]
-        merged = BitMap.deserialize(bytes(visitor_set or b""))
-        merged.update(visitors)
-        yield dimension, granularity, bucket, subject, page_views + len(visitors), *_serialized(merged)
+            yield dimension, granularity, *key, page_views, *serialized(BitMap(visitors))

@@ -13,13 +13,12 @@ from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
     PAGE_VIEW_TABLE,
     AggregateRow,
-    Database,
     Key,
     PageViewRow,
     RowsLockedError,
-    StoredRow,
     portions,
 )
+from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.tally import Level
 
 LOCK_WAIT_TIMEOUT = 1205
@@ -31,7 +30,7 @@ INSERTED_VALUES = 250
 LOCK_WAIT_SECONDS = 1
 
 
-class MySQL(Database):
+class MySQL(LookupDatabase):
     #: bytes of one INSERT; max_allowed_packet is 16 MB by default, and may be 4 MB on old set-ups
     STATEMENT_BYTES: ClassVar[int] = 1_000_000
 

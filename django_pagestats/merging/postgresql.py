@@ -13,12 +13,11 @@ from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
     PAGE_VIEW_TABLE,
     AggregateRow,
-    Database,
     Key,
     PageViewRow,
-    StoredRow,
     portions_by_size,
 )
+from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.tally import Level
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -30,7 +29,7 @@ COPY_BYTES = 262_144
 ARRAY_CHARACTERS = 2_000_000
 
 
-class PostgreSQL(Database):
+class PostgreSQL(LookupDatabase):
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         bound = "" if upto is None else f" AND id <= {upto:d}"
         with self.connection.cursor() as cursor:

@@ -2,30 +2,81 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from django.db import OperationalError
+from pyroaring import BitMap
 
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
     PAGE_VIEW_TABLE,
     AggregateRow,
     Database,
-    Key,
+    Highest,
     PageViewRow,
-    StoredRow,
+    new_rows,
     portions,
+    serialized,
 )
-from django_pagestats.tally import Level
+from django_pagestats.tally import Tally
 
 #: parameters of one statement; SQLite before 3.32 takes 999
 MOST_PARAMETERS = 999
+#: pages of the write-ahead log, 40 MB of it with SQLite's pages of 4 KB, between two checkpoints of a fold
+CHECKPOINT_PAGES = 10_000
+
+
+@lru_cache(maxsize=1)  # SQLite asks for the count and for the set of the same two
+def united(stored: bytes, new: bytes) -> tuple[int, bytes]:
+    """The visitors of two stored sets: how many, and their set."""
+    visitors = BitMap.deserialize(stored)
+    visitors |= BitMap.deserialize(new)
+    return serialized(visitors)
+
+
+class Unites:
+    """`united` for SQLite, which tells of an error in it only that there was one."""
+
+    error: Exception | None = None
+
+    def __call__(self, stored: bytes, new: bytes, column: int) -> int | bytes:
+        try:
+            return united(stored, new)[column]
+        except Exception as error:
+            self.error = error
+            raise
+
+
+#: the function that each of Django's connections has lent SQLite, and the driver's connection that has it
+LENT: WeakKeyDictionary[Any, tuple[Any, Unites]] = WeakKeyDictionary()
 
 
 class SQLite(Database):
     CHUNK_SECONDS: ClassVar[float] = 0.1
+    #: chunks are small here, and each commit of a few new ids writes nearly every page of their indexes
+    CHUNKS_AT_ONCE: ClassVar[int] = 8
     READS_AHEAD: ClassVar[bool] = False
     NICE: ClassVar[float] = 1.0
+
+    @contextmanager
+    def folding(self) -> Iterator[None]:
+        """Let the WAL grow: chunk after chunk writes the same pages, and each checkpoint copies and syncs them all."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_autocheckpoint")
+            (before,) = cursor.fetchone()
+            if 0 < before < CHECKPOINT_PAGES:  # 0: whoever turned it off sees to the checkpoints
+                cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
+        try:
+            yield
+        finally:
+            if self.connection.connection is not None:
+                with self.connection.cursor() as cursor:
+                    cursor.execute(f"PRAGMA wal_autocheckpoint = {before:d}")
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         bound = "" if upto is None else f" AND id <= {upto:d}"
@@ -51,46 +102,56 @@ class SQLite(Database):
     def insert_values(
         self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
     ) -> dict[str, int]:
-        marks = ", ".join(["%s"] * len(columns))
+        inserted: dict[str, int] = {}
+        marks = f"({', '.join(['%s'] * len(columns))})"
         with self.connection.cursor() as cursor:
+            for portion in portions(rows, MOST_PARAMETERS // len(columns)):
+                cursor.execute(
+                    f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(portion))}"
+                    f" ON CONFLICT DO NOTHING RETURNING {key}, id",
+                    [value for row in portion for value in row],
+                )
+                inserted.update(cursor.fetchall())
+        return inserted
+
+    def prepare(self, tally: Tally) -> list[AggregateRow]:
+        # in the order of the primary key, so that neighbours are found and written together
+        levels = (new_rows(level, sorted(counts), counts) for level, counts in tally.levels())
+        return list(chain.from_iterable(levels))
+
+    def merge(self, generation: int, prepared: list[AggregateRow], highest: Highest | None = None) -> Highest:
+        """See `Database.merge`; nothing needs to be known of the highest buckets.
+
+        SQLite unites the sets itself, by a function of ours, so that each row is found once and one set at a time is
+        in memory.
+        """
+        with self._uniting(), self.connection.cursor() as cursor:
             cursor.executemany(
-                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
+                f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject,"
+                f" page_views, visitors, visitor_set) VALUES ({generation:d}, %s, %s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (generation, dimension, granularity, bucket, subject) DO UPDATE SET"
+                " page_views = page_views + excluded.page_views,"
+                " visitors = pagestats_united(visitor_set, excluded.visitor_set, 0),"
+                " visitor_set = pagestats_united(visitor_set, excluded.visitor_set, 1)",
+                prepared,
             )
         return {}
 
-    def _lookup(
-        self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
-    ) -> list[StoredRow]:
-        sets = "a.visitor_set"
-        if inline_visitors is not None:
-            sets = f"CASE WHEN a.visitors <= {inline_visitors:d} THEN a.visitor_set END"
-        with self.connection.cursor() as cursor:
-            # CROSS JOIN: SQLite then keeps this order of the loops
-            cursor.execute(
-                f"SELECT a.bucket, a.subject, a.page_views, a.visitors, {sets} FROM json_each(%s) AS wanted"
-                f" CROSS JOIN {AGGREGATE_TABLE} AS a WHERE a.generation = %s AND a.dimension = %s"
-                " AND a.granularity = %s AND a.bucket = json_extract(wanted.value, '$[0]')"
-                " AND a.subject = json_extract(wanted.value, '$[1]')",
-                [json.dumps(keys), generation, int(level.dimension), int(level.granularity)],
-            )
-            return [StoredRow(*row) for row in cursor.fetchall()]
-
-    def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
-        conflict = " ON CONFLICT (generation, dimension, granularity, bucket, subject) DO UPDATE SET"
-        conflict += (
-            " page_views = excluded.page_views, visitors = excluded.visitors, visitor_set = excluded.visitor_set"
-        )
-        with self.connection.cursor() as cursor:
-            for portion in portions(rows, MOST_PARAMETERS // 8):
-                marks = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(portion))
-                parameters: list[Any] = []
-                for row in portion:
-                    parameters += (generation, *row)
-                cursor.execute(
-                    f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views,"
-                    f" visitors, visitor_set) VALUES {marks}{conflict if replacing else ''}",
-                    parameters,
-                )
+    @contextmanager
+    def _uniting(self) -> Iterator[None]:
+        """Lend the connection the function; an error in it is raised as it is, and not as one of the database."""
+        raw, unites = LENT.get(self.connection, (None, None))
+        if unites is None or raw is not self.connection.connection:
+            unites = Unites()
+            self.connection.connection.create_function("pagestats_united", 3, unites)
+            LENT[self.connection] = self.connection.connection, unites
+        unites.error = None
+        try:
+            yield
+        except OperationalError:
+            if unites.error is not None:
+                raise unites.error from None
+            raise
 
     def delete_aggregates(self, generation: int, limit: int) -> int:
         with self.connection.cursor() as cursor:

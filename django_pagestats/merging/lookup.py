@@ -1,0 +1,117 @@
+"""Merging by look-up: read the rows that are there, unite their sets in Python, write them back, in bulk."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, ClassVar, NamedTuple
+
+from pyroaring import BitMap
+
+from django_pagestats.buckets import Granularity
+from django_pagestats.merging.base import (
+    AGGREGATE_TABLE,
+    AggregateRow,
+    Database,
+    Highest,
+    Key,
+    new_rows,
+    portions,
+    portions_by_size,
+    serialized,
+)
+from django_pagestats.tally import Counts, Level, Tally
+
+
+class StoredRow(NamedTuple):
+    """An aggregate row as it is; `visitor_set` is None where it was too large to come along."""
+
+    bucket: int
+    subject: int
+    page_views: int
+    visitors: int
+    visitor_set: bytes | None
+    locator: Any = None  #: where the database finds the row again at once, if it has such a thing
+
+
+class LookupDatabase(Database):
+    """A database on a server: a statement costs a round trip, and so there are few of them."""
+
+    #: rows looked up by one statement, and a set of how many visitors comes along with its row at the most:
+    #: together they bound what a look-up brings into memory (a set takes 10 bytes a visitor at the very most)
+    LOOKUP_ROWS: ClassVar[int] = 2_000
+    INLINE_VISITORS: ClassVar[int] = 1_000
+    #: larger sets are read in portions of about this many bytes, or one by one
+    PORTION_BYTES: ClassVar[int] = 8_000_000
+
+    def merge(self, generation: int, prepared: Tally, highest: Highest | None = None) -> Highest:
+        highest = dict(highest or {})
+        fresh: list[Iterator[AggregateRow]] = []
+        for level, counts in prepared.levels():
+            new, known = self._split(generation, level, counts, highest)
+            for portion in portions(sorted(known), self.LOOKUP_ROWS):
+                self._merge_portion(generation, level, {key: counts[key] for key in portion})
+            # in the order of the primary key, so that neighbours are found and written together
+            fresh.append(new_rows(level, sorted(new), counts))
+        self._write(generation, chain.from_iterable(fresh), replacing=False)
+        return highest
+
+    def _split(self, generation: int, level: Level, counts: Counts, highest: Highest) -> tuple[list[Key], list[Key]]:
+        """The keys that cannot be stored yet, being of later buckets than any stored one, and all others."""
+        if level.granularity == Granularity.ALL or not counts:
+            return [], list(counts)
+        if level not in highest:
+            highest[level] = self._highest_bucket(generation, level)
+        before = highest[level]
+        last = max(bucket for bucket, _ in counts)
+        highest[level] = last if before is None else max(before, last)
+        if before is None or last <= before:
+            return (list(counts), []) if before is None else ([], list(counts))
+        return [key for key in counts if key[0] > before], [key for key in counts if key[0] <= before]
+
+    def _highest_bucket(self, generation: int, level: Level) -> int | None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT MAX(bucket) FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}"
+                f" AND dimension = {level.dimension:d} AND granularity = {level.granularity:d}"
+            )
+            highest: int | None = cursor.fetchone()[0]
+        return highest
+
+    def _merge_portion(self, generation: int, level: Level, counts: Counts) -> None:
+        stored = self._lookup(generation, level, list(counts), self.INLINE_VISITORS)
+        self._replace(generation, level, [row for row in stored if row.visitor_set is not None], counts)
+        large = [row for row in stored if row.visitor_set is None]
+        for portion in portions_by_size(large, self.PORTION_BYTES, size=lambda row: 10 * row.visitors + 16):
+            keys = [(row.bucket, row.subject) for row in portion]
+            self._replace(generation, level, self._lookup(generation, level, keys, None), counts)
+        found = {(row.bucket, row.subject) for row in stored}
+        new = [key for key in counts if key not in found]
+        self._write(generation, new_rows(level, new, counts), replacing=False)
+
+    def _replace(self, generation: int, level: Level, stored: Sequence[StoredRow], counts: Counts) -> None:
+        self._remove(stored)
+        self._write(generation, _merged_rows(level, stored, counts), replacing=True)
+
+    def _remove(self, stored: Sequence[StoredRow]) -> None:
+        """Delete rows that are about to be written anew, where that is faster than to update them."""
+
+    @abstractmethod
+    def _lookup(
+        self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
+    ) -> list[StoredRow]:
+        """Those of the rows that exist, without the sets of more than `inline_visitors` visitors."""
+
+    @abstractmethod
+    def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
+        """Write rows, in statements of bounded size; `replacing`: each of them exists, or existed until `_remove`."""
+
+
+def _merged_rows(level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[AggregateRow]:
+    dimension, granularity = map(int, level)
+    for bucket, subject, page_views, _, visitor_set, _ in stored:
+        visitors = counts[bucket, subject]
+        merged = BitMap.deserialize(bytes(visitor_set or b""))
+        merged.update(visitors)
+        yield dimension, granularity, bucket, subject, page_views + len(visitors), *serialized(merged)
