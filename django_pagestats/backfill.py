@@ -23,6 +23,7 @@ from django_pagestats import folding, horizon
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import DifferentRunError, TableWentBackError, TakenOverError
+from django_pagestats.ids import IdCache
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity, PageView
 
@@ -33,6 +34,8 @@ Status = BackfillRun.Status
 
 #: how long a waiting run is left alone before the next look
 WAIT_SECONDS = 10
+#: a run that no worker has taken for so long has no cluster, most likely
+QUEUED_SECONDS = 10
 #: page views, and days of pages, that one statement of the check before a switch counts
 CHECK_PAGE_VIEWS = 500_000
 CHECK_DAYS = 31
@@ -99,7 +102,9 @@ def start(
         generation = folding.ensure_active_generation(using)
         folding.check_not_back(using, generation)
         if highest == generation.cursor:
-            return Started("nothing_new", None, "Nothing new to backfill: every page view is counted")
+            return Started(
+                "nothing_new", None, _with_problem(using, "Nothing new to backfill: every page view is counted")
+            )
     try:
         run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
     except IntegrityError:
@@ -108,7 +113,13 @@ def start(
             return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
         raise
     logger.info("run %s: %s started by %s from %s", run.pk, run.kind, actor or "nobody", via)
-    return Started("started", run, f"{run.get_kind_display().capitalize()} started: run {run.pk}")
+    message = f"{run.get_kind_display().capitalize()} started: run {run.pk}"
+    return Started("started", run, message if kind == Kind.REBUILD else _with_problem(using, message))
+
+
+def _with_problem(using: str, message: str) -> str:
+    deleted = folding.deleted_page_views(using)
+    return f"{message}. {deleted}" if deleted else message
 
 
 def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, enqueue: Enqueue) -> BackfillRun:
@@ -254,6 +265,12 @@ def run_here(
     raise TakenOverError(f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status.")
 
 
+#: The ids that the last link in this process had found when it handed over, for the next one if it comes here too. By
+#: alias, run (with its birth: a rolled back or flushed database gives its number again) and the epoch handed over: they
+#: were committed before that epoch was, so whoever is given it, of a restored database too, finds them valid.
+_HANDED_OVER: dict[tuple[str, int, datetime, int], tuple[IdCache, IdCache]] = {}
+
+
 class _Worker:
     """Works on one run while it holds the epoch."""
 
@@ -281,7 +298,19 @@ class _Worker:
 
     def _make_folder(self) -> folding.Folder:
         size = self.run.fixed_chunk_size
-        return folding.Folder(self.using, self.run.generation, size or self.run.chunk_size, is_fixed=size is not None)
+        found = _HANDED_OVER.pop(self._handed_over_key(self.run.epoch - 1), (IdCache(), IdCache()))
+        _HANDED_OVER.clear()  # of another run
+        return folding.Folder(
+            self.using,
+            self.run.generation,
+            size or self.run.chunk_size,
+            is_fixed=size is not None,
+            subjects=found[0],
+            visitors=found[1],
+        )
+
+    def _handed_over_key(self, epoch: int) -> tuple[str, int, datetime, int]:
+        return self.using, self.run.pk, self.run.created_at, epoch
 
     # -- the loop
 
@@ -431,8 +460,11 @@ class _Worker:
         return True
 
     def _let_go(self, handed_over: bool) -> None:
-        if not handed_over:  # stopped by whoever watches: the next one need not wait for the lease
-            self._update(lease_until=self.clock.now())
+        if handed_over:
+            _HANDED_OVER[self._handed_over_key(self.run.epoch)] = self.folder.subjects, self.folder.visitors
+        else:  # stopped by whoever watches: the next one need not wait for the lease, and nobody was lost
+            now = self.clock.now()
+            self._update(lease_until=now, wait_until=now)
 
     def _finish(self) -> None:
         self._end(Status.SUCCEEDED, error="")
@@ -618,7 +650,18 @@ def problem(using: str) -> str | None:
             folding.check_not_back(using, generation)
     except TableWentBackError as error:
         return str(error)
-    return None
+    return folding.deleted_page_views(using) or None
+
+
+def missing_cluster(run: BackfillRun, now: datetime) -> str:
+    """What there is to say if no worker seems to take the run; `now` by the database's clock."""
+    waits = (now - run.created_at).total_seconds()
+    if run.status != Status.QUEUED or waits < QUEUED_SECONDS:
+        return ""
+    return (
+        f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run. Start one with"
+        " 'manage.py qcluster', or do it with 'manage.py backfill_aggregates --sync'."
+    )
 
 
 def _rounded(number: float | None) -> float | None:

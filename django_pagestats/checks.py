@@ -107,6 +107,9 @@ class Cluster:
         self.orm: str | None = None if other else options.get("orm")
         #: Redis hands a task out once: what is not done is lost, and `retry` means nothing
         self.is_redis = not (other or self.orm or options.get("mongo"))
+        names = (options.get("name", "default"), options.get("cluster_name"), *(options.get("ALT_CLUSTERS") or {}))
+        #: whether the settings have a cluster of the name that our tasks are given to
+        self.is_known = conf.CLUSTER is None or conf.CLUSTER in names
 
     @classmethod
     def from_settings(cls) -> Cluster:
@@ -144,9 +147,17 @@ def _check_cluster(cluster: Cluster) -> Iterator[CheckMessage]:
             yield retry_too_short(cluster)
         if cluster.retry / LINKS_PER_TIMEOUT < link_seconds:
             yield link_too_long("retry", cluster.retry)
+    yield from _check_where(cluster)
+
+
+def _check_where(cluster: Cluster) -> Iterator[CheckMessage]:
     aliases = _sure_aliases()
-    if cluster.orm is not None and aliases and cluster.orm not in aliases:
+    if cluster.orm is not None and cluster.orm not in connections:
+        yield queue_nowhere(cluster.orm)
+    elif cluster.orm is not None and aliases and cluster.orm not in aliases:
         yield queue_elsewhere(cluster.orm, aliases)
+    if not cluster.is_known:
+        yield cluster_unknown()
 
 
 def queue_missing() -> CheckMessage:
@@ -163,7 +174,7 @@ def cluster_missing() -> CheckMessage:
         11,
         "Q_CLUSTER is missing: django-q2 then takes a Redis on this machine, without a time limit for tasks.",
         'Write for example Q_CLUSTER = {"name": "mysite", "orm": "default", "workers": 1, "queue_limit": 1, "bulk": 1,'
-        ' "poll": 0.5, "timeout": 60, "retry": 240, "max_attempts": 5, "save_limit": 100, "catch_up": False}.',
+        ' "poll": 0.2, "timeout": 60, "retry": 240, "max_attempts": 5, "save_limit": 100, "catch_up": False}.',
     )
 
 
@@ -217,6 +228,23 @@ def option_invalid(name: str, value: object) -> CheckMessage:
         17,
         f'Q_CLUSTER["{name}"] must be a whole number above 0, not {value!r}: django-q2 would fail every task.',
         f'Correct "{name}" in Q_CLUSTER, for example "timeout": 60, "retry": 240, "workers": 1, "queue_limit": 1.',
+    )
+
+
+def queue_nowhere(orm: str) -> CheckMessage:
+    return error(
+        18,
+        f'Q_CLUSTER["orm"] is {orm!r}, and DATABASES has {", ".join(map(repr, sorted(connections)))} only.',
+        'Write the alias of the database of the page views as "orm" into Q_CLUSTER.',
+    )
+
+
+def cluster_unknown() -> CheckMessage:
+    return error(
+        19,
+        f"PAGESTATS_CLUSTER is {conf.CLUSTER!r}, and Q_CLUSTER has no cluster of that name: nobody would work the tasks"
+        " off.",
+        'Write the "name" of Q_CLUSTER, or one of its "ALT_CLUSTERS"; or remove PAGESTATS_CLUSTER.',
     )
 
 

@@ -307,6 +307,25 @@ def check_not_back(using: str, generation: Generation) -> None:
         )
 
 
+def deleted_page_views(using: str) -> str:
+    """What there is to say if page views that the active generation counts are gone; empty where none seem to be.
+
+    It compares numbers that cost nothing to know, so it sees that the oldest page views are gone, or all of them with
+    others recorded since; those of the middle only verify_aggregates finds. What was pruned is meant to be gone.
+    """
+    found = database_for(using).counted_page_views()
+    if found is None:
+        return ""
+    cursor, counted = found
+    most = max(0, cursor - first_cursor(using))
+    if counted <= most:
+        return ""
+    return (
+        f"The aggregates count {counted:,} page views, and at most {most:,} of them are left: page views were deleted."
+        " Answers go on counting them; backfill_aggregates --rebuild counts only those that are left."
+    )
+
+
 @dataclass(frozen=True)
 class KeptUp:
     """What one tick of keeping up did."""
@@ -398,12 +417,14 @@ def attention(using: str, tail: int) -> str:
 
     `tail` is the `tail_length` up to PAGESTATS_TAIL_LIMIT.
     """
+    generation = active_generation(using)
     if tail > conf.TAIL_LIMIT:
+        runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation)
+        cure = "The active run counts them." if generation and runs.exists() else "Start a backfill."
         return (
             f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
-            " slowly. Start a backfill."
+            f" slowly. {cure}"
         )
-    generation = active_generation(using)
     if generation is not None and generation.time_zone != conf.TIME_ZONE:
         return (
             f"The aggregates are cut by the days and hours of {generation.time_zone}, and PAGESTATS_TIME_ZONE is"

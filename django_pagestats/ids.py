@@ -25,7 +25,8 @@ PATHS = f" AND dimension = {Dimension.PAGE:d}"
 class IdCache:
     """Ids that were found committed, bounded in number and in bytes: when one half is full, the older half goes.
 
-    It lives as long as one link or run, never longer: a restored or flushed database has other ids.
+    It lives as long as one link or run, or is handed to the run's very next link, never longer: a restored or flushed
+    database has other ids.
     """
 
     #: of all values in one half; paths may be 2,048 characters long

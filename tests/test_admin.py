@@ -669,8 +669,18 @@ def test_the_list_of_runs_says_what_keeping_up_cannot_do(root: Client, settings:
     settings.PAGESTATS_TAIL_LIMIT = 50
     folding.keep_up("default", seconds=5)
     assert "messagelist" not in root.get(RUNS).content.decode()
+    PageView.objects.filter(pk__lt=PageView.objects.latest("pk").pk).delete()
+    assert "count 20 page views, and at most 1 of them are left" in root.get(RUNS).content.decode()
     PageView.objects.all().delete()
     assert "Run backfill_aggregates --rebuild to count anew" in root.get(RUNS).content.decode()
+
+
+def test_the_list_of_runs_says_that_no_worker_takes_a_run(root: Client) -> None:
+    make_page_views(3)
+    run = make_run(active_key=BackfillRun.ACTIVE, created_at=datetime.now(timezone.utc))
+    assert "messagelist" not in root.get(RUNS).content.decode()
+    BackfillRun.objects.update(created_at=datetime.now(timezone.utc) - timedelta(minutes=5))
+    assert f"No worker has taken run {run.pk} for 30" in root.get(RUNS).content.decode()
 
 
 @pytest.mark.parametrize("pk", [1, -5, 18 * 10**17, 2**63 - 1, -(2**63)])

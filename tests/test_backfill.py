@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from django.db.models import F
 from django.test import TestCase, override_settings
 
-from django_pagestats import backfill, folding
+from django_pagestats import backfill, folding, ids
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
 from django_pagestats.merging import RowsLockedError, database_for
@@ -136,6 +137,25 @@ def test_a_table_that_went_back_is_an_error_that_names_the_cure(left: int) -> No
     make_page_views(5, seed=1)
     backfill.run_here("default", via="test")
     assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_page_views_that_were_deleted_are_told_from_those_that_never_were() -> None:
+    """What costs nothing to know tells of the oldest ones, and of all with others in their place; never of gaps."""
+    assert folding.deleted_page_views("default") == ""
+    rows = make_page_views(30)
+    assert folding.deleted_page_views("default") == ""
+    PageView.objects.filter(pk__in=[rows[3].id, rows[8].id]).delete()  # before they were counted
+    backfill.run_here("default", via="test")
+    assert folding.deleted_page_views("default") == ""
+    make_page_views(4, seed=1)
+    assert folding.deleted_page_views("default") == ""
+    PageView.objects.filter(pk__lte=rows[4].id).delete()
+    assert "count 28 page views, and at most 25 of them are left" in folding.deleted_page_views("default")
+    PageView.objects.filter(pk__lte=rows[-1].id).delete()
+    assert "count 28 page views, and at most 0 of them are left" in folding.deleted_page_views("default")
+    Generation.objects.update(pruned_before="2025-01-01")
+    assert folding.deleted_page_views("default") == "", "these are meant to be gone"
 
 
 @pytest.mark.django_db
@@ -361,14 +381,14 @@ def test_a_lost_connection_is_a_failure_like_others(monkeypatch: pytest.MonkeyPa
     links.start(chunk_size=10)
     read = folding.Folder.read
 
-    def lose_the_connection(folder: folding.Folder, target: int) -> folding.Chunk:
+    def lose_the_connection(folder: folding.Folder, target: int, **expected: Any) -> folding.Chunk:
         monkeypatch.setattr(folding.Folder, "read", read)
         mine = {"postgresql": "pg_backend_pid()", "mysql": "connection_id()"}[connection.vendor]
         kill = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}[connection.vendor]
         with connection.cursor() as cursor, Other() as other:
             cursor.execute(f"SELECT {mine}")
             other.execute(kill, [cursor.fetchone()[0]])
-        return read(folder, target)
+        return read(folder, target, **expected)
 
     monkeypatch.setattr(folding.Folder, "read", lose_the_connection)
     links.deliver_next()
@@ -553,9 +573,9 @@ def test_the_isolation_level_of_the_site_does_not_matter(level: str, monkeypatch
         read = folding.Folder.read
         levels = []
 
-        def keep_up_then_read(folder: folding.Folder, target: int) -> folding.Chunk:
+        def keep_up_then_read(folder: folding.Folder, target: int, **expected: Any) -> folding.Chunk:
             monkeypatch.setattr(folding.Folder, "read", read)
-            chunk = read(folder, target)
+            chunk = read(folder, target, **expected)
             other = folding.Folder("default", active_generation(), chunk_size=7, is_fixed=True)
             other.fold(target)
             return chunk
@@ -916,3 +936,67 @@ def test_the_status_is_of_the_active_run_or_else_of_the_last() -> None:
 def test_override_settings_reaches_the_lease() -> None:
     with override_settings(PAGESTATS_LEASE_SECONDS=7):
         assert backfill._lease() == timedelta(seconds=7)
+
+
+# -- what a link hands over
+
+
+def ids_looked_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many session keys each look-up asks the database for."""
+    asked: list[int] = []
+    known = ids.known_visitor_ids
+
+    def see(using: str, session_keys: Any) -> dict[str, int]:
+        asked.append(len(list(session_keys)))
+        return known(using, session_keys)
+
+    monkeypatch.setattr(ids, "known_visitor_ids", see)
+    return asked
+
+
+@pytest.mark.django_db
+def test_the_next_link_in_the_same_process_knows_the_ids_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    insert_page_views([("/", f"visitor {n % 10}", START) for n in range(60)])
+    links = Links()
+    links.start(chunk_size=20)
+    asked = ids_looked_up(monkeypatch)
+    links.deliver_next()
+    first = sum(asked)
+    assert first >= 10
+    links.drain()
+    assert sum(asked) == first
+    assert backfill._HANDED_OVER == {}
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("what", ["another link was in between", "another run of the same number"])
+def test_ids_are_handed_to_the_very_next_link_only(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert_page_views([("/", f"visitor {n % 10}", START) for n in range(60)])
+    links = Links()
+    links.start(chunk_size=20)
+    links.deliver_next()
+    if what == "another link was in between":
+        expire_lease()
+        links.revive()
+        links.sent.pop(0)
+    else:
+        BackfillRun.objects.update(created_at=F("created_at") + timedelta(seconds=1))
+    asked = ids_looked_up(monkeypatch)
+    links.deliver_next()
+    assert sum(asked) == 10
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_run_that_was_let_go_was_not_lost() -> None:
+    make_page_views(60)
+    backfill.run_here("default", via="test", chunk_size=20, watch=lambda run: True)
+    expire_lease()  # it has, but for a millisecond that the clocks may differ by
+    links = Links()
+    assert links.revive() is not None
+    assert the_run().revival_count == 0
+    links.drain()
+    assert the_run().status == "succeeded"
+    assert_all_counted()

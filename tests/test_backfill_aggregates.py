@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -15,6 +16,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
+from django.db.models import F
 from django_q.models import OrmQ
 
 from django_pagestats import backfill, folding
@@ -220,18 +223,9 @@ def test_sync_that_fails_is_an_error_with_the_text(monkeypatch: pytest.MonkeyPat
 # -- following
 
 
-def while_waiting(
-    monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], *, seconds_a_look: float = 0.5
-) -> list[float]:
-    """Where the command would sleep, `work` is done, and its clock goes on."""
-    clock = [0.0]
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds_a_look
-        work()
-
-    monkeypatch.setattr(backfill_aggregates, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
-    return clock
+def while_waiting(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Where the command would sleep, `work` is done."""
+    monkeypatch.setattr(backfill_aggregates, "time", SimpleNamespace(sleep=lambda seconds: work()))
 
 
 @pytest.mark.django_db
@@ -283,13 +277,15 @@ def test_wait_says_once_that_no_cluster_seems_to_run(monkeypatch: pytest.MonkeyP
     looks = []
 
     def nobody_comes() -> None:
-        looks.append(clock[0])
+        looks.append(1)
+        if len(looks) == 4:
+            BackfillRun.objects.update(created_at=F("created_at") - timedelta(seconds=12))
         if len(looks) == 8:
             work_on_the_queue()
 
-    clock = while_waiting(monkeypatch, nobody_comes, seconds_a_look=4.0)
+    while_waiting(monkeypatch, nobody_comes)
     out = command("--wait")
-    warning = f"No worker has taken run {the_run().pk} for 10 s: no cluster seems to run."
+    warning = f"No worker has taken run {the_run().pk} for 12 s: no cluster seems to run."
     assert out.count(warning) == 1
     assert "manage.py qcluster" in out and "--sync" in out
     assert "succeeded" in out.partition(warning)[2], "it goes on following"
@@ -301,13 +297,13 @@ def test_wait_says_nothing_of_a_cluster_that_took_the_run(monkeypatch: pytest.Mo
     looks = []
 
     def slow_work() -> None:
-        looks.append(clock[0])
+        looks.append(1)
         if len(looks) == 1:
-            BackfillRun.objects.update(status="running")
+            BackfillRun.objects.update(status="running", created_at=F("created_at") - timedelta(hours=1))
         if len(looks) == 8:
             work_on_the_queue()
 
-    clock = while_waiting(monkeypatch, slow_work, seconds_a_look=4.0)
+    while_waiting(monkeypatch, slow_work)
     assert "no cluster" not in command("--wait")
 
 
@@ -325,7 +321,9 @@ def test_wait_revives_a_run_without_a_worker(monkeypatch: pytest.MonkeyPatch) ->
             work_on_the_queue()
 
     while_waiting(monkeypatch, be_killed_then_work)
-    assert "succeeded" in command("--wait")
+    out = command("--wait")
+    assert out.count(f"No sign of life of run {the_run().pk} since") == 1
+    assert "succeeded" in out
     assert the_run().revival_count == 1
 
 
@@ -364,7 +362,9 @@ def test_the_status_in_words(settings: Any) -> None:
     assert "10 page views" in out and "chunk size 10" in out and "last error: ValueError: odd" in out
     assert "20 page views are not folded yet; answers count them all the same." in out
     settings.PAGESTATS_TAIL_LIMIT = 5
-    assert "More than 5 page views are not folded yet, too many for keeping up" in command("--status")
+    out = command("--status")
+    assert "More than 5 page views are not folded yet, too many for keeping up" in out
+    assert "The active run counts them." in out and "Start a backfill" not in out
     settings.PAGESTATS_TAIL_LIMIT = 50
     settings.PAGESTATS_TIME_ZONE = "Asia/Tokyo"
     assert "cut by the days and hours of UTC, and PAGESTATS_TIME_ZONE is Asia/Tokyo" in command("--status")
@@ -381,6 +381,65 @@ def test_the_status_of_a_table_that_went_back_is_an_error() -> None:
         with pytest.raises(CommandError, match="--rebuild"):
             call_command("backfill_aggregates", "--status", *words, stdout=out)
     assert "--rebuild" in json.loads(out.getvalue())["problem"]
+
+
+@pytest.mark.django_db
+def test_the_status_of_a_run_that_no_cluster_takes(settings: Any) -> None:
+    make_page_views(30)
+    command()
+    assert "no cluster seems to run" not in command("--status")
+    BackfillRun.objects.update(created_at=F("created_at") - timedelta(minutes=5))
+    assert re.search(r"No worker has taken run \d+ for 300 s: no cluster seems to run.* --sync", command("--status"))
+
+
+@pytest.mark.django_db
+def test_the_status_of_an_ended_run_is_that_of_its_end() -> None:
+    rows = make_page_views(30)
+    command("--sync")
+    make_page_views(5, seed=1)
+    folding.keep_up("default", seconds=9)
+    assert f"cursor {rows[-1].id} of {rows[-1].id}" in command("--status")
+
+
+@pytest.mark.django_db
+def test_the_status_of_a_site_whose_page_views_were_deleted_is_an_error() -> None:
+    rows = make_page_views(30)
+    command("--sync")
+    PageView.objects.filter(pk__lt=rows[20].id).delete()
+    for words in ([], ["--json"]):
+        out = StringIO()
+        with pytest.raises(CommandError, match=r"count 30 page views, and at most 10 of them are left.*--rebuild"):
+            call_command("backfill_aggregates", "--status", *words, stdout=out)
+    assert "at most 10 of them" in json.loads(out.getvalue())["problem"]
+    assert "at most 10 of them" in command()
+    command("--sync", "--rebuild")
+    assert json.loads(command("--status", "--json"))["problem"] is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", [["--rebuild"], ["--chunk-size", "5"]])
+def test_the_status_starts_nothing_and_says_so(words: list[str]) -> None:
+    with pytest.raises(CommandError, match="--status starts nothing"):
+        command("--status", *words)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", [["--sync"], [], ["--wait"]])
+def test_json_of_a_start_says_what_it_did(words: list[str]) -> None:
+    assert json.loads(command(*words, "--json"))["outcome"] == "empty"
+    make_page_views(30)
+    backfill.run_here("default", via="test")
+    result = json.loads(command(*words, "--json"))
+    assert result["outcome"] == "nothing_new" and "Nothing new" in result["message"]
+
+
+@pytest.mark.django_db
+def test_at_its_end_it_says_what_came_since() -> None:
+    make_page_views(30)
+    links = Links()
+    links.start()
+    make_page_views(7, seed=1)
+    assert "7 page views came since; answers count them already." in command("--sync")
 
 
 @pytest.mark.django_db

@@ -140,7 +140,7 @@ REDIS = {"orm": None, "redis": {"host": "127.0.0.1"}}
         ({"timeout": 60.0}, ["E017"]),
         ({"timeout": "60", "retry": "240", "workers": 1.5}, ["E017", "E017", "E017"]),
         ({"queue_limit": 0}, ["E017"]),
-        ({"orm": "elsewhere"}, ["W015"]),
+        ({"orm": "elsewhere"}, ["E018"]),
         ({"orm": "elsewhere", "sqs": {"aws_region": "x"}}, []),
     ],
     ids=str,
@@ -175,6 +175,18 @@ def test_the_cluster_that_gets_the_tasks_is_looked_at(settings: Any) -> None:
     assert of_settings() == []
     settings.PAGESTATS_CLUSTER = "long"
     assert of_settings() == ["pagestats.W013"]
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("long", []), ("site", []), ("lang", ["pagestats.E019"])])
+def test_a_cluster_that_nobody_runs(settings: Any, name: str, wanted: list[str]) -> None:
+    settings.Q_CLUSTER = {**CLUSTER, "ALT_CLUSTERS": {"long": {}}}
+    settings.PAGESTATS_CLUSTER = name
+    assert of_settings() == wanted
+
+
+def test_a_queue_in_another_database_than_the_page_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_sure_aliases", lambda: ["elsewhere"])
+    assert ids(checks.check_queue()) == ["pagestats.W015"]
 
 
 def test_the_time_of_a_link(settings: Any) -> None:

@@ -66,6 +66,11 @@ class TestLogs:
             "0 page views imported from 0 lines.\nAn earlier import ended after line 4: went on from there.\n"
         )
 
+    def test_a_last_line_without_a_newline_is_counted_in_the_note(self, log: str) -> None:
+        Path(log).write_bytes(Path(log).read_bytes().removesuffix(b"\n"))
+        assert run(log).startswith("2 page views imported from 4 lines.")
+        assert "An earlier import ended after line 4: went on from there." in run(log)
+
     def test_the_standard_input_plain_and_gzipped(self, log: str) -> None:
         read = Path(log).read_bytes()
         run("-", stdin=io.BytesIO(gzip.compress(read)))

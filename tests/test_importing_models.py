@@ -82,11 +82,31 @@ class TestImportModel:
         assert load(fields=Fields("object_repr", "user__last_name", "action_time")).read == 0
 
     def test_null_is_a_bad_value(self) -> None:
-        entries("/a")
-        summary = load(fields=Fields("object_repr", "object_id", "user__last_login"))
-        assert summary.skipped == {Skip.INVALID_SESSION_KEY: 1}
+        entries("/a", "/b", "/c")
+        LogEntry.objects.update(object_id=None)
+        LogEntry.objects.filter(object_repr="/b").update(object_id="b")
+        summary = load(fields=Fields("object_repr", "object_id", "action_time"))
+        assert summary.skipped == {Skip.INVALID_SESSION_KEY: 2}
+        User.objects.update(last_login=NOON)
+        entries("/d", user=User.objects.create(username="never", last_login=None))
         summary = load(fields=Fields("object_repr", "user_id", "user__last_login"))
         assert summary.skipped == {Skip.INVALID_TIME: 1}
+
+    @pytest.mark.parametrize("chunk_rows", [2, 100])
+    def test_a_field_of_which_no_row_is_usable_is_an_error_and_nothing_is_stored(self, chunk_rows: int) -> None:
+        entries("/a", "/b", "/c")
+        wrong = Fields("object_repr", "action_time", "action_time")
+        for _ in range(2):
+            with pytest.raises(ImportFailedError, match=r"None of the 3 rows of admin.LogEntry is a page view \(prim"):
+                load(fields=wrong, chunk_rows=chunk_rows)
+        assert not ImportSource.objects.exists()
+
+    def test_unusable_rows_at_the_beginning_are_passed_over(self) -> None:
+        entries("", "", "", "/d")
+        assert load(chunk_rows=2).imported == 1
+        assert load(chunk_rows=2).read == 0
+        entries("")
+        assert load().skipped == {Skip.INVALID_PATH: 1}
 
     def test_keys_that_are_text(self) -> None:
         fields = Fields("session_data", "session_key", "expire_date")

@@ -24,7 +24,7 @@ from django_pagestats.stats.ranges import (
     segments,
     site_span,
 )
-from tests.factories import insert_page_views
+from tests.factories import insert_page_views, make_page_views
 from tests.test_stats import ZONES
 
 UTC = timezone.utc
@@ -190,7 +190,51 @@ def test_a_time_series_wants_a_granularity_and_a_closed_range() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("arguments", [{"limit": -1}, {"offset": -1}, {"limit": "10"}, {"limit": 2.5}])
+@pytest.mark.parametrize("granularity", ["day", "hour"])
+def test_a_series_has_not_more_points_than_fit_a_page(granularity: str) -> None:
+    for start, end in ((date(2, 1, 1), date(9997, 1, 1)), (date(1970, 1, 1), date(2400, 1, 1))):
+        with pytest.raises(ValueError, match="too far apart for one series: 100,000 points would do"):
+            stats.time_series(granularity, start, end)
+    years = 270 if granularity == "day" else 11
+    points = stats.time_series(granularity, date(1970, 1, 1), date(1970 + years, 1, 1))
+    assert 90_000 < len(points) <= 100_000
+
+
+@pytest.mark.django_db
+def test_the_first_and_the_last_years_have_days_but_no_hours() -> None:
+    for start, end in ((date(1, 1, 1), date(1, 1, 3)), (date(9999, 12, 28), date(9999, 12, 30))):
+        assert len(stats.time_series("day", start, end)) == 2
+        with pytest.raises(ValueError, match="is out of range: a date from year 2 to 9997 would do"):
+            stats.time_series("hour", start, end)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", [5, b"/", True, ["/"]])
+def test_a_path_is_text(path: Any) -> None:
+    day = date(2025, 3, 1)
+    for ask in (stats.count_page_views, stats.count_unique_visitors):
+        with pytest.raises(ValueError, match="text, or None for the whole site, would do"):
+            ask(path)
+        with pytest.raises(ValueError, match="text, or None for the whole site, would do"):
+            ask(path, start=day, end=day)
+    with pytest.raises(ValueError, match="text, or None for the whole site, would do"):
+        stats.time_series("day", day, day, path=path)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("tail_limit", [50_000, 3])
+def test_beyond_the_last_page_there_are_none(tail_limit: int, settings: Any) -> None:
+    settings.PAGESTATS_TAIL_LIMIT = tail_limit
+    make_page_views(20)
+    pages = stats.top_pages(limit=100)
+    assert stats.top_pages(limit=10**30) == pages
+    assert stats.top_pages(limit=10**30, offset=1) == pages[1:]
+    assert stats.top_pages(offset=10**30) == []
+    assert stats.top_pages(limit=10**30, start=date(2000, 1, 1)) == pages
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("arguments", [{"limit": -1}, {"offset": -1}, {"limit": "10"}, {"limit": 2.5}, {"limit": True}])
 def test_a_limit_is_a_whole_number(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="a whole number, 0 or more, would do"):
         stats.top_pages(**arguments)

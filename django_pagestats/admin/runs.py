@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django_pagestats import backfill, folding
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
+from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import BackfillRun
@@ -100,9 +101,14 @@ class BackfillRunAdmin(StartsBackfill):
 
 def attention(using: str) -> str:
     """What only a person can bring in order, or nothing."""
+    if problem := backfill.problem(using):
+        return problem
+    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
+    if run is not None and (missing := backfill.missing_cluster(run, database_now(using))):
+        return missing
     try:
         return folding.attention(using, folding.tail_length(using, conf.TAIL_LIMIT))
-    except TableWentBackError as error:
+    except TableWentBackError as error:  # in between
         return str(error)
 
 

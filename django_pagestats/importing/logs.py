@@ -91,9 +91,8 @@ class _Log:
         self._source = place or ImportSource(key=f"log:{first_line}{number}")
         self._source.name = self._stream.name[-255:]
         if place:
-            self.summary.notes.append(
-                f"An earlier import ended after line {self._trail.line_count}: went on from there."
-            )
+            ended_after = self._trail.line_count + self._trail.is_within_line
+            self.summary.notes.append(f"An earlier import ended after line {ended_after}: went on from there.")
 
     def _read_first_line(self) -> str:
         """The SHA-256 of the first line; a line too long to hold is passed over, another one stays to be read."""

@@ -51,7 +51,8 @@ def import_model(
     are stored in one durable transaction on `using`, so it may be stopped and run again. Rows with a bad value are
     counted and skipped. Session keys are taken as they are. Rows that appear at or below the position afterwards are
     not imported: their number is in the summary's notes.
-    Raises ImportFailedError for a model or field that will not do, and the databases' errors.
+    Raises ImportFailedError for a model or field that will not do, or if no row at all is a page view, which then are
+    all read again the next time; and the databases' errors.
     """
     _check_model(model)
     _check_fields(model, fields)
@@ -60,6 +61,7 @@ def import_model(
     while table.store_chunk(chunk_rows):
         if on_progress is not None:
             on_progress(Progress(table.summary.read, table.total, table.summary.imported))
+    table.check_any_usable()
     return table.summary
 
 
@@ -142,11 +144,25 @@ class _Table:
             return False
         page_views = [view for row in chunk if (view := self._page_view(row)) is not None]
         place = _Place(self._key_text(chunk[-1][0]), len(chunk) + (self._place.rows if self._place else 0))
-        imported = positions.advance(self._source, page_views, position=json.dumps(place), using=self._using)
+        if page_views or self._is_known:
+            self.summary.imported += positions.advance(
+                self._source, page_views, position=json.dumps(place), using=self._using
+            )
         self._place = place
         self.summary.read += len(chunk)
-        self.summary.imported += imported
         return True
+
+    def check_any_usable(self) -> None:
+        """Raise ImportFailedError where every row was skipped, now and in earlier imports: a field is a wrong one."""
+        if self.summary.read and not self._is_known:
+            raise ImportFailedError(
+                f"None of the {self.summary.read} rows of {self._label} is a page view ({self.summary.examples[0]})"
+            )
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether any row was understood, now or in an earlier import; before that nothing is stored."""
+        return not self._source._state.adding
 
     def _key_text(self, pk: object) -> str:
         text = str(pk)

@@ -37,6 +37,11 @@ def _figures(run: BackfillRun, so_far: backfill.Progress) -> str:
     return text
 
 
+def _cursor(run: BackfillRun) -> int:
+    """Where the run is, or was at its end: keeping up and later runs move the generation's cursor on."""
+    return min(run.generation.cursor, run.target)
+
+
 def describe(run: BackfillRun) -> str:
     """A run in words, on a few lines."""
     so_far = backfill.progress(run)
@@ -44,7 +49,7 @@ def describe(run: BackfillRun) -> str:
     lines = [
         f"Run {run.pk}, a {run.kind} started{by} from {run.via} at {run.created_at:%Y-%m-%d %H:%M:%S} UTC,"
         f" {'is' if run.is_active else 'has'} {run.status}: {so_far.percent:.1f} %",
-        f"{_figures(run, so_far)}; cursor {run.generation.cursor} of {run.target}, chunk size {run.chunk_size}",
+        f"{_figures(run, so_far)}; cursor {_cursor(run)} of {run.target}, chunk size {run.chunk_size}",
     ]
     if run.error:
         lines.append(f"last error: {run.error}")

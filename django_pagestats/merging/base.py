@@ -12,7 +12,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from django.db import transaction
 from pyroaring import BitMap
 
-from django_pagestats.models import Aggregate, PageView
+from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.tally import Counts, Level, Tally
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ Key = tuple[int, int]
 
 PAGE_VIEW_TABLE = PageView._meta.db_table
 AGGREGATE_TABLE = Aggregate._meta.db_table
+GENERATION_TABLE = Generation._meta.db_table
 
 
 class RowsLockedError(Exception):
@@ -101,6 +103,17 @@ class Database(ABC):
         The caller holds the generation's row lock, so nobody else writes these rows. Returns the highest buckets
         afterwards, which the next merge may be given if nobody else merged in between.
         """
+
+    def counted_page_views(self) -> tuple[int, int] | None:
+        """The cursor of the active generation and the page views it counts, of one instant; None if any were pruned."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT g.cursor, a.page_views FROM {GENERATION_TABLE} AS g JOIN {AGGREGATE_TABLE} AS a"
+                f" ON a.generation = g.id AND a.dimension = {Dimension.SITE:d} AND a.granularity = {Granularity.ALL:d}"
+                " AND a.bucket = 0 AND a.subject = 0 WHERE g.is_active = TRUE AND g.pruned_before IS NULL"
+            )
+            found: tuple[int, int] | None = cursor.fetchone()
+        return found
 
     def analyze(self) -> None:  # noqa: B027 - where the database does it in time by itself
         """Renew the planner's statistics of the aggregates, after many of them were written."""

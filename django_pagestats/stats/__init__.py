@@ -2,7 +2,8 @@
 
 A range is `[start, end)`, and a bound left out is open. A bound is a date or an aware datetime at a local midnight, in
 the zone in which the aggregates were made (PAGESTATS_TIME_ZONE); for page views, visitors and hourly series of the
-whole site also a whole local hour. Any other range raises ValueError, which says what would do.
+whole site also a whole local hour. Any other range raises ValueError, which says what would do, and so does a path that
+is no text.
 
 `using` is the database alias, `router.db_for_read(Aggregate)` by default; it is chosen once per answer. Inside a
 transaction that shows the commits of others an answer may raise AnswerUnsettledError, if these never cease.

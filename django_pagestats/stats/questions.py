@@ -10,17 +10,21 @@ from pyroaring import BitMap
 from django_pagestats.models import Subject
 from django_pagestats.stats.answers import PageStats, Point, Summary
 from django_pagestats.stats.folded import RankedPage, portions
-from django_pagestats.stats.ranges import EVERYTHING, Bound, Span, existing_buckets, hour_span, page_span, site_span
+from django_pagestats.stats.ranges import EVERYTHING, Bound, Span, existing_buckets, page_span, series_span, site_span
 from django_pagestats.stats.reading import Moment
 
 #: buckets, or pages, whose visitor sets are compared with the tail's visitors at a time
 SETS_AT_A_TIME = 64
 PATHS_PER_STATEMENT = 500
+#: points of one series: eleven years of hours
+MOST_POINTS = 100_000
+#: more pages than there can be
+MOST_PAGES = 2**31
 
 
 def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
     span = _span(moment, path, start, end)
-    if span.is_empty or not _may_exist(path):
+    if not _may_exist(path) or span.is_empty:
         return 0
     folded = moment.folded.page_views(span, path)
     return folded + moment.tail.page_views(span, path)
@@ -28,7 +32,7 @@ def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound)
 
 def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
     span = _span(moment, path, start, end)
-    if span.is_empty or not _may_exist(path):
+    if not _may_exist(path) or span.is_empty:
         return 0
     folded = moment.folded.visitors(span, path)
     return len(folded) + moment.tail.new_visitors(span, path, folded)
@@ -44,11 +48,12 @@ def count_paths(moment: Moment, start: Bound, end: Bound) -> int:
 
 def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound) -> list[PageStats]:
     for name, number in (("limit", limit), ("offset", offset)):
-        if not isinstance(number, int) or number < 0:
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
     span = page_span(start, end, lambda: moment.calendar)
-    if span.is_empty or not limit:
+    if span.is_empty or not limit or offset >= MOST_PAGES:
         return []
+    limit = min(limit, MOST_PAGES)
     ranked = moment.folded.top(span, offset + limit)
     pages = moment.tail.top(moment.folded, span, ranked, limit=limit, offset=offset)
     return [page for portion in portions(pages, SETS_AT_A_TIME) for page in _page_stats(moment, span, portion)]
@@ -77,9 +82,15 @@ def _paths_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
 
 def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None) -> list[Point]:
     span = _series_span(moment, granularity, start, end, path)
+    may_exist = _may_exist(path)
     if span.is_empty:
         return []
-    if not _may_exist(path):
+    if span.buckets(MOST_POINTS) is None:
+        raise ValueError(
+            f"start={start} and end={end} are too far apart for one series: {MOST_POINTS:,} points would do, that is"
+            f" {MOST_POINTS // 365 if granularity == 'day' else MOST_POINTS // 8_766} years of {granularity}s."
+        )
+    if not may_exist:
         path = ""  # no page view has it
     totals = moment.folded.series(span, path)
     tail = moment.tail.page_views_by_bucket(span, path)
@@ -104,7 +115,7 @@ def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, pat
         return page_span(start, end, lambda: moment.calendar)
     if path is not None:
         raise ValueError('Hours are kept of the whole site: granularity="day", or no path, would do.')
-    return hour_span(start, end, lambda: moment.calendar)
+    return series_span(start, end, lambda: moment.calendar)
 
 
 def summary(moment: Moment) -> Summary:
@@ -132,6 +143,8 @@ def _may_exist(path: str | None) -> bool:
     """Whether any database could store this path; some would refuse the statement that asks for it."""
     if path is None:
         return True
+    if not isinstance(path, str):
+        raise ValueError(f"path={path!r}: text, or None for the whole site, would do.")
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -85,6 +85,15 @@ def hour_span(start: Bound, end: Bound, calendar: Callable[[], Calendar]) -> Spa
     return _ordered(Granularity.HOUR, low, high, start, end)
 
 
+def series_span(start: Bound, end: Bound, calendar: Callable[[], Calendar]) -> Span:
+    """The hours of a range for a series, whose instants must be computable."""
+    for name, bound in (("start", start), ("end", end)):
+        is_date = isinstance(bound, date) and not isinstance(bound, datetime)
+        if is_date and not FIRST_DAY <= _day_of_date(name, bound) <= LAST_DAY:
+            raise ValueError(f"{name}={_show(bound)} is out of range: a date from year 2 to 9997 would do.")
+    return hour_span(start, end, calendar)
+
+
 def _ordered(granularity: Granularity, low: int | None, high: int | None, start: Bound, end: Bound) -> Span:
     if low is not None and high is not None and low > high:
         raise ValueError(f"start={_show(start)} is after end={_show(end)}: a range is [start, end).")

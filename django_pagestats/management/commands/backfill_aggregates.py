@@ -14,6 +14,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_pagestats import backfill, folding, tasks
+from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import MOST_ROWS, conf
 from django_pagestats.exceptions import QueueUnreachableError
 from django_pagestats.management.base import DatabaseCommand
@@ -21,8 +22,6 @@ from django_pagestats.management.progress import ProgressBar, describe, duration
 from django_pagestats.models import BackfillRun
 
 POLL_SECONDS = 0.5
-#: a run that no worker has taken for so long has no cluster, most likely
-QUEUED_SECONDS = 10
 INTERRUPTED = 130
 
 
@@ -45,10 +44,12 @@ class Command(DatabaseCommand):
 
     def work(self, *, database: str, **options: Any) -> None:
         self.speaks = options["verbosity"] > 0 and not options["json"]
+        size = options["chunk_size"]
         if options["status"]:
+            if options["rebuild"] or size is not None:
+                raise CommandError("--status starts nothing: leave out --rebuild and --chunk-size.")
             self._status(database, is_json=options["json"])
             return
-        size = options["chunk_size"]
         if size is not None and not 1 <= size <= MOST_ROWS:
             raise CommandError(f"--chunk-size must be a whole number from 1 to {MOST_ROWS:,}, not {size}.")
         wanted = {
@@ -57,27 +58,27 @@ class Command(DatabaseCommand):
             "via": "command",
         }
         if options["sync"]:
-            self._sync(database, wanted)
+            started = self._sync(database, wanted)
         else:
-            self._start(database, wanted, wait=options["wait"])
+            started = self._start(database, wanted, wait=options["wait"])
         if options["json"]:
-            self.stdout.write(json.dumps(backfill.status(database)))
+            result = {"outcome": started.outcome, "message": started.message}
+            self.stdout.write(json.dumps({**result, **backfill.status(database)}))
 
     # -- through the cluster
 
-    def _start(self, using: str, wanted: dict[str, Any], *, wait: bool) -> None:
+    def _start(self, using: str, wanted: dict[str, Any], *, wait: bool) -> backfill.Started:
         if not tasks.queue_is_installed():
             raise CommandError("django_q is not in INSTALLED_APPS: use --sync to backfill in this process.")
         started = tasks.start_backfill(using, **wanted)
         if wait and started.run is not None and started.run.kind != wanted["kind"]:
             raise CommandError(f"{started.message}. Run this again when that one has ended.")
         self._say(started.message)
-        if started.run is None:
-            return
-        if wait:
+        if wait and started.run is not None:
             self._wait(using, started.run)
         elif started.outcome == "started":
             self._say("Follow it with --wait, look at it with --status.")
+        return started
 
     def _wait(self, using: str, run: BackfillRun) -> None:
         try:
@@ -86,19 +87,15 @@ class Command(DatabaseCommand):
         except KeyboardInterrupt:
             self._say(f"Stopped watching. Run {run.pk} goes on: see --status, or follow it again with --wait.")
             sys.exit(INTERRUPTED)
-        self._say_end(run)
+        self._say_end(using, run)
 
     def _follow(self, using: str, run: BackfillRun, bar: ProgressBar) -> BackfillRun:
         runs = BackfillRun.objects.using(using).select_related("generation")
-        asked_at = time.monotonic()
+        clock = DatabaseClock(using)
         has_warned = False
         while run.is_active:
-            has_waited = time.monotonic() - asked_at > QUEUED_SECONDS
-            if has_waited and run.status == BackfillRun.Status.QUEUED and not has_warned:
-                bar.note(
-                    f"No worker has taken run {run.pk} for {QUEUED_SECONDS} s: no cluster seems to run."
-                    " Start one with 'manage.py qcluster', or do it here with --sync."
-                )
+            if not has_warned and (missing := backfill.missing_cluster(run, clock.now())):
+                bar.note(missing)
                 has_warned = True
             bar.show(run)
             time.sleep(POLL_SECONDS)
@@ -106,13 +103,16 @@ class Command(DatabaseCommand):
                 tasks.revive(using)
             except QueueUnreachableError as error:  # it may come back: go on watching
                 bar.note(str(error))
-            run = runs.get(pk=run.pk)
+            before, run = run, runs.get(pk=run.pk)
+            if run.revival_count > before.revival_count:
+                since = before.progressed_at or before.created_at
+                bar.note(f"No sign of life of run {run.pk} since {since:%H:%M:%S} UTC: it is given to another worker.")
         bar.show(run)
         return run
 
     # -- in this process
 
-    def _sync(self, using: str, wanted: dict[str, Any]) -> None:
+    def _sync(self, using: str, wanted: dict[str, Any]) -> backfill.Started:
         with _interrupts() as interrupted, self._bar() as bar:
 
             def watch(run: BackfillRun) -> bool:
@@ -129,9 +129,10 @@ class Command(DatabaseCommand):
             self._say(f"Stopped run {run.pk} after a chunk; nothing is lost. Run the command again to go on.")
             sys.exit(INTERRUPTED)
         else:
-            self._say_end(run)
+            self._say_end(using, run)
             if swept := folding.sweep(using, nice=folding.niceness(using, is_cluster=False)):
                 self._say(f"Deleted {swept:,} rows of the aggregates before.")
+        return started
 
     # -- saying
 
@@ -139,7 +140,7 @@ class Command(DatabaseCommand):
         if self.speaks:
             self.stdout.write(text)
 
-    def _say_end(self, run: BackfillRun) -> None:
+    def _say_end(self, using: str, run: BackfillRun) -> None:
         if run.status != BackfillRun.Status.SUCCEEDED:
             raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views: {run.error}")
         assert run.started_at is not None and run.finished_at is not None  # noqa: S101 - it has succeeded
@@ -148,6 +149,10 @@ class Command(DatabaseCommand):
             f"Run {run.pk} succeeded: {run.rows_folded:,} page views in {duration(took)}"
             f" ({run.rows_folded / max(took, 0.001):,.0f} per second)."
         )
+        if problem := backfill.problem(using):
+            self._say(problem)
+        elif tail := folding.tail_length(using, conf.TAIL_LIMIT):
+            self._say(f"{_at_most(tail)} page views came since; answers count them already.")
 
     def _bar(self) -> ProgressBar:
         return ProgressBar(self.stdout, is_silent=not self.speaks)
@@ -155,10 +160,11 @@ class Command(DatabaseCommand):
     def _status(self, using: str, *, is_json: bool) -> None:
         if is_json:
             self.stdout.write(json.dumps(backfill.status(using)))
-            if problem := backfill.problem(using):
-                raise CommandError(problem)
         else:
             self._show_run(using)
+        if problem := backfill.problem(using):
+            raise CommandError(problem)
+        if not is_json:
             tail = folding.tail_length(using, conf.TAIL_LIMIT)
             some = f"{tail:,} page views are not folded yet; answers count them all the same."
             self.stdout.write(folding.attention(using, tail) or some)
@@ -166,7 +172,16 @@ class Command(DatabaseCommand):
     def _show_run(self, using: str) -> None:
         runs = BackfillRun.objects.using(using).select_related("generation").order_by("-pk")
         run = runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.first()
-        self.stdout.write("No backfill has run yet." if run is None else describe(run))
+        if run is None:
+            self.stdout.write("No backfill has run yet.")
+            return
+        self.stdout.write(describe(run))
+        if missing := backfill.missing_cluster(run, database_now(using)):
+            self.stdout.write(missing)
+
+
+def _at_most(tail: int) -> str:
+    return f"More than {conf.TAIL_LIMIT:,}" if tail > conf.TAIL_LIMIT else f"{tail:,}"
 
 
 @contextmanager

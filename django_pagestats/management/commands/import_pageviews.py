@@ -184,5 +184,7 @@ def _flag(option: str) -> str:
 def _model(label: str) -> type[models.Model]:
     try:
         return apps.get_model(label)
-    except (LookupError, ValueError) as error:
+    except ValueError as error:  # no dot in it, or several
+        raise CommandError(f"There is no model {label!r}: write app_label.ModelName") from error
+    except LookupError as error:
         raise CommandError(f"There is no model {label!r}: write app_label.ModelName ({error})") from error
