@@ -90,7 +90,7 @@ def start(
     Raises TableWentBackError for a backfill of a table that lost page views which are counted.
     """
     folding.check_autocommit(using)
-    if found := _active_run(using):
+    if found := active_run(using):
         return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
     highest = horizon.highest_id(using)
     generation = folding.active_generation(using)
@@ -109,7 +109,7 @@ def start(
         run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
     except IntegrityError:
         # another start was faster: the database has room for one active run
-        if found := _active_run(using):
+        if found := active_run(using):
             return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
         raise
     logger.info("run %s: %s started by %s from %s", run.pk, run.kind, actor or "nobody", via)
@@ -150,8 +150,15 @@ def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | No
     return run
 
 
-def _active_run(using: str) -> BackfillRun | None:
+def active_run(using: str) -> BackfillRun | None:
+    """The run that is queued or running; there is one at a time."""
     return BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
+
+
+def current_run(using: str) -> BackfillRun | None:
+    """The active run, or else the last one, with its generation; None if there never was one."""
+    runs = BackfillRun.objects.using(using).select_related("generation")
+    return runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.order_by("-pk").first()
 
 
 def _already_active(using: str, run: BackfillRun, enqueue: Enqueue, *, kind: str, chunk_size: int | None) -> Started:
@@ -241,7 +248,7 @@ def run_here(
     is, and the next call goes on. Raises DifferentRunError if a run of another kind is active, and TakenOverError if
     another worker took the run over meanwhile.
     """
-    run = _active_run(using)
+    run = active_run(using)
     if run is not None and run.kind != kind:
         rebuild = " --rebuild" if run.kind == Kind.REBUILD else ""
         raise DifferentRunError(
@@ -298,15 +305,16 @@ class _Worker:
 
     def _make_folder(self) -> folding.Folder:
         size = self.run.fixed_chunk_size
-        found = _HANDED_OVER.pop(self._handed_over_key(self.run.epoch - 1), (IdCache(), IdCache()))
+        key = self._handed_over_key(self.run.epoch - 1)
+        subjects, visitors = _HANDED_OVER.pop(key, (IdCache(), IdCache()))
         _HANDED_OVER.clear()  # of another run
         return folding.Folder(
             self.using,
             self.run.generation,
             size or self.run.chunk_size,
             is_fixed=size is not None,
-            subjects=found[0],
-            visitors=found[1],
+            subjects=subjects,
+            visitors=visitors,
         )
 
     def _handed_over_key(self, epoch: int) -> tuple[str, int, datetime, int]:
@@ -625,8 +633,7 @@ COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "curso
 
 def status(using: str) -> dict[str, Any]:
     """The active run, or else the last one, as one object of plain values; status "none" if there never was one."""
-    runs = BackfillRun.objects.using(using).select_related("generation")
-    run = runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.order_by("-pk").first()
+    run = current_run(using)
     if run is None:
         return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
     so_far = progress(run, database_now(using))

@@ -75,7 +75,7 @@ class Stretch:
     def upto(self, size: int) -> int:
         """The cursor after the first `size` page views."""
         is_end = self.is_last and len(self.ids) <= size
-        return max(self.target, self.after) if is_end else self.ids[:size][-1]
+        return max(self.target, self.after) if is_end else self.ids[min(size, len(self.ids)) - 1]
 
     def rest(self, size: int) -> Stretch | None:
         """What follows the first `size` page views, if there is anything."""

@@ -348,6 +348,14 @@ class TestStretches:
             folder.fold(rows[-1].id, expected=9)
         assert_all_counted()
 
+    def test_a_lower_target_is_not_passed_by_what_was_read_for_a_higher_one(self) -> None:
+        rows = make_page_views(60)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+        folder.fold(rows[-1].id, expected=9)
+        folder.fold(rows[14].id, expected=9)
+        assert folder.cursor == rows[14].id
+        assert_exact()
+
     def test_ids_of_all_of_it_are_made_at_once(self) -> None:
         rows = make_page_views(40, visitors=40)
         folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10)

@@ -103,7 +103,7 @@ def attention(using: str) -> str:
     """What only a person can bring in order, or nothing."""
     if problem := backfill.problem(using):
         return problem
-    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
+    run = backfill.active_run(using)
     if run is not None and (missing := backfill.missing_cluster(run, database_now(using))):
         return missing
     try:

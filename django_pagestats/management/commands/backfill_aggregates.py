@@ -170,8 +170,7 @@ class Command(DatabaseCommand):
             self.stdout.write(folding.attention(using, tail) or some)
 
     def _show_run(self, using: str) -> None:
-        runs = BackfillRun.objects.using(using).select_related("generation").order_by("-pk")
-        run = runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.first()
+        run = backfill.current_run(using)
         if run is None:
             self.stdout.write("No backfill has run yet.")
             return
