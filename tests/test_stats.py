@@ -32,7 +32,7 @@ ZONES = {
     "America/Sao_Paulo": datetime(2018, 11, 4, 3, tzinfo=timezone.utc),  # no midnight
 }
 #: each asks some twenty questions: a fraction of what the profile gives a pure test
-EXAMPLES = (settings.default.max_examples if settings.default else 100) // 6
+EXAMPLES = max(2, (settings.default.max_examples if settings.default else 100) // 6)
 PATHS = ["/", "/A", "/a", "/x", "/x ", "/é", "/\U0001f600", "/" + "long" * 300]
 KEYS = [f"key{number}" for number in range(12)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -139,11 +139,12 @@ class _Table:
         following = self._rows
         if self._place is not None:
             following = following.filter(pk__gt=self._pk.to_python(self._place.pk))
-        chunk = list(following.values_list("pk", *self._fields)[:rows])
+        # Not values_list: Django 5.2.0 gives a field that is named twice only once.
+        chunk = list(following.values("pk", *self._fields)[:rows])
         if not chunk:
             return False
         page_views = [view for row in chunk if (view := self._page_view(row)) is not None]
-        place = _Place(self._key_text(chunk[-1][0]), len(chunk) + (self._place.rows if self._place else 0))
+        place = _Place(self._key_text(chunk[-1]["pk"]), len(chunk) + (self._place.rows if self._place else 0))
         if page_views or self._is_known:
             self.summary.imported += positions.advance(
                 self._source, page_views, position=json.dumps(place), using=self._using
@@ -176,8 +177,8 @@ class _Table:
             )
         return text
 
-    def _page_view(self, row: Sequence[object]) -> intake.Row | None:
-        pk, path, session, time = row
+    def _page_view(self, row: Mapping[str, object]) -> intake.Row | None:
+        path, session, time = (row[field] for field in self._fields)
         try:
             return (
                 intake.normalise_path(path),  # type: ignore[arg-type]
@@ -185,7 +186,7 @@ class _Table:
                 intake.check_time(time),
             )
         except intake.RefusedError as error:
-            self.summary.skip(Skip(error.reason.value), f"primary key {pk}: {error}")
+            self.summary.skip(Skip(error.reason.value), f"primary key {row['pk']}: {error}")
             return None
 
 
