@@ -23,7 +23,6 @@ from django_pagestats import folding, horizon
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import DifferentRunError, TableWentBackError, TakenOverError
-from django_pagestats.ids import IdCache
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity, PageView
 
@@ -272,10 +271,20 @@ def run_here(
     raise TakenOverError(f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status.")
 
 
-#: The ids that the last link in this process had found when it handed over, for the next one if it comes here too. By
-#: alias, run (with its birth: a rolled back or flushed database gives its number again) and the epoch handed over: they
-#: were committed before that epoch was, so whoever is given it, of a restored database too, finds them valid.
-_HANDED_OVER: dict[tuple[str, int, datetime, int], tuple[IdCache, IdCache]] = {}
+#: Alias, run (with its birth: a rolled back or flushed database gives its number again) and the epoch handed over.
+Handover = tuple[str, int, datetime, int]
+#: The folder of the last link in this process that handed over, and when, for the next one if it comes here too: with
+#: the ids it has found, and with what it reads ahead meanwhile. Its ids were committed before that epoch was, or within
+#: seconds after; once a lease is over it is used no more, so that no database can have been restored in between.
+_KEPT: dict[Handover, tuple[folding.Folder, float]] = {}
+
+
+def release_kept(*, older_than: float = -math.inf) -> None:
+    """Give back the memory of what was kept for a next link more than so many seconds ago: that went elsewhere."""
+    for handover, (folder, kept_at) in list(_KEPT.items()):
+        if time.monotonic() - kept_at >= older_than:
+            folder.release()
+            _KEPT.pop(handover, None)
 
 
 class _Worker:
@@ -301,23 +310,26 @@ class _Worker:
         self.clock = DatabaseClock(using)
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.last_took = 0.0
-        self.folder = self._make_folder()
+        kept = self._kept_folder()
+        #: most likely the next link comes here too, if this one did; else what it would read ahead is read in vain
+        self.expects_next = kept is not None
+        self.folder = kept or self._new_folder()
 
-    def _make_folder(self) -> folding.Folder:
+    def _kept_folder(self) -> folding.Folder | None:
+        release_kept(older_than=conf.LEASE_SECONDS)
+        kept = _KEPT.pop(self._handover(self.run.epoch - 1), None)
+        release_kept()  # of another run
+        if kept is None:
+            return None
+        folder, _ = kept
+        folder.go_on(self.run.generation)
+        return folder
+
+    def _new_folder(self) -> folding.Folder:
         size = self.run.fixed_chunk_size
-        key = self._handed_over_key(self.run.epoch - 1)
-        subjects, visitors = _HANDED_OVER.pop(key, (IdCache(), IdCache()))
-        _HANDED_OVER.clear()  # of another run
-        return folding.Folder(
-            self.using,
-            self.run.generation,
-            size or self.run.chunk_size,
-            is_fixed=size is not None,
-            subjects=subjects,
-            visitors=visitors,
-        )
+        return folding.Folder(self.using, self.run.generation, size or self.run.chunk_size, is_fixed=size is not None)
 
-    def _handed_over_key(self, epoch: int) -> tuple[str, int, datetime, int]:
+    def _handover(self, epoch: int) -> Handover:
         return self.using, self.run.pk, self.run.created_at, epoch
 
     # -- the loop
@@ -372,7 +384,7 @@ class _Worker:
             self.folder.fold(
                 self.run.target,
                 fence=lambda chunk: self._fence(chunk, handing_over=handing_over),
-                expected=1 if handing_over else self._expected_chunks(),
+                expected=self._expected_chunks(handing_over=handing_over),
             )
         except folding.CursorMovedError:
             return False
@@ -386,10 +398,12 @@ class _Worker:
             folding.rest(self.nice * self.last_took, self.using)
         return handing_over
 
-    def _expected_chunks(self) -> float:
-        """How many chunks there is time for, as far as the last one tells; two at least, or this were the last one."""
-        if self.deadline is None:
+    def _expected_chunks(self, *, handing_over: bool) -> float:
+        """How many chunks will be folded here: as many as there is time for, as far as the last one tells, or more."""
+        if self.deadline is None or self.expects_next:
             return math.inf
+        if handing_over:
+            return 1.0
         left = self.deadline - time.monotonic()
         return max(2.0, left / (self.last_took * (1 + self.nice))) if self.last_took else 2.0
 
@@ -469,7 +483,8 @@ class _Worker:
 
     def _let_go(self, handed_over: bool) -> None:
         if handed_over:
-            _HANDED_OVER[self._handed_over_key(self.run.epoch)] = self.folder.subjects, self.folder.visitors
+            self.folder.keep()
+            _KEPT[self._handover(self.run.epoch)] = self.folder, time.monotonic()
         else:  # stopped by whoever watches: the next one need not wait for the lease, and nobody was lost
             now = self.clock.now()
             self._update(lease_until=now, wait_until=now)

@@ -88,9 +88,9 @@ class Stretch:
 class Folder:
     """Folds chunks of one generation, one after another, and finds the size that suits the database.
 
-    A context manager: at its end it closes the thread, and its connection, that reads ahead. Within it Python collects
+    A context manager: at its end the thread that reads ahead ends, with its connection. Within it Python collects
     garbage once a second only: the page views of a chunk are no garbage, and looking at them over and over took a sixth
-    of the time.
+    of the time. A folder that is kept may be used so once more.
     """
 
     using: str
@@ -110,6 +110,7 @@ class Folder:
         self._collected_at = time.monotonic()
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: Future[Chunk] | None = None
+        self._is_kept = False
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -126,9 +127,26 @@ class Folder:
             gc.enable()
         if self._reader is not None:
             self._reader.submit(lambda: connections[self.using].close())  # the thread's own: nobody else can
-            self._reader.shutdown()
+            self._reader.shutdown(wait=not self._is_kept)
             self._reader = None
         self._within.close()
+
+    def keep(self) -> None:
+        """Be left for a later use: the end of this one does not wait for what is being read ahead."""
+        self._is_kept = True
+
+    def go_on(self, generation: Generation) -> None:
+        """Be used once more, from where the generation stands by now; what was read ahead is used if it still fits."""
+        self._is_kept = False
+        self.generation = generation
+        if generation.cursor != self.cursor:
+            self.reload()
+
+    def release(self) -> None:
+        """Drop what was read ahead, once it is read."""
+        if self._ahead is not None:
+            wait([self._ahead])
+        self._ahead = self._stretch = None
 
     def reload(self) -> None:
         """Read anew where the generation stands, after somebody else folded it or a chunk failed."""

@@ -38,6 +38,7 @@ def tend(using: str) -> None:
     next try, and what fails in one step does not hold up the others.
     """
     _skip_missed_ticks(using)
+    backfill.release_kept(older_than=conf.LEASE_SECONDS)
     for step in (revive, _keep_up, _sweep):
         try:
             step(using)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, TypeVar
@@ -99,6 +100,7 @@ class Links:
         """One delivery; with 0 seconds a link folds one chunk and hands over."""
         with self.commits():
             backfill.work(*link, enqueue=self.enqueue, seconds=seconds)
+        wait_for_readers()
 
     def deliver_next(self, *, seconds: float | None = 0) -> None:
         self.deliver(self.sent.pop(0), seconds=seconds)
@@ -110,6 +112,11 @@ class Links:
                 return count
             self.deliver_next(seconds=seconds)
         raise AssertionError(f"the chain did not end in {most} links")
+
+
+def wait_for_readers() -> None:
+    """What a link reads ahead for the next one goes on without it, and must not outlive its test."""
+    futures.wait([folder._ahead for folder, _ in backfill._KEPT.values() if folder._ahead is not None])
 
 
 def expire_lease() -> None:

@@ -12,8 +12,9 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from django.db.models import F
 from django.test import TestCase, override_settings
 
-from django_pagestats import backfill, folding, ids
+from django_pagestats import backfill, folding, ids, tasks
 from django_pagestats.clock import DatabaseClock, database_now
+from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
@@ -965,7 +966,7 @@ def test_the_next_link_in_the_same_process_knows_the_ids_of_the_last(monkeypatch
     assert first >= 10
     links.drain()
     assert sum(asked) == first
-    assert backfill._HANDED_OVER == {}
+    assert backfill._KEPT == {}
     assert_all_counted()
 
 
@@ -986,6 +987,99 @@ def test_ids_are_handed_to_the_very_next_link_only(what: str, monkeypatch: pytes
     links.deliver_next()
     assert sum(asked) == 10
     links.drain()
+    assert_all_counted()
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """After which ids page views are read from the table, and how many at most."""
+    seen: list[tuple[int, int]] = []
+    read_stretch = folding.Folder._read_stretch
+
+    def see(folder: folding.Folder, after: int, target: int, size: int) -> folding.Stretch:
+        seen.append((after, size))
+        return read_stretch(folder, after, target, size)
+
+    monkeypatch.setattr(folding.Folder, "_read_stretch", see)
+    return seen
+
+
+@pytest.fixture
+def links_with_reads_ahead(monkeypatch: pytest.MonkeyPatch) -> tuple[Links, list[tuple[int, int]]]:
+    """Six chunks, two of which are folded by two links of this process: so the second one read ahead for the third."""
+    rows = make_page_views(60)
+    links = Links()
+    links.start(chunk_size=10)
+    seen = reads(monkeypatch)
+    links.deliver_next()
+    links.deliver_next()
+    assert active_generation().cursor == rows[19].id
+    return links, seen
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_link_reads_ahead_for_the_next_one_once_links_keep_to_one_process(
+    links_with_reads_ahead: tuple[Links, list[tuple[int, int]]],
+) -> None:
+    links, seen = links_with_reads_ahead
+    cursor = active_generation().cursor
+    before = len(seen)
+    links.deliver_next()
+    assert active_generation().cursor > cursor
+    assert cursor not in dict(seen[before:])
+    links.drain()
+    assert len(dict(seen)) == len(seen), "nothing is read twice"
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["folded", "a lease ago", "revived", "flushed"])
+def test_what_was_read_ahead_is_not_used(
+    what: str, links_with_reads_ahead: tuple[Links, list[tuple[int, int]]]
+) -> None:
+    """Since somebody else folded it meanwhile, or since nobody knows any more whether its ids are still those."""
+    links, seen = links_with_reads_ahead
+    if what == "folded":
+        folding.Folder("default", active_generation(), chunk_size=7, is_fixed=True).fold(the_run().target)
+    elif what == "a lease ago":
+        for handover, (folder, kept_at) in backfill._KEPT.items():
+            backfill._KEPT[handover] = folder, kept_at - conf.LEASE_SECONDS
+    elif what == "revived":
+        expire_lease()
+        links.revive()
+        links.sent.pop(0)
+    else:
+        BackfillRun.objects.update(created_at=F("created_at") + timedelta(seconds=1))
+    cursor = active_generation().cursor
+    seen.clear()
+    links.deliver_next()
+    assert cursor in dict(seen)
+    links.drain()
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_link_reads_nothing_ahead_where_the_last_one_was_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(60)
+    links = Links()
+    links.start(chunk_size=10)
+    seen = reads(monkeypatch)
+    while links.sent:
+        backfill._KEPT.clear()  # as a process of its own knows nothing of the others
+        links.deliver_next()
+    assert [size for _, size in seen] == [10] * 6
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_kept_for_a_link_that_went_elsewhere_is_given_back(
+    links_with_reads_ahead: tuple[Links, list[tuple[int, int]]],
+) -> None:
+    tasks.tend("default")
+    assert len(backfill._KEPT) == 1
+    with override_settings(PAGESTATS_LEASE_SECONDS=0):
+        tasks.tend("default")
+    assert backfill._KEPT == {}
+    links_with_reads_ahead[0].drain()
     assert_all_counted()
 
 
