@@ -209,6 +209,23 @@ def test_the_first_and_the_last_years_have_days_but_no_hours() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("tail_limit", [50_000, 1])
+def test_a_date_that_the_zone_left_out_has_no_page_views(tail_limit: int, settings: Any) -> None:
+    """Of a long tail, too, where SQL has no instants to ask for."""
+    settings.PAGESTATS_TIME_ZONE = "Pacific/Apia"
+    settings.PAGESTATS_TAIL_LIMIT = tail_limit
+    insert_page_views([("/", "k", datetime(2011, 12, 30, 9 + hour, 59, tzinfo=UTC)) for hour in range(3)])
+    missing = {"start": date(2011, 12, 30), "end": date(2011, 12, 31)}
+    for path in (None, "/"):
+        assert stats.count_page_views(path, **missing) == stats.count_unique_visitors(path, **missing) == 0
+        assert stats.count_page_views(path, start=date(2011, 12, 29), end=date(2011, 12, 31)) == 1
+        assert stats.count_page_views(path, start=date(2011, 12, 30), end=date(2012, 1, 1)) == 2
+        assert stats.time_series("day", **missing, path=path) == []
+    assert stats.count_paths(**missing) == 0
+    assert stats.top_pages(**missing) == []
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("path", [5, b"/", True, ["/"]])
 def test_a_path_is_text(path: Any) -> None:
     day = date(2025, 3, 1)
