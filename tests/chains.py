@@ -14,6 +14,7 @@ from django.test import TestCase, override_settings
 from hypothesis import strategies as st
 
 from django_pagestats import backfill, folding
+from django_pagestats.backfill import working
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
@@ -116,7 +117,7 @@ class Links:
 
 def wait_for_readers() -> None:
     """What a link reads ahead for the next one goes on without it, and must not outlive its test."""
-    futures.wait([folder._ahead for folder, _ in backfill._KEPT.values() if folder._ahead is not None])
+    futures.wait([folder._ahead for folder, _ in working._KEPT.values() if folder._ahead is not None])
 
 
 def expire_lease() -> None:

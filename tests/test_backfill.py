@@ -13,6 +13,7 @@ from django.db.models import F
 from django.test import TestCase, override_settings
 
 from django_pagestats import backfill, folding, ids, tasks
+from django_pagestats.backfill import chain, switching, working
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
@@ -692,7 +693,7 @@ def test_the_switch_checks_again_under_its_lock(monkeypatch: pytest.MonkeyPatch)
     """Keeping up moves the active generation on between the check and the switch."""
     make_page_views(40)
     backfill.run_here("default", via="test")
-    switch = backfill._Worker._switch
+    switch = working._Worker._switch
     overtaken = []
 
     def be_overtaken_and_switch(worker: Any) -> None:
@@ -705,7 +706,7 @@ def test_the_switch_checks_again_under_its_lock(monkeypatch: pytest.MonkeyPatch)
             return
         switch(worker)
 
-    monkeypatch.setattr(backfill._Worker, "_switch", be_overtaken_and_switch)
+    monkeypatch.setattr(working._Worker, "_switch", be_overtaken_and_switch)
     backfill.run_here("default", kind="rebuild", via="test")
     assert overtaken == [folding.KeptUp(10)]
     assert active_generation() == the_run().generation
@@ -763,8 +764,8 @@ def test_page_views_that_a_fold_passed_by_are_found_before_the_switch(monkeypatc
 
 @pytest.mark.django_db
 def test_the_check_goes_in_steps_that_fit_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfill, "CHECK_PAGE_VIEWS", 7)
-    monkeypatch.setattr(backfill, "CHECK_DAYS", 5)
+    monkeypatch.setattr(switching, "CHECK_PAGE_VIEWS", 7)
+    monkeypatch.setattr(switching, "CHECK_DAYS", 5)
     make_page_views(40, days=40)
     backfill.run_here("default", via="test")
     links = Links()
@@ -776,7 +777,7 @@ def test_the_check_goes_in_steps_that_fit_links(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.django_db
 def test_the_check_does_not_step_through_gaps_between_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfill, "CHECK_PAGE_VIEWS", 2)
+    monkeypatch.setattr(switching, "CHECK_PAGE_VIEWS", 2)
     for number in (1, 2, 3, 10**15, 10**18):
         PageView.objects.create(id=number, path="/", session_key="k", viewed_at=START)
     links = Links()
@@ -936,7 +937,7 @@ def test_the_status_is_of_the_active_run_or_else_of_the_last() -> None:
 
 def test_override_settings_reaches_the_lease() -> None:
     with override_settings(PAGESTATS_LEASE_SECONDS=7):
-        assert backfill._lease() == timedelta(seconds=7)
+        assert chain.lease() == timedelta(seconds=7)
 
 
 # -- what a link hands over
@@ -966,7 +967,7 @@ def test_the_next_link_in_the_same_process_knows_the_ids_of_the_last(monkeypatch
     assert first >= 10
     links.drain()
     assert sum(asked) == first
-    assert backfill._KEPT == {}
+    assert working._KEPT == {}
     assert_all_counted()
 
 
@@ -1041,8 +1042,8 @@ def test_what_was_read_ahead_is_not_used(
     if what == "folded":
         folding.Folder("default", active_generation(), chunk_size=7, is_fixed=True).fold(the_run().target)
     elif what == "a lease ago":
-        for handover, (folder, kept_at) in backfill._KEPT.items():
-            backfill._KEPT[handover] = folder, kept_at - conf.LEASE_SECONDS
+        for handover, (folder, kept_at) in working._KEPT.items():
+            working._KEPT[handover] = folder, kept_at - conf.LEASE_SECONDS
     elif what == "revived":
         expire_lease()
         links.revive()
@@ -1064,7 +1065,7 @@ def test_a_link_reads_nothing_ahead_where_the_last_one_was_in_another_process(mo
     links.start(chunk_size=10)
     seen = reads(monkeypatch)
     while links.sent:
-        backfill._KEPT.clear()  # as a process of its own knows nothing of the others
+        working._KEPT.clear()  # as a process of its own knows nothing of the others
         links.deliver_next()
     assert [size for _, size in seen] == [10] * 6
     assert_all_counted()
@@ -1075,10 +1076,10 @@ def test_what_is_kept_for_a_link_that_went_elsewhere_is_given_back(
     links_with_reads_ahead: tuple[Links, list[tuple[int, int]]],
 ) -> None:
     tasks.tend("default")
-    assert len(backfill._KEPT) == 1
+    assert len(working._KEPT) == 1
     with override_settings(PAGESTATS_LEASE_SECONDS=0):
         tasks.tend("default")
-    assert backfill._KEPT == {}
+    assert working._KEPT == {}
     links_with_reads_ahead[0].drain()
     assert_all_counted()
 

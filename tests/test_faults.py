@@ -17,7 +17,8 @@ from django.db import connection
 from django.db.backends.signals import connection_created
 from django.db.models import F
 
-from django_pagestats import backfill, folding
+from django_pagestats import backfill, folding, horizon
+from django_pagestats.backfill import starting, working
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation
 from tests.chains import (
@@ -107,8 +108,8 @@ class WithoutEpochs:
     """Takes the fence away: whoever comes gets the run, and nobody finds that it was taken over."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(backfill, "_claim", self.claim)
-        monkeypatch.setattr(backfill._Worker, "_update", self.update)
+        monkeypatch.setattr(working, "_claim", self.claim)
+        monkeypatch.setattr(working._Worker, "_update", self.update)
 
     @staticmethod
     def claim(using: str, run_id: int, epoch: int) -> BackfillRun | None:
@@ -299,14 +300,14 @@ class Faults:
 @pytest.mark.parametrize("kind", ["backfill", "rebuild"])
 def test_moves_of_the_cursor_and_merges_fail_and_every_link_comes_three_times(kind: str) -> None:
     failures: list[str] = []
-    count_failure = backfill._Worker._count_failure
+    count_failure = working._Worker._count_failure
 
     def see(worker: Any, error: Exception) -> bool:
         failures.append(str(error))
         return count_failure(worker, error)
 
     with Faults(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backfill._Worker, "_count_failure", see)
+        patch.setattr(working._Worker, "_count_failure", see)
         shuffled_chain(kind, deliver_three_times, seed=2)
     moves, merges = (["made to fail: " + table in failure for failure in failures] for table in Faults.EVENTS)
     assert sum(moves) >= 9
@@ -413,7 +414,7 @@ def test_two_starts_at_once_make_one_run() -> None:
     make_page_views(30)
     folding.ensure_active_generation("default")
     links = Links()
-    create = backfill._create
+    create = starting._create
     started: list[backfill.Started] = []
 
     def start(barrier: threading.Barrier) -> None:
@@ -426,7 +427,7 @@ def test_two_starts_at_once_make_one_run() -> None:
 
     barriers: dict[int, threading.Barrier] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backfill, "_create", create_together)
+        patch.setattr(starting, "_create", create_together)
         assert run_at_once(start, start) == []
     assert sorted(it.outcome for it in started) == ["active", "started"]
     run = BackfillRun.objects.get()
@@ -444,7 +445,7 @@ def test_two_revivers_at_once_send_one_link() -> None:
     links.start(chunk_size=10)
     links.sent.clear()
     expire_lease()
-    lease = backfill._lease
+    lease = starting.lease
     barriers: dict[int, threading.Barrier] = {}
 
     def lease_together() -> Any:
@@ -458,7 +459,7 @@ def test_two_revivers_at_once_send_one_link() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         if connection.vendor != "sqlite":  # there the first one has the write lock already
-            patch.setattr(backfill, "_lease", lease_together)
+            patch.setattr(starting, "lease", lease_together)
         assert run_at_once(revive, revive) == []
     assert the_run().revival_count == 1
     assert len(links.sent) == 1
@@ -539,7 +540,7 @@ def test_keeping_up_comes_in_between_the_steps_of_a_run(kind: str, step: str, mo
 
 
 def highest() -> int:
-    return backfill.horizon.highest_id("default") or 0
+    return horizon.highest_id("default") or 0
 
 
 def the_run_is_active() -> bool:

@@ -1,9 +1,4 @@
-"""Runs: one attempt to bring a generation to a target, by a chain of links or in this process.
-
-Who may work on a run is fenced by its epoch. A link claims its run by raising the epoch that it was given; from then on
-every statement of its chunks names the new one. So a task that comes twice, late, or after somebody else took the run
-over changes nothing, and a run whose worker died is revived by raising the epoch and enqueueing a link.
-"""
+"""Working on a run: a link of its chain, or the whole of it in this process."""
 
 from __future__ import annotations
 
@@ -11,20 +6,24 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
-from django.db.models import Count, F, Max, Sum, Value
+from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon
-from django_pagestats.clock import DatabaseClock, database_now
+from django_pagestats.backfill.chain import Enqueue, enqueue_nothing, lease
+from django_pagestats.backfill.looking import active_run
+from django_pagestats.backfill.starting import Started, start
+from django_pagestats.backfill.switching import Check
+from django_pagestats.clock import DatabaseClock
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import DifferentRunError, TableWentBackError, TakenOverError
+from django_pagestats.exceptions import DifferentRunError, TakenOverError
 from django_pagestats.merging import RowsLockedError, database_for
-from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity, PageView
+from django_pagestats.models import BackfillRun, Generation
 
 logger = logging.getLogger(__name__)
 
@@ -33,177 +32,10 @@ Status = BackfillRun.Status
 
 #: how long a waiting run is left alone before the next look
 WAIT_SECONDS = 10
-#: a run that no worker has taken for so long has no cluster, most likely
-QUEUED_SECONDS = 10
-#: page views, and days of pages, that one statement of the check before a switch counts
-CHECK_PAGE_VIEWS = 500_000
-CHECK_DAYS = 31
-
-
-class Enqueue(Protocol):
-    """Gives a link to the queue, when the transaction it is called in commits; with `at`, not before that time."""
-
-    def __call__(self, using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None: ...
-
-
-def enqueue_nothing(using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None:
-    """For a run that is worked on in this process."""
 
 
 class SupersededError(Exception):
     """The run has another epoch by now, or has ended: whoever is at work here stops, and enqueues nothing."""
-
-
-@dataclass(frozen=True)
-class Started:
-    """What a start did; `message` is the sentence for whoever asked."""
-
-    outcome: str  #: "started", "active", "empty" or "nothing_new"
-    run: BackfillRun | None
-    message: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is, by its position in the range of keys."""
-
-    percent: float  #: at most 99.9 until the run has succeeded
-    rows_per_second: float | None  #: page views, by wall clock
-    eta_seconds: float | None
-
-
-# -- starting
-
-
-def start(
-    using: str,
-    *,
-    kind: str = Kind.BACKFILL,
-    actor: str = "",
-    via: str,
-    chunk_size: int | None = None,
-    enqueue: Enqueue,
-) -> Started:
-    """Start a run and enqueue its first link, unless one is active: then say so, and revive it if its worker died.
-
-    Raises TableWentBackError for a backfill of a table that lost page views which are counted.
-    """
-    folding.check_autocommit(using)
-    if found := active_run(using):
-        return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
-    highest = horizon.highest_id(using)
-    generation = folding.active_generation(using)
-    if highest is None and (generation is None or generation.cursor <= 0 or kind == Kind.BACKFILL):
-        if generation is not None and kind == Kind.BACKFILL:
-            folding.check_not_back(using, generation)
-        return Started("empty", None, "No page views to backfill")
-    if kind == Kind.BACKFILL:
-        generation = folding.ensure_active_generation(using)
-        folding.check_not_back(using, generation)
-        if highest == generation.cursor:
-            return Started(
-                "nothing_new", None, _with_problem(using, "Nothing new to backfill: every page view is counted")
-            )
-    try:
-        run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
-    except IntegrityError:
-        # another start was faster: the database has room for one active run
-        if found := active_run(using):
-            return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
-        raise
-    logger.info("run %s: %s started by %s from %s", run.pk, run.kind, actor or "nobody", via)
-    message = f"{run.get_kind_display().capitalize()} started: run {run.pk}"
-    return Started("started", run, message if kind == Kind.REBUILD else _with_problem(using, message))
-
-
-def _with_problem(using: str, message: str) -> str:
-    deleted = folding.deleted_page_views(using)
-    return f"{message}. {deleted}" if deleted else message
-
-
-def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, enqueue: Enqueue) -> BackfillRun:
-    # before the transaction: at SERIALIZABLE MariaDB would lock the ends of the table against visitors' page views
-    settling = horizon.fix_target(using)
-    first_cursor = folding.first_cursor(using)
-    with transaction.atomic(using=using):
-        if kind == Kind.REBUILD:
-            generation = folding.new_generation(using, first_cursor, is_active=False)
-        else:
-            generation = folding.ensure_active_generation(using)
-        now = database_now(using)
-        run = BackfillRun.objects.using(using).create(
-            kind=kind,
-            active_key=BackfillRun.ACTIVE,
-            generation=generation,
-            lease_until=now + _lease(),
-            settling=settling.as_json(),
-            start_cursor=max(generation.cursor, first_cursor),
-            target=max(settling.target, generation.cursor),
-            fixed_chunk_size=chunk_size,
-            chunk_size=chunk_size or folding.first_chunk_size(),
-            actor=actor[:255],
-            via=via,
-            created_at=now,
-        )
-        enqueue(using, run.pk, run.epoch)
-    return run
-
-
-def active_run(using: str) -> BackfillRun | None:
-    """The run that is queued or running; there is one at a time."""
-    return BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
-
-
-def current_run(using: str) -> BackfillRun | None:
-    """The active run, or else the last one, with its generation; None if there never was one."""
-    runs = BackfillRun.objects.using(using).select_related("generation")
-    return runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.order_by("-pk").first()
-
-
-def _already_active(using: str, run: BackfillRun, enqueue: Enqueue, *, kind: str, chunk_size: int | None) -> Started:
-    revived = revive(using, enqueue=enqueue)
-    what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
-    message = f"Run {run.pk} ({run.kind}, started from {run.via}) {what}"
-    if run.kind != kind:
-        message += f": no {kind} was started, since one run is active at a time"
-    elif chunk_size is not None and chunk_size != run.fixed_chunk_size:
-        message += f": the chunk size of {chunk_size} is not used"
-    return Started("active", run, message)
-
-
-def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
-    """Give the active run a new link if its lease has run out; the run, or None where there was nothing to do.
-
-    A run that waits is continued by the same step, once its time has come.
-    """
-    now = database_now(using)
-    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, lease_until__lte=now).first()
-    if run is None:
-        return None
-    lost = run.wait_until is None
-    with transaction.atomic(using=using):
-        raised = BackfillRun.objects.using(using).filter(
-            pk=run.pk, epoch=run.epoch, active_key=BackfillRun.ACTIVE, lease_until__lte=now
-        )
-        if not raised.update(
-            epoch=run.epoch + 1,
-            lease_until=now + _lease(),
-            wait_until=None,
-            revival_count=F("revival_count") + (1 if lost else 0),
-        ):
-            return None
-        enqueue(using, run.pk, run.epoch + 1)
-    if lost:
-        logger.warning("run %s: no sign of life since %s, revived", run.pk, run.progressed_at or run.created_at)
-    run.refresh_from_db(using=using)
-    return run
-
-
-def _lease() -> timedelta:
-    return timedelta(seconds=conf.LEASE_SECONDS)
-
-
-# -- working
 
 
 def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: float | None) -> None:
@@ -225,7 +57,7 @@ def _claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun |
         epoch=epoch + 1,
         status=Status.RUNNING,
         started_at=Coalesce("started_at", Value(clock.now())),
-        lease_until=clock.now() + _lease(),
+        lease_until=clock.now() + lease(),
         wait_until=None,
         **changes,
     )
@@ -414,7 +246,7 @@ class _Worker:
         """The first statement of a chunk's transaction; and the next link goes out in it, or not at all."""
         now = self.clock.now()
         self._update(
-            lease_until=now + _lease(),
+            lease_until=now + lease(),
             rows_folded=F("rows_folded") + chunk.page_views,
             chunk_size=self.folder.chunk_size,
             progressed_at=now,
@@ -444,7 +276,7 @@ class _Worker:
         if blocker.pid is None and self.run.wait_reason.startswith(f"waits for {blocker.kind}"):
             reason = self.run.wait_reason  # the same wait goes on: since when does not change
         if self.deadline is None:  # in this process there is nobody else: look again
-            self._update(lease_until=now + _lease(), wait_reason=reason)
+            self._update(lease_until=now + lease(), wait_reason=reason)
             return False
         until = now + timedelta(seconds=WAIT_SECONDS)
         with transaction.atomic(using=self.using):
@@ -469,7 +301,7 @@ class _Worker:
             self._end(Status.FAILED, failure_count=count, error=text)
             return False
         self._update(
-            failure_count=count, error=text, chunk_size=self.folder.chunk_size, lease_until=self.clock.now() + _lease()
+            failure_count=count, error=text, chunk_size=self.folder.chunk_size, lease_until=self.clock.now() + lease()
         )
         folding.rest(min(2.0, 0.1 * 2**count), self.using)
         self.folder.reload()
@@ -477,7 +309,7 @@ class _Worker:
 
     def _hand_over(self) -> bool:
         with transaction.atomic(using=self.using):
-            self._update(lease_until=self.clock.now() + _lease())
+            self._update(lease_until=self.clock.now() + lease())
             self.enqueue(self.using, self.run.pk, self.run.epoch)
         return True
 
@@ -508,9 +340,9 @@ class _Worker:
             settling = replace(horizon.fix_target(self.using), target=target)
             self._update(target=target, settling=settling.as_json(), check_state=None)
             return False
-        check = _Check(self.using, self.run.generation_id, self.folder.cursor, self.run.check_state)
+        check = Check(self.using, self.run.generation_id, self.folder.cursor, self.run.check_state)
         if not check.step():
-            self._update(check_state=check.state, lease_until=self.clock.now() + _lease())
+            self._update(check_state=check.state, lease_until=self.clock.now() + lease())
             return self._hand_over() if self._is_time_up() else False
         if difference := check.difference():
             self._end(Status.FAILED, error=f"The new generation was not switched to: {difference}")
@@ -531,7 +363,7 @@ class _Worker:
         """Make the new generation answer, in one transaction; does nothing if the old one has moved on meanwhile."""
         generations = Generation.objects.using(self.using)
         with database_for(self.using).chunk_transaction():
-            self._update(lease_until=self.clock.now() + _lease())
+            self._update(lease_until=self.clock.now() + lease())
             old = generations.filter(is_active=True).values_list("pk", flat=True)
             wanted = sorted({*old, self.run.generation_id})
             # locked in the order of their ids, like every fold; and what was read before the lock is read again
@@ -543,154 +375,3 @@ class _Worker:
                     generations.filter(pk=generation.pk).update(is_active=None, revision=F("revision") + 1)
             generations.filter(pk=self.run.generation_id).update(is_active=True, revision=F("revision") + 1)
             self._finish()
-
-
-class _Check:
-    """Counts a generation against its page views before it answers: COUNT(*) = SITE/ALL = the sum of each other level.
-
-    In steps of bounded size, so that it fits links: `state` is where it stands, and goes into JSON.
-    """
-
-    def __init__(self, using: str, generation: int, cursor: int, state: dict[str, Any] | None) -> None:
-        self.using = using
-        self.cursor = cursor
-        self.aggregates = Aggregate.objects.using(using).filter(generation=generation)
-        if state is None or state["cursor"] != cursor:
-            state = {"cursor": cursor, "page_views": 0, "after": None, "page_days": 0, "from_day": None}
-        self.state = state
-
-    def step(self) -> bool:
-        """Count the next portion; True when all is counted."""
-        return self._count_page_views() and self._sum_page_days()
-
-    def _count_page_views(self) -> bool:
-        page_views = PageView.objects.using(self.using).filter(pk__lte=self.cursor)
-        after = self.state["after"]
-        if after is not None and after >= self.cursor:
-            return True
-        following = page_views if after is None else page_views.filter(pk__gt=after)
-        counted = following.order_by("pk")[:CHECK_PAGE_VIEWS].aggregate(count=Count("pk"), upto=Max("pk"))
-        self.state["page_views"] += counted["count"]
-        self.state["after"] = self.cursor if counted["count"] < CHECK_PAGE_VIEWS else counted["upto"]
-        return False
-
-    def _sum_page_days(self) -> bool:
-        days = self.aggregates.filter(dimension=Dimension.PAGE, granularity=Granularity.DAY)
-        first = self.state["from_day"]
-        if first is not None:
-            days = days.filter(bucket__gte=first)
-        next_day = days.order_by("bucket").values_list("bucket", flat=True).first()
-        if next_day is None:
-            return True
-        end = next_day + CHECK_DAYS
-        self.state["page_days"] += days.filter(bucket__lt=end).aggregate(n=Sum("page_views"))["n"]
-        self.state["from_day"] = end
-        return False
-
-    def difference(self) -> str:
-        """What does not add up, or ""; called when all is counted."""
-        counted = self.state["page_views"]
-        sums = {
-            (Dimension.SITE, Granularity.ALL): self._sum(Dimension.SITE, Granularity.ALL),
-            (Dimension.SITE, Granularity.DAY): self._sum(Dimension.SITE, Granularity.DAY),
-            (Dimension.SITE, Granularity.HOUR): self._sum(Dimension.SITE, Granularity.HOUR),
-            (Dimension.PAGE, Granularity.ALL): self._sum(Dimension.PAGE, Granularity.ALL),
-            (Dimension.PAGE, Granularity.DAY): self.state["page_days"],
-        }
-        wrong = [f"{d.name}/{g.name} {total}" for (d, g), total in sums.items() if total != counted]
-        return f"{counted} page views up to {self.cursor}, but {', '.join(wrong)}" if wrong else ""
-
-    def _sum(self, dimension: Dimension, granularity: Granularity) -> int:
-        rows = self.aggregates.filter(dimension=dimension, granularity=granularity)
-        return rows.aggregate(n=Sum("page_views"))["n"] or 0
-
-
-# -- looking
-
-
-def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
-    """How far a run is; `now` by the database's clock."""
-    if run.status == Status.SUCCEEDED:
-        percent = 100.0
-    else:
-        span = run.target - run.start_cursor
-        done = max(0, min(run.generation.cursor, run.target) - run.start_cursor)
-        percent = min(99.9, 100.0 * done / span) if span > 0 else 0.0
-    if run.started_at is None:
-        return Progress(percent, None, None)
-    end = run.finished_at or now or database_now(run._state.db or "default")
-    elapsed = max((end - run.started_at).total_seconds(), 0.001)
-    eta = None
-    if run.is_active and percent > 0:
-        eta = elapsed * (100.0 - percent) / percent
-    return Progress(percent, run.rows_folded / elapsed, eta)
-
-
-#: what a run shows of itself in the status object, beside what is computed
-RUN_FIELDS = (
-    "kind",
-    "rows_folded",
-    "target",
-    "chunk_size",
-    "error",
-    "wait_reason",
-    "wait_until",
-    "failure_count",
-    "revival_count",
-    "actor",
-    "via",
-    "created_at",
-    "started_at",
-    "finished_at",
-)
-COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor", "problem")
-
-
-def status(using: str) -> dict[str, Any]:
-    """The active run, or else the last one, as one object of plain values; status "none" if there never was one."""
-    run = current_run(using)
-    if run is None:
-        return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
-    so_far = progress(run, database_now(using))
-    computed = (
-        run.pk,
-        _rounded(so_far.percent),
-        _rounded(so_far.rows_per_second),
-        _rounded(so_far.eta_seconds),
-        run.generation.cursor,
-        problem(using),
-    )
-    fields = {name: _plain(getattr(run, name)) for name in RUN_FIELDS}
-    return {"status": run.status, **dict(zip(COMPUTED_FIELDS, computed, strict=True)), **fields}
-
-
-def problem(using: str) -> str | None:
-    """What keeps the aggregates from being right until a person does something; None most often."""
-    generation = folding.active_generation(using)
-    try:
-        if generation is not None:
-            folding.check_not_back(using, generation)
-    except TableWentBackError as error:
-        return str(error)
-    return folding.deleted_page_views(using) or None
-
-
-def missing_cluster(run: BackfillRun, now: datetime) -> str:
-    """What there is to say if no worker seems to take the run; `now` by the database's clock."""
-    waits = (now - run.created_at).total_seconds()
-    if run.status != Status.QUEUED or waits < QUEUED_SECONDS:
-        return ""
-    return (
-        f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run. Start one with"
-        " 'manage.py qcluster', or do it with 'manage.py backfill_aggregates --sync'."
-    )
-
-
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 1)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return None if value == "" else value

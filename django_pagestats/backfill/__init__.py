@@ -1,0 +1,37 @@
+"""Runs: one attempt to bring a generation to a target, by a chain of links or in this process.
+
+Who may work on a run is fenced by its epoch. A link claims its run by raising the epoch that it was given; from then on
+every statement of its chunks names the new one. So a task that comes twice, late, or after somebody else took the run
+over changes nothing, and a run whose worker died is revived by raising the epoch and enqueueing a link.
+"""
+
+from django_pagestats.backfill.chain import Enqueue, enqueue_nothing
+from django_pagestats.backfill.looking import (
+    Progress,
+    active_run,
+    current_run,
+    missing_cluster,
+    problem,
+    progress,
+    status,
+)
+from django_pagestats.backfill.starting import Started, revive, start
+from django_pagestats.backfill.working import release_kept, run_here, work
+
+__all__ = [
+    "Enqueue",
+    "Progress",
+    "Started",
+    "active_run",
+    "current_run",
+    "enqueue_nothing",
+    "missing_cluster",
+    "problem",
+    "progress",
+    "release_kept",
+    "revive",
+    "run_here",
+    "start",
+    "status",
+    "work",
+]

@@ -1,0 +1,125 @@
+"""How far a run is, and what there is to say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django_pagestats import folding
+from django_pagestats.clock import database_now
+from django_pagestats.exceptions import TableWentBackError
+from django_pagestats.models import BackfillRun
+
+Status = BackfillRun.Status
+
+#: a run that no worker has taken for so long has no cluster, most likely
+QUEUED_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, by its position in the range of keys."""
+
+    percent: float  #: at most 99.9 until the run has succeeded
+    rows_per_second: float | None  #: page views, by wall clock
+    eta_seconds: float | None
+
+
+def active_run(using: str) -> BackfillRun | None:
+    """The run that is queued or running; there is one at a time."""
+    return BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
+
+
+def current_run(using: str) -> BackfillRun | None:
+    """The active run, or else the last one, with its generation; None if there never was one."""
+    runs = BackfillRun.objects.using(using).select_related("generation")
+    return runs.filter(active_key=BackfillRun.ACTIVE).first() or runs.order_by("-pk").first()
+
+
+def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
+    """How far a run is; `now` by the database's clock."""
+    if run.status == Status.SUCCEEDED:
+        percent = 100.0
+    else:
+        span = run.target - run.start_cursor
+        done = max(0, min(run.generation.cursor, run.target) - run.start_cursor)
+        percent = min(99.9, 100.0 * done / span) if span > 0 else 0.0
+    if run.started_at is None:
+        return Progress(percent, None, None)
+    end = run.finished_at or now or database_now(run._state.db or "default")
+    elapsed = max((end - run.started_at).total_seconds(), 0.001)
+    eta = None
+    if run.is_active and percent > 0:
+        eta = elapsed * (100.0 - percent) / percent
+    return Progress(percent, run.rows_folded / elapsed, eta)
+
+
+#: what a run shows of itself in the status object, beside what is computed
+RUN_FIELDS = (
+    "kind",
+    "rows_folded",
+    "target",
+    "chunk_size",
+    "error",
+    "wait_reason",
+    "wait_until",
+    "failure_count",
+    "revival_count",
+    "actor",
+    "via",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor", "problem")
+
+
+def status(using: str) -> dict[str, Any]:
+    """The active run, or else the last one, as one object of plain values; status "none" if there never was one."""
+    run = current_run(using)
+    if run is None:
+        return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
+    so_far = progress(run, database_now(using))
+    computed = (
+        run.pk,
+        _rounded(so_far.percent),
+        _rounded(so_far.rows_per_second),
+        _rounded(so_far.eta_seconds),
+        run.generation.cursor,
+        problem(using),
+    )
+    fields = {name: _plain(getattr(run, name)) for name in RUN_FIELDS}
+    return {"status": run.status, **dict(zip(COMPUTED_FIELDS, computed, strict=True)), **fields}
+
+
+def problem(using: str) -> str | None:
+    """What keeps the aggregates from being right until a person does something; None most often."""
+    generation = folding.active_generation(using)
+    try:
+        if generation is not None:
+            folding.check_not_back(using, generation)
+    except TableWentBackError as error:
+        return str(error)
+    return folding.deleted_page_views(using) or None
+
+
+def missing_cluster(run: BackfillRun, now: datetime) -> str:
+    """What there is to say if no worker seems to take the run; `now` by the database's clock."""
+    waits = (now - run.created_at).total_seconds()
+    if run.status != Status.QUEUED or waits < QUEUED_SECONDS:
+        return ""
+    return (
+        f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run. Start one with"
+        " 'manage.py qcluster', or do it with 'manage.py backfill_aggregates --sync'."
+    )
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if value == "" else value

@@ -1,0 +1,141 @@
+"""Starting a run, and giving it a link again when its worker died."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from django_pagestats import folding, horizon
+from django_pagestats.backfill.chain import Enqueue, lease
+from django_pagestats.backfill.looking import active_run
+from django_pagestats.clock import database_now
+from django_pagestats.models import BackfillRun
+
+logger = logging.getLogger(__name__)
+
+Kind = BackfillRun.Kind
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a start did; `message` is the sentence for whoever asked."""
+
+    outcome: str  #: "started", "active", "empty" or "nothing_new"
+    run: BackfillRun | None
+    message: str
+
+
+def start(
+    using: str,
+    *,
+    kind: str = Kind.BACKFILL,
+    actor: str = "",
+    via: str,
+    chunk_size: int | None = None,
+    enqueue: Enqueue,
+) -> Started:
+    """Start a run and enqueue its first link, unless one is active: then say so, and revive it if its worker died.
+
+    Raises TableWentBackError for a backfill of a table that lost page views which are counted.
+    """
+    folding.check_autocommit(using)
+    if found := active_run(using):
+        return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
+    highest = horizon.highest_id(using)
+    generation = folding.active_generation(using)
+    if highest is None and (generation is None or generation.cursor <= 0 or kind == Kind.BACKFILL):
+        if generation is not None and kind == Kind.BACKFILL:
+            folding.check_not_back(using, generation)
+        return Started("empty", None, "No page views to backfill")
+    if kind == Kind.BACKFILL:
+        generation = folding.ensure_active_generation(using)
+        folding.check_not_back(using, generation)
+        if highest == generation.cursor:
+            return Started(
+                "nothing_new", None, _with_problem(using, "Nothing new to backfill: every page view is counted")
+            )
+    try:
+        run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
+    except IntegrityError:
+        # another start was faster: the database has room for one active run
+        if found := active_run(using):
+            return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
+        raise
+    logger.info("run %s: %s started by %s from %s", run.pk, run.kind, actor or "nobody", via)
+    message = f"{run.get_kind_display().capitalize()} started: run {run.pk}"
+    return Started("started", run, message if kind == Kind.REBUILD else _with_problem(using, message))
+
+
+def _with_problem(using: str, message: str) -> str:
+    deleted = folding.deleted_page_views(using)
+    return f"{message}. {deleted}" if deleted else message
+
+
+def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, enqueue: Enqueue) -> BackfillRun:
+    # before the transaction: at SERIALIZABLE MariaDB would lock the ends of the table against visitors' page views
+    settling = horizon.fix_target(using)
+    first_cursor = folding.first_cursor(using)
+    with transaction.atomic(using=using):
+        if kind == Kind.REBUILD:
+            generation = folding.new_generation(using, first_cursor, is_active=False)
+        else:
+            generation = folding.ensure_active_generation(using)
+        now = database_now(using)
+        run = BackfillRun.objects.using(using).create(
+            kind=kind,
+            active_key=BackfillRun.ACTIVE,
+            generation=generation,
+            lease_until=now + lease(),
+            settling=settling.as_json(),
+            start_cursor=max(generation.cursor, first_cursor),
+            target=max(settling.target, generation.cursor),
+            fixed_chunk_size=chunk_size,
+            chunk_size=chunk_size or folding.first_chunk_size(),
+            actor=actor[:255],
+            via=via,
+            created_at=now,
+        )
+        enqueue(using, run.pk, run.epoch)
+    return run
+
+
+def _already_active(using: str, run: BackfillRun, enqueue: Enqueue, *, kind: str, chunk_size: int | None) -> Started:
+    revived = revive(using, enqueue=enqueue)
+    what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
+    message = f"Run {run.pk} ({run.kind}, started from {run.via}) {what}"
+    if run.kind != kind:
+        message += f": no {kind} was started, since one run is active at a time"
+    elif chunk_size is not None and chunk_size != run.fixed_chunk_size:
+        message += f": the chunk size of {chunk_size} is not used"
+    return Started("active", run, message)
+
+
+def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
+    """Give the active run a new link if its lease has run out; the run, or None where there was nothing to do.
+
+    A run that waits is continued by the same step, once its time has come.
+    """
+    now = database_now(using)
+    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, lease_until__lte=now).first()
+    if run is None:
+        return None
+    lost = run.wait_until is None
+    with transaction.atomic(using=using):
+        raised = BackfillRun.objects.using(using).filter(
+            pk=run.pk, epoch=run.epoch, active_key=BackfillRun.ACTIVE, lease_until__lte=now
+        )
+        if not raised.update(
+            epoch=run.epoch + 1,
+            lease_until=now + lease(),
+            wait_until=None,
+            revival_count=F("revival_count") + (1 if lost else 0),
+        ):
+            return None
+        enqueue(using, run.pk, run.epoch + 1)
+    if lost:
+        logger.warning("run %s: no sign of life since %s, revived", run.pk, run.progressed_at or run.created_at)
+    run.refresh_from_db(using=using)
+    return run

@@ -1,0 +1,73 @@
+"""The check of a rebuild before its generation answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Max, Sum
+
+from django_pagestats.models import Aggregate, Dimension, Granularity, PageView
+
+#: page views, and days of pages, that one statement of the check counts
+CHECK_PAGE_VIEWS = 500_000
+CHECK_DAYS = 31
+
+
+class Check:
+    """Counts a generation against its page views before it answers: COUNT(*) = SITE/ALL = the sum of each other level.
+
+    In steps of bounded size, so that it fits links: `state` is where it stands, and goes into JSON.
+    """
+
+    def __init__(self, using: str, generation: int, cursor: int, state: dict[str, Any] | None) -> None:
+        self.using = using
+        self.cursor = cursor
+        self.aggregates = Aggregate.objects.using(using).filter(generation=generation)
+        if state is None or state["cursor"] != cursor:
+            state = {"cursor": cursor, "page_views": 0, "after": None, "page_days": 0, "from_day": None}
+        self.state = state
+
+    def step(self) -> bool:
+        """Count the next portion; True when all is counted."""
+        return self._count_page_views() and self._sum_page_days()
+
+    def _count_page_views(self) -> bool:
+        page_views = PageView.objects.using(self.using).filter(pk__lte=self.cursor)
+        after = self.state["after"]
+        if after is not None and after >= self.cursor:
+            return True
+        following = page_views if after is None else page_views.filter(pk__gt=after)
+        counted = following.order_by("pk")[:CHECK_PAGE_VIEWS].aggregate(count=Count("pk"), upto=Max("pk"))
+        self.state["page_views"] += counted["count"]
+        self.state["after"] = self.cursor if counted["count"] < CHECK_PAGE_VIEWS else counted["upto"]
+        return False
+
+    def _sum_page_days(self) -> bool:
+        days = self.aggregates.filter(dimension=Dimension.PAGE, granularity=Granularity.DAY)
+        first = self.state["from_day"]
+        if first is not None:
+            days = days.filter(bucket__gte=first)
+        next_day = days.order_by("bucket").values_list("bucket", flat=True).first()
+        if next_day is None:
+            return True
+        end = next_day + CHECK_DAYS
+        self.state["page_days"] += days.filter(bucket__lt=end).aggregate(n=Sum("page_views"))["n"]
+        self.state["from_day"] = end
+        return False
+
+    def difference(self) -> str:
+        """What does not add up, or ""; called when all is counted."""
+        counted = self.state["page_views"]
+        sums = {
+            (Dimension.SITE, Granularity.ALL): self._sum(Dimension.SITE, Granularity.ALL),
+            (Dimension.SITE, Granularity.DAY): self._sum(Dimension.SITE, Granularity.DAY),
+            (Dimension.SITE, Granularity.HOUR): self._sum(Dimension.SITE, Granularity.HOUR),
+            (Dimension.PAGE, Granularity.ALL): self._sum(Dimension.PAGE, Granularity.ALL),
+            (Dimension.PAGE, Granularity.DAY): self.state["page_days"],
+        }
+        wrong = [f"{d.name}/{g.name} {total}" for (d, g), total in sums.items() if total != counted]
+        return f"{counted} page views up to {self.cursor}, but {', '.join(wrong)}" if wrong else ""
+
+    def _sum(self, dimension: Dimension, granularity: Granularity) -> int:
+        rows = self.aggregates.filter(dimension=dimension, granularity=granularity)
+        return rows.aggregate(n=Sum("page_views"))["n"] or 0
