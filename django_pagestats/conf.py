@@ -95,6 +95,8 @@ class Conf:
     NICE = Setting[float | None](None, rest_factor)
     #: So many failures in a row fail the run.
     MAX_FAILURES = Setting[int](5, whole_number(1, 1_000))
+    #: So many revivals in a row without progress fail the run.
+    MAX_REVIVALS = Setting[int](10, whole_number(1, 1_000))
     #: How often the scheduled task keeps up; 0 turns it off.
     TEND_MINUTES = Setting[int](1, whole_number(0, 10_080))
     #: MariaDB and MySQL: how long after a target was fixed its ids are taken to be inserted.

@@ -17,6 +17,10 @@ class DifferentRunError(PageStatsError):
     """Another run, of another kind, is active: one at a time."""
 
 
+class PausedError(PageStatsError):
+    """The run is paused: it goes on when somebody resumes it, and not by another start."""
+
+
 class TakenOverError(PageStatsError):
     """Another worker has taken over the run that was worked on in this process."""
 

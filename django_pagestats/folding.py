@@ -366,7 +366,8 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
     if tail > conf.TAIL_LIMIT:
         return KeptUp(reason=f"more than {conf.TAIL_LIMIT} page views wait: run backfill_aggregates")
     generation = ensure_active_generation(using)
-    if BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation).exists():
+    runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation)
+    if runs.exclude(status=BackfillRun.Status.PAUSED).exists():
         return KeptUp(reason="a run is at work on this generation")
     settling = _settle(using, generation)
     if isinstance(settling, str):
@@ -454,23 +455,43 @@ def attention(using: str, tail: int) -> str:
 def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, nice: float = 0.0) -> int:
     """Delete the aggregates of generations that answer no more, in chunks; returns how many rows went.
 
-    One that a run is still building is left alone, and so is the active one. After each chunk comes a rest of `nice`
-    times as long as it took.
+    One that a run is still building is left alone, or may go on with, and so is the active one. After each chunk comes
+    a rest of `nice` times as long as it took.
     """
     deadline = time.monotonic() + seconds
     database = database_for(using)
     deleted = 0
-    old = Generation.objects.using(using).filter(is_active=None, swept_at=None)
-    for generation in old.exclude(runs__active_key=BackfillRun.ACTIVE).order_by("pk"):
-        while time.monotonic() < deadline:
+    for generation in _swept_generations(using):
+        while time.monotonic() < deadline and doom(using, generation):
             began = time.monotonic()
-            count = database.delete_aggregates(generation.pk, chunk_size)
+            count = database.delete_aggregates(generation, chunk_size)
             deleted += count
             rest(nice * (time.monotonic() - began), using)
             if not count:
-                Generation.objects.using(using).filter(pk=generation.pk).update(swept_at=database_now(using))
+                Generation.objects.using(using).filter(pk=generation).update(swept_at=database_now(using))
                 break
     return deleted
+
+
+def _swept_generations(using: str) -> list[int]:
+    """Those that nobody needs: not active, and neither of the active run nor of the last one if it may be resumed."""
+    old = Generation.objects.using(using).filter(is_active=None, swept_at=None)
+    last = BackfillRun.objects.using(using).order_by("-pk").first()
+    if last is not None and last.status == BackfillRun.Status.FAILED:
+        old = old.exclude(pk=last.generation_id, doomed_at=None)
+    return list(old.exclude(runs__active_key=BackfillRun.ACTIVE).order_by("pk").values_list("pk", flat=True))
+
+
+def doom(using: str, generation: int) -> bool:
+    """Mark a generation as one whose aggregates are being deleted; False if a run is going on with it after all."""
+    with transaction.atomic(using=using):
+        found = Generation.objects.using(using).select_for_update().get(pk=generation)
+        if found.doomed_at is not None:
+            return True
+        if found.is_active or found.runs.using(using).filter(active_key=BackfillRun.ACTIVE).exists():
+            return False
+        Generation.objects.using(using).filter(pk=generation).update(doomed_at=database_now(using))
+    return True
 
 
 def niceness(using: str, *, is_cluster: bool) -> float:

@@ -133,7 +133,8 @@ class Generation(models.Model):
     #: keeping up: a target whose horizon is waited for, see horizon.Settling
     settling = models.JSONField(_("settling"), null=True)
     created_at = models.DateTimeField(_("created at"))
-    #: when the last of its aggregates was deleted, after another generation took its place
+    #: since when nobody needs its aggregates any more, and when the last of them was deleted
+    doomed_at = models.DateTimeField(_("doomed at"), null=True)
     swept_at = models.DateTimeField(_("swept at"), null=True)
 
     class Meta:
@@ -185,8 +186,10 @@ class BackfillRun(models.Model):
     class Status(models.TextChoices):
         QUEUED = "queued"  #: no link has begun yet
         RUNNING = "running"  #: a link has begun; it may be waiting: see `wait_reason`
+        PAUSED = "paused"  #: stopped by a person until a person resumes it; it stays the one active run
         SUCCEEDED = "succeeded"  #: the target is reached; a rebuild is switched
         FAILED = "failed"  #: gave up; `error` says why, the cursor is kept
+        CANCELLED = "cancelled"  #: given up by a person; what a backfill has folded stays, a rebuild's rows go
 
     class Kind(models.TextChoices):
         BACKFILL = "backfill"  #: folds into the active generation
@@ -195,7 +198,7 @@ class BackfillRun(models.Model):
     id = models.BigAutoField(primary_key=True)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind)
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.QUEUED)
-    #: ACTIVE while queued or running, else NULL: the database refuses a second active run
+    #: ACTIVE while queued, running or paused, else NULL: the database refuses a second active run
     active_key = models.CharField(_("active key"), max_length=16, null=True, unique=True)  # noqa: DJ001
     generation = models.ForeignKey(Generation, models.PROTECT, verbose_name=_("generation"), related_name="runs")
     epoch = models.BigIntegerField(_("epoch"), default=0)
@@ -210,12 +213,18 @@ class BackfillRun(models.Model):
     #: as asked for; NULL: it adapts
     fixed_chunk_size = models.IntegerField(_("fixed chunk size"), null=True)
     chunk_size = models.IntegerField(_("chunk size"))
-    #: failures in a row, and how often a run was found without a living worker
+    #: failures in a row; how often it was found without a living worker, and how often in a row without progress
     failure_count = models.IntegerField(_("failures in a row"), default=0)
     revival_count = models.IntegerField(_("revivals"), default=0)
+    stalled_count = models.IntegerField(_("revivals in a row without progress"), default=0, db_default=0)
     error = models.TextField(_("error"), blank=True, default="")
     wait_reason = models.TextField(_("waits for"), blank=True, default="")
     wait_until = models.DateTimeField(_("waits until"), null=True)
+    #: wishes, until the worker obeys at the end of its chunk, and whose they are
+    pause_requested_at = models.DateTimeField(_("pause asked for at"), null=True)
+    cancel_requested_at = models.DateTimeField(_("cancelling asked for at"), null=True)
+    requested_by = models.CharField(_("asked for by"), max_length=255, blank=True, default="", db_default="")
+    requested_via = models.CharField(_("asked for from"), max_length=32, blank=True, default="", db_default="")
     #: how far the check before a rebuild's switch has come: see backfill.Check
     check_state = models.JSONField(_("check"), null=True)
     #: who started it, and through what; text, since users may live in another database
@@ -224,6 +233,9 @@ class BackfillRun(models.Model):
     created_at = models.DateTimeField(_("created at"))
     started_at = models.DateTimeField(_("started at"), null=True)
     progressed_at = models.DateTimeField(_("last progress at"), null=True)
+    #: when it was paused last; and how long it stood still in all before it was resumed
+    paused_at = models.DateTimeField(_("paused at"), null=True)
+    idle_seconds = models.FloatField(_("seconds it stood still"), default=0.0, db_default=0.0)
     finished_at = models.DateTimeField(_("finished at"), null=True)
 
     class Meta:
@@ -235,7 +247,43 @@ class BackfillRun(models.Model):
 
     @property
     def is_active(self) -> bool:
+        """Queued, running or paused: no other run can start."""
         return self.active_key is not None
+
+    @property
+    def is_going(self) -> bool:
+        """Queued or running: it goes on without anybody's doing."""
+        return self.status in (self.Status.QUEUED, self.Status.RUNNING)
+
+
+class RunEvent(models.Model):
+    """One change of a run's status, or a revival: who made it, through what, and why."""
+
+    class Via(models.TextChoices):
+        COMMAND = "command"  #: a management command
+        ADMIN = "admin"  #: a button of the admin
+        SCHEDULE = "schedule"  #: a schedule of the site's
+        WATCHDOG = "watchdog"  #: whoever found that the lease had run out
+        WORKER = "worker"  #: whoever folds
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(BackfillRun, models.CASCADE, verbose_name=_("run"), related_name="events")
+    #: empty at the run's start
+    from_status = models.CharField(_("from"), max_length=16, blank=True, choices=BackfillRun.Status)
+    to_status = models.CharField(_("to"), max_length=16, choices=BackfillRun.Status)
+    #: text, since users may live in another database; empty: nobody in person
+    actor = models.CharField(_("who"), max_length=255, blank=True, default="")
+    via = models.CharField(_("from where"), max_length=32)
+    reason = models.TextField(_("why"), blank=True, default="")
+    #: by the database's clock
+    at = models.DateTimeField(_("when"))
+
+    class Meta:
+        verbose_name = _("event of a run")
+        verbose_name_plural = _("events of runs")
+
+    def __str__(self) -> str:
+        return f"{self.from_status or 'new'} -> {self.to_status}"
 
 
 class ImportSource(models.Model):

@@ -79,6 +79,12 @@ def revive(using: str) -> BackfillRun | None:
     return backfill.revive(using, enqueue=enqueue)
 
 
+def resume_backfill(using: str, *, actor: str = "", via: str) -> backfill.Answer:
+    """`backfill.resume` with the real queue."""
+    ensure_schedule(using)
+    return backfill.resume(using, actor=actor, via=via, enqueue=enqueue)
+
+
 # -- enqueueing
 
 

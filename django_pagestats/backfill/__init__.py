@@ -16,19 +16,25 @@ from django_pagestats.backfill.looking import (
     status,
 )
 from django_pagestats.backfill.starting import Started, revive, start
+from django_pagestats.backfill.wishes import Answer, cancel, pause, paused, resume
 from django_pagestats.backfill.working import release_kept, run_here, work
 
 __all__ = [
+    "Answer",
     "Enqueue",
     "Progress",
     "Started",
     "active_run",
+    "cancel",
     "current_run",
     "enqueue_nothing",
     "missing_cluster",
+    "pause",
+    "paused",
     "problem",
     "progress",
     "release_kept",
+    "resume",
     "revive",
     "run_here",
     "start",

@@ -47,10 +47,10 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
         percent = min(99.9, 100.0 * done / span) if span > 0 else 0.0
     if run.started_at is None:
         return Progress(percent, None, None)
-    end = run.finished_at or now or database_now(run._state.db or "default")
-    elapsed = max((end - run.started_at).total_seconds(), 0.001)
+    end = run.finished_at or run.paused_at or now or database_now(run._state.db or "default")
+    elapsed = max((end - run.started_at).total_seconds() - run.idle_seconds, 0.001)
     eta = None
-    if run.is_active and percent > 0:
+    if run.is_going and percent > 0:
         eta = elapsed * (100.0 - percent) / percent
     return Progress(percent, run.rows_folded / elapsed, eta)
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from django_pagestats import folding, horizon
+from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.clock import database_now
+from django_pagestats.conf import conf
 from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
 
 Kind = BackfillRun.Kind
+Status = BackfillRun.Status
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,14 @@ def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | No
             via=via,
             created_at=now,
         )
+        states.record(run, "", run.status, now=now, actor=actor, via=via)
         enqueue(using, run.pk, run.epoch)
     return run
 
 
 def _already_active(using: str, run: BackfillRun, enqueue: Enqueue, *, kind: str, chunk_size: int | None) -> Started:
+    if run.status == Status.PAUSED:
+        return Started("active", run, f"{wishes.paused(run)}. Nothing was started: one run is active at a time")
     revived = revive(using, enqueue=enqueue)
     what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
     message = f"Run {run.pk} ({run.kind}, started from {run.via}) {what}"
@@ -116,12 +123,23 @@ def _already_active(using: str, run: BackfillRun, enqueue: Enqueue, *, kind: str
 def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
     """Give the active run a new link if its lease has run out; the run, or None where there was nothing to do.
 
-    A run that waits is continued by the same step, once its time has come.
+    A run that waits is continued by the same step, once its time has come. One that was to be paused or cancelled is so
+    now; one that got PAGESTATS_MAX_REVIVALS links in a row without progress has failed.
     """
     now = database_now(using)
-    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, lease_until__lte=now).first()
+    runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, lease_until__lte=now)
+    run = runs.exclude(status=Status.PAUSED).first()
     if run is None:
         return None
+    if run.pause_requested_at or run.cancel_requested_at:
+        return run if wishes.obey(run, now=now, reason="its worker had died", raise_epoch=True) else None
+    if run.wait_until is None and run.stalled_count >= conf.MAX_REVIVALS:
+        return run if _give_up(run, now=now) else None
+    return run if _revive(run, now=now, enqueue=enqueue) else None
+
+
+def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
+    using = run._state.db or "default"
     lost = run.wait_until is None
     with transaction.atomic(using=using):
         raised = BackfillRun.objects.using(using).filter(
@@ -131,11 +149,40 @@ def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
             epoch=run.epoch + 1,
             lease_until=now + lease(),
             wait_until=None,
-            revival_count=F("revival_count") + (1 if lost else 0),
+            revival_count=F("revival_count") + int(lost),
+            stalled_count=F("stalled_count") + int(lost),
         ):
-            return None
+            return False
+        since = run.progressed_at or run.created_at
+        if lost:
+            states.record(
+                run,
+                run.status,
+                run.status,
+                now=now,
+                via=states.Via.WATCHDOG,
+                reason=f"no sign of life since {since}: revived",
+            )
         enqueue(using, run.pk, run.epoch + 1)
     if lost:
-        logger.warning("run %s: no sign of life since %s, revived", run.pk, run.progressed_at or run.created_at)
+        logger.warning("run %s: no sign of life since %s, revived", run.pk, since)
     run.refresh_from_db(using=using)
-    return run
+    return True
+
+
+def _give_up(run: BackfillRun, *, now: datetime) -> bool:
+    text = (
+        f"Given to another worker {run.stalled_count} times in a row without progress (PAGESTATS_MAX_REVIVALS): either"
+        " no cluster takes tasks, or each worker dies in the same chunk. See the cluster's log; then --resume goes on"
+        " from the cursor."
+    )
+    return states.change(
+        run,
+        Status.FAILED,
+        now=now,
+        via=states.Via.WATCHDOG,
+        reason=text,
+        epoch=run.epoch + 1,
+        error=text,
+        finished_at=now,
+    )

@@ -15,13 +15,14 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon
+from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, enqueue_nothing, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.switching import Check
 from django_pagestats.clock import DatabaseClock
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import DifferentRunError, TakenOverError
+from django_pagestats.exceptions import DifferentRunError, PausedError, TakenOverError
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation
 
@@ -52,16 +53,19 @@ def _claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun |
     """Use an epoch up: of all who come with it, one gets the run, at the next epoch; with it go other changes."""
     folding.check_autocommit(using)
     clock = DatabaseClock(using)
-    runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
-    claimed = runs.filter(epoch=epoch).update(
-        epoch=epoch + 1,
-        status=Status.RUNNING,
-        started_at=Coalesce("started_at", Value(clock.now())),
-        lease_until=clock.now() + lease(),
-        wait_until=None,
-        **changes,
-    )
-    return runs.filter(epoch=epoch + 1).select_related("generation").first() if claimed else None
+    runs = BackfillRun.objects.using(using).filter(pk=run_id).select_related("generation")
+    now = clock.now()
+    changes |= {
+        "epoch": epoch + 1,
+        "started_at": Coalesce("started_at", Value(now)),
+        "lease_until": now + lease(),
+        "wait_until": None,
+    }
+    if not runs.filter(epoch=epoch, status=Status.RUNNING).update(**changes):
+        queued = runs.filter(epoch=epoch, status=Status.QUEUED).first()
+        if queued is None or not states.change(queued, Status.RUNNING, now=now, via=states.Via.WORKER, **changes):
+            return None
+    return runs.filter(epoch=epoch + 1, status=Status.RUNNING).first()
 
 
 def run_here(
@@ -76,10 +80,13 @@ def run_here(
     """Start a run and work on it in this process to its end; an active run of the same kind is taken over.
 
     `watch` is called with the run after each chunk, and stops the work by returning True; the run then stays where it
-    is, and the next call goes on. Raises DifferentRunError if a run of another kind is active, and TakenOverError if
-    another worker took the run over meanwhile.
+    is, and the next call goes on. A run that somebody pauses or cancels meanwhile is returned as it is then. Raises
+    DifferentRunError if a run of another kind is active, PausedError if the run is paused, and TakenOverError if
+    another worker took it over meanwhile.
     """
     run = active_run(using)
+    if run is not None and run.status == Status.PAUSED:
+        raise PausedError(f"{wishes.paused(run)}.")
     if run is not None and run.kind != kind:
         rebuild = " --rebuild" if run.kind == Kind.REBUILD else ""
         raise DifferentRunError(
@@ -97,8 +104,9 @@ def run_here(
     if claimed is not None:
         nice = folding.niceness(using, is_cluster=False)
         worker = _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, nice=nice, watch=watch)
-        if worker.work():
-            claimed.refresh_from_db(using=using)
+        is_ours = worker.work()
+        claimed.refresh_from_db(using=using)
+        if is_ours or claimed.status in (Status.PAUSED, Status.CANCELLED):
             return Started(started.outcome, claimed, started.message)
     raise TakenOverError(f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status.")
 
@@ -123,6 +131,8 @@ class _Worker:
     """Works on one run while it holds the epoch."""
 
     REFRESHED = ("status", "active_key", "target", "settling", "check_state", "failure_count", "rows_folded")
+    #: what others may have changed while a chunk was folded, and what only the database adds up
+    LOOKED_AT = ("rows_folded", *wishes.NO_WISH)
 
     def __init__(
         self,
@@ -185,18 +195,23 @@ class _Worker:
             logger.warning("run %s: no new statistics for the planner: %s", self.run.pk, error)
 
     def _loop(self) -> None:
-        while self.run.is_active:
+        while self.run.is_going:
             try:
                 handed_over = self._step()
             except SupersededError:
                 raise
             except Exception as error:
                 handed_over = self._count_failure(error)
-            if handed_over or (self.watch is not None and self.run.is_active and self.watch(self.run)):
+            if handed_over:
+                return self._let_go(handed_over)
+            self.run.refresh_from_db(using=self.using, fields=self.LOOKED_AT)
+            if self.watch is not None and self.run.is_going and self.watch(self.run):
                 return self._let_go(handed_over)
 
     def _step(self) -> bool:
         """Do the next thing; True if this worker is done with the run and somebody else goes on."""
+        if self.run.pause_requested_at or self.run.cancel_requested_at:
+            return self._obey()
         if self.run.settling is not None:
             waiting = folding.poll(self.using, horizon.Settling.from_json(self.run.settling))
             if waiting:
@@ -223,9 +238,8 @@ class _Worker:
         except RowsLockedError:
             return self._wait(horizon.rows_locked(self.clock.now()))
         self.last_took = time.monotonic() - began
-        self.run.refresh_from_db(using=self.using, fields=["rows_folded"])
         self.run.generation.cursor = self.folder.cursor
-        logger.debug("run %s: cursor %s, %s page views", self.run.pk, self.folder.cursor, self.run.rows_folded)
+        logger.debug("run %s: cursor %s", self.run.pk, self.folder.cursor)
         if not handing_over and self.folder.cursor < self.run.target:
             folding.rest(self.nice * self.last_took, self.using)
         return handing_over
@@ -251,6 +265,7 @@ class _Worker:
             chunk_size=self.folder.chunk_size,
             progressed_at=now,
             failure_count=0,
+            stalled_count=0,
             wait_reason="",
         )
         if handing_over:
@@ -326,10 +341,16 @@ class _Worker:
 
     def _end(self, status: str, **changes: Any) -> None:
         now = self.clock.now()
-        self._update(
-            status=status, active_key=None, finished_at=now, wait_reason="", wait_until=None, settling=None, **changes
-        )
+        changes |= {"finished_at": now, "wait_reason": "", "wait_until": None, "settling": None, **wishes.NO_WISH}
+        reason = changes.get("error", "")
+        if not states.change(self.run, status, now=now, via=states.Via.WORKER, reason=reason, **changes):
+            raise SupersededError
         logger.info("run %s: %s after %s page views", self.run.pk, status, self.run.rows_folded)
+
+    def _obey(self) -> bool:
+        if not wishes.obey(self.run, now=self.clock.now(), reason=f"after page view {self.folder.cursor}"):
+            raise SupersededError
+        return False
 
     # -- a rebuild's end
 
@@ -345,7 +366,9 @@ class _Worker:
             self._update(check_state=check.state, lease_until=self.clock.now() + lease())
             return self._hand_over() if self._is_time_up() else False
         if difference := check.difference():
-            self._end(Status.FAILED, error=f"The new generation was not switched to: {difference}")
+            with transaction.atomic(using=self.using):
+                self._end(Status.FAILED, error=f"The new generation was not switched to: {difference}")
+                folding.doom(self.using, self.run.generation_id)
             return False
         self._switch()
         return False

@@ -16,13 +16,17 @@ from django.core.management.base import CommandError
 from django_pagestats import backfill, folding, tasks
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import MOST_ROWS, conf
-from django_pagestats.exceptions import QueueUnreachableError
+from django_pagestats.exceptions import PausedError, QueueUnreachableError
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.management.progress import ProgressBar, describe, duration
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, RunEvent
 
 POLL_SECONDS = 0.5
+#: exit statuses
+PAUSED = 3
 INTERRUPTED = 130
+#: option -> the verb that does it
+WISHES = {"pause": backfill.pause, "resume": tasks.resume_backfill, "cancel": backfill.cancel}
 
 
 class Command(DatabaseCommand):
@@ -34,6 +38,17 @@ class Command(DatabaseCommand):
         how.add_argument("--wait", action="store_true", help="Follow the run with a progress bar.")
         how.add_argument("--sync", action="store_true", help="Do it in this process, without a cluster.")
         how.add_argument("--status", action="store_true", help="Show the active or last run; start nothing.")
+        how.add_argument("--pause", action="store_true", help="Stop the active run after its chunk, until --resume.")
+        how.add_argument(
+            "--cancel",
+            action="store_true",
+            help="Give the active run up after its chunk; a rebuild's rows are deleted.",
+        )
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="Go on with the run that is paused, or with the last one if it failed.",
+        )
         parser.add_argument(
             "--rebuild", action="store_true", help="Build new aggregates beside those in use, check them, then switch."
         )
@@ -44,32 +59,47 @@ class Command(DatabaseCommand):
 
     def work(self, *, database: str, **options: Any) -> None:
         self.speaks = options["verbosity"] > 0 and not options["json"]
-        size = options["chunk_size"]
+        _check_options(options)
         if options["status"]:
-            if options["rebuild"] or size is not None:
-                raise CommandError("--status starts nothing: leave out --rebuild and --chunk-size.")
             self._status(database, is_json=options["json"])
             return
-        if size is not None and not 1 <= size <= MOST_ROWS:
-            raise CommandError(f"--chunk-size must be a whole number from 1 to {MOST_ROWS:,}, not {size}.")
+        wish = next((name for name in WISHES if options[name]), None)
+        outcome, message = self._begin(database, options) if wish is None else self._wish(database, wish, options)
+        if options["json"]:
+            self.stdout.write(json.dumps({"outcome": outcome, "message": message, **backfill.status(database)}))
+
+    def _begin(self, using: str, options: dict[str, Any]) -> tuple[str, str]:
         wanted = {
             "kind": BackfillRun.Kind.REBUILD if options["rebuild"] else BackfillRun.Kind.BACKFILL,
-            "chunk_size": size,
-            "via": "command",
+            "chunk_size": options["chunk_size"],
+            "via": RunEvent.Via.COMMAND,
         }
-        if options["sync"]:
-            started = self._sync(database, wanted)
+        started = self._sync(using, wanted) if options["sync"] else self._start(using, wanted, wait=options["wait"])
+        return started.outcome, started.message
+
+    # -- pausing, going on, giving up
+
+    def _wish(self, using: str, wish: str, options: dict[str, Any]) -> tuple[str, str]:
+        if wish == "resume" and not options["sync"]:
+            self._check_queue()
+        if wish == "resume" and options["sync"]:
+            answer = backfill.resume(using, via=RunEvent.Via.COMMAND, enqueue=backfill.enqueue_nothing)
         else:
-            started = self._start(database, wanted, wait=options["wait"])
-        if options["json"]:
-            result = {"outcome": started.outcome, "message": started.message}
-            self.stdout.write(json.dumps({**result, **backfill.status(database)}))
+            answer = WISHES[wish](using, via=RunEvent.Via.COMMAND)
+        if answer.outcome == "refused":
+            raise CommandError(f"{answer.message}.")
+        self._say(f"{answer.message}.")
+        run = answer.run
+        if run is not None and options["sync"]:
+            self._sync(using, {"kind": run.kind, "via": RunEvent.Via.COMMAND})
+        elif run is not None and options["wait"]:
+            self._wait(using, run)
+        return answer.outcome, answer.message
 
     # -- through the cluster
 
     def _start(self, using: str, wanted: dict[str, Any], *, wait: bool) -> backfill.Started:
-        if not tasks.queue_is_installed():
-            raise CommandError("django_q is not in INSTALLED_APPS: use --sync to backfill in this process.")
+        self._check_queue()
         started = tasks.start_backfill(using, **wanted)
         if wait and started.run is not None and started.run.kind != wanted["kind"]:
             raise CommandError(f"{started.message}. Run this again when that one has ended.")
@@ -79,6 +109,10 @@ class Command(DatabaseCommand):
         elif started.outcome == "started":
             self._say("Follow it with --wait, look at it with --status.")
         return started
+
+    def _check_queue(self) -> None:
+        if not tasks.queue_is_installed():
+            raise CommandError("django_q is not in INSTALLED_APPS: use --sync to backfill in this process.")
 
     def _wait(self, using: str, run: BackfillRun) -> None:
         try:
@@ -93,7 +127,7 @@ class Command(DatabaseCommand):
         runs = BackfillRun.objects.using(using).select_related("generation")
         clock = DatabaseClock(using)
         has_warned = False
-        while run.is_active:
+        while run.is_going:
             if not has_warned and (missing := backfill.missing_cluster(run, clock.now())):
                 bar.note(missing)
                 has_warned = True
@@ -119,13 +153,16 @@ class Command(DatabaseCommand):
                 bar.show(run)
                 return bool(interrupted)
 
-            started = backfill.run_here(using, watch=watch, **wanted)
+            try:
+                started = backfill.run_here(using, watch=watch, **wanted)
+            except PausedError as error:
+                raise CommandError(str(error), returncode=PAUSED) from error
             if started.run is not None:
                 bar.show(started.run)
         run = started.run
         if run is None:
             self._say(started.message)
-        elif run.is_active:
+        elif run.is_going:
             self._say(f"Stopped run {run.pk} after a chunk; nothing is lost. Run the command again to go on.")
             sys.exit(INTERRUPTED)
         else:
@@ -141,8 +178,12 @@ class Command(DatabaseCommand):
             self.stdout.write(text)
 
     def _say_end(self, using: str, run: BackfillRun) -> None:
+        if run.status == BackfillRun.Status.PAUSED:
+            self._say(f"{backfill.paused(run)}.")
+            sys.exit(PAUSED)
         if run.status != BackfillRun.Status.SUCCEEDED:
-            raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views: {run.error}")
+            why = f": {run.error}" if run.error else ""
+            raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views{why}")
         assert run.started_at is not None and run.finished_at is not None  # noqa: S101 - it has succeeded
         took = (run.finished_at - run.started_at).total_seconds()
         self._say(
@@ -177,6 +218,18 @@ class Command(DatabaseCommand):
         self.stdout.write(describe(run))
         if missing := backfill.missing_cluster(run, database_now(using)):
             self.stdout.write(missing)
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Raise CommandError for what goes together with nothing."""
+    size = options["chunk_size"]
+    for name in ("status", "pause", "resume", "cancel"):
+        if options[name] and (options["rebuild"] or size is not None):
+            raise CommandError(f"--{name} starts nothing: leave out --rebuild and --chunk-size.")
+    if options["resume"] and (options["status"] or options["pause"] or options["cancel"]):
+        raise CommandError("--resume goes with --wait or --sync, or alone.")
+    if size is not None and not 1 <= size <= MOST_ROWS:
+        raise CommandError(f"--chunk-size must be a whole number from 1 to {MOST_ROWS:,}, not {size}.")
 
 
 def _at_most(tail: int) -> str:

@@ -1,0 +1,65 @@
+"""The statuses of a run: which changes there are, who makes them, and how one is made and recorded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from django_pagestats.models import BackfillRun, RunEvent
+
+Status = BackfillRun.Status
+Via = RunEvent.Via
+
+#: every change there is: who makes it, and when
+TRANSITIONS: dict[tuple[str, str], str] = {
+    (Status.QUEUED, Status.RUNNING): "a worker, when it claims the first link of a start or a resume",
+    (Status.QUEUED, Status.PAUSED): "whoever asks for it, at once: nobody is at work",
+    (Status.QUEUED, Status.CANCELLED): "whoever asks for it, at once: nobody is at work",
+    (Status.QUEUED, Status.FAILED): "the watchdog, when no worker took it however often it was enqueued",
+    (Status.RUNNING, Status.PAUSED): "the worker, at the end of its chunk; whoever asks, if nobody is at work",
+    (Status.RUNNING, Status.CANCELLED): "the worker, at the end of its chunk; whoever asks, if nobody is at work",
+    (Status.RUNNING, Status.SUCCEEDED): "the worker, at the target; of a rebuild, in the transaction that switches",
+    (Status.RUNNING, Status.FAILED): "the worker, after too many failures; the watchdog, after too many revivals",
+    (Status.PAUSED, Status.QUEUED): "whoever resumes it",
+    (Status.PAUSED, Status.CANCELLED): "whoever asks for it",
+    (Status.FAILED, Status.QUEUED): "whoever resumes it, while it is the last run",
+}
+#: with one of these a run is the active one
+ACTIVE = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
+
+
+class IllegalChangeError(Exception):
+    """There is no such change: a fault of ours, not of the user's."""
+
+
+def change(
+    run: BackfillRun, to: str, *, now: datetime, actor: str = "", via: str, reason: str = "", **columns: Any
+) -> bool:
+    """Change a run's status and record it, in one transaction; False, and nothing done, if the run has moved on.
+
+    That is, if its status or its epoch is not what `run` says any more. `columns` are changed with it.
+    """
+    if (run.status, to) not in TRANSITIONS:
+        raise IllegalChangeError(f"{run}: {run.status} -> {to}")
+    using = run._state.db
+    runs = BackfillRun.objects.using(using).filter(pk=run.pk, status=run.status, epoch=run.epoch)
+    active_key = BackfillRun.ACTIVE if to in ACTIVE else None
+    with transaction.atomic(using=using):
+        if not runs.update(status=to, active_key=active_key, **columns):
+            return False
+        record(run, run.status, to, now=now, actor=actor, via=via, reason=reason)
+    for name, value in {"status": to, "active_key": active_key, **columns}.items():
+        if not hasattr(value, "resolve_expression"):
+            setattr(run, name, value)
+    return True
+
+
+def record(
+    run: BackfillRun, from_status: str, to: str, *, now: datetime, actor: str = "", via: str, reason: str = ""
+) -> None:
+    """Add an event to a run, in the transaction of what it tells."""
+    RunEvent.objects.using(run._state.db).create(
+        run_id=run.pk, from_status=from_status, to_status=to, actor=actor[:255], via=via, reason=reason, at=now
+    )

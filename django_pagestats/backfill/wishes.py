@@ -1,0 +1,180 @@
+"""What a person may want of a run: that it pauses, goes on, or is given up."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from django_pagestats.backfill import states
+from django_pagestats.backfill.chain import Enqueue, lease
+from django_pagestats.backfill.looking import active_run, current_run
+from django_pagestats.clock import database_now
+from django_pagestats.models import BackfillRun, Generation
+
+logger = logging.getLogger(__name__)
+
+Status = BackfillRun.Status
+
+NO_WISH: dict[str, Any] = {
+    "pause_requested_at": None,
+    "cancel_requested_at": None,
+    "requested_by": "",
+    "requested_via": "",
+}
+
+
+class DoomedError(Exception):
+    """The generation of a run that was to be resumed is being deleted."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a wish; `message` says what happened, and what happens next."""
+
+    outcome: str  #: "done", "asked" (at the end of the chunk), or "refused"
+    run: BackfillRun | None
+    message: str
+
+
+def pause(using: str, *, actor: str = "", via: str) -> Answer:
+    """Stop the active run at the end of its chunk, or at once if nobody is at work on it, until somebody resumes it."""
+    return _stop(using, Status.PAUSED, actor=actor, via=via)
+
+
+def cancel(using: str, *, actor: str = "", via: str) -> Answer:
+    """Give the active run up at the end of its chunk, or at once if nobody is at work on it.
+
+    What a backfill has folded stays; a rebuild's generation never answers, and its rows are deleted in chunks.
+    """
+    return _stop(using, Status.CANCELLED, actor=actor, via=via)
+
+
+def _stop(using: str, to: str, *, actor: str, via: str) -> Answer:
+    while run := active_run(using):
+        if run.status == to:
+            return Answer("refused", run, paused(run))
+        now = database_now(using)
+        wish = {"requested_by": actor[:255], "requested_via": via}
+        if is_at_work(run, now):
+            column = "pause_requested_at" if to == Status.PAUSED else "cancel_requested_at"
+            same = BackfillRun.objects.using(using).filter(pk=run.pk, epoch=run.epoch, status=run.status)
+            if same.update(**wish, **{column: now}):
+                logger.info("run %s: to be %s, asked for by %s from %s", run.pk, to, actor or "nobody", via)
+                return Answer("asked", run, f"Run {run.pk} will be {to} at the end of the chunk that is being folded")
+            continue
+        for name, value in wish.items():
+            setattr(run, name, value)
+        if _change(run, to, now=now, reason="", raise_epoch=True):
+            return Answer("done", run, _told(run))
+    verb = "pause" if to == Status.PAUSED else "cancel"
+    return Answer("refused", None, f"No run is active: there is nothing to {verb}")
+
+
+def is_at_work(run: BackfillRun, now: datetime) -> bool:
+    """Whether a worker has the run, or a link of its is on the way; `now` by the database's clock."""
+    return run.status == Status.RUNNING and run.wait_until is None and run.lease_until > now
+
+
+def obey(run: BackfillRun, *, now: datetime, reason: str, raise_epoch: bool = False) -> bool:
+    """Pause or cancel a run as it was asked for; False if the run has moved on meanwhile."""
+    to = Status.CANCELLED if run.cancel_requested_at else Status.PAUSED
+    return _change(run, to, now=now, reason=reason, raise_epoch=raise_epoch)
+
+
+def _change(run: BackfillRun, to: str, *, now: datetime, reason: str, raise_epoch: bool) -> bool:
+    moment = {"paused_at": now} if to == Status.PAUSED else {"finished_at": now}
+    who = {"requested_by": run.requested_by, "requested_via": run.requested_via}
+    done = states.change(
+        run,
+        to,
+        now=now,
+        actor=run.requested_by,
+        via=run.requested_via,
+        reason=reason,
+        epoch=run.epoch + raise_epoch,
+        wait_until=None,
+        wait_reason="",
+        **(NO_WISH | who | moment),
+    )
+    if done:
+        logger.info("run %s: %s by %s from %s", run.pk, to, run.requested_by or "nobody", run.requested_via)
+    return done
+
+
+def _told(run: BackfillRun) -> str:
+    if run.status == Status.PAUSED:
+        return f"{paused(run)}. Answers stay exact meanwhile"
+    rest = (
+        "the aggregates in use stay as they are, and those that it had built are deleted in chunks"
+        if run.kind == BackfillRun.Kind.REBUILD
+        else "what it has folded stays, answers stay exact, and a new backfill goes on from there"
+    )
+    return f"Run {run.pk} ({run.kind}) is cancelled: {rest}"
+
+
+def paused(run: BackfillRun) -> str:
+    """What there is to say of a run that stands still."""
+    by = f" by {run.requested_by}" if run.requested_by else ""
+    return f"Run {run.pk} ({run.kind}) is paused{by}: --resume goes on with it, --cancel gives it up"
+
+
+def resume(using: str, *, actor: str = "", via: str, enqueue: Enqueue) -> Answer:
+    """Let a paused run, or the last one if it failed, go on from its cursor; a pause asked for is withdrawn."""
+    run = current_run(using)
+    if run is None or run.status in (Status.SUCCEEDED, Status.CANCELLED):
+        last = "" if run is None else f": the last one, run {run.pk}, has {run.status}"
+        return Answer("refused", run, f"No run can be resumed{last}")
+    if run.is_going:
+        return _withdraw(using, run)
+    try:
+        resumed = _resume(using, run, actor=actor, via=via, enqueue=enqueue)
+    except IntegrityError:  # the database has room for one active run
+        resumed = False
+    except DoomedError:
+        what = "its aggregates do not add up, or are being deleted"
+        return Answer("refused", run, f"Run {run.pk} cannot be resumed, since {what}: start a new one with --rebuild")
+    if not resumed:
+        return Answer("refused", run, f"Run {run.pk} has changed meanwhile: see --status")
+    logger.info("run %s: resumed by %s from %s", run.pk, actor or "nobody", via)
+    return Answer(
+        "done", run, f"Run {run.pk} ({run.kind}) is resumed, and goes on after page view {run.generation.cursor}"
+    )
+
+
+def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqueue) -> bool:
+    now = database_now(using)
+    since = run.paused_at or run.finished_at or now
+    with transaction.atomic(using=using):
+        if not states.change(
+            run,
+            Status.QUEUED,
+            now=now,
+            actor=actor,
+            via=via,
+            epoch=run.epoch + 1,
+            lease_until=now + lease(),
+            failure_count=0,
+            stalled_count=0,
+            error="",
+            paused_at=None,
+            finished_at=None,
+            idle_seconds=run.idle_seconds + max(0.0, (now - since).total_seconds()),
+            **NO_WISH,
+        ):
+            return False
+        # locked, so that a sweep either is seen here or sees this run
+        if Generation.objects.using(using).select_for_update().get(pk=run.generation_id).doomed_at is not None:
+            raise DoomedError
+        enqueue(using, run.pk, run.epoch)
+    return True
+
+
+def _withdraw(using: str, run: BackfillRun) -> Answer:
+    wished = BackfillRun.objects.using(using).filter(pk=run.pk, pause_requested_at__isnull=False, status=run.status)
+    if wished.filter(cancel_requested_at=None).update(**NO_WISH):
+        return Answer("done", run, f"Run {run.pk} goes on: the pause that was asked for is withdrawn")
+    return Answer("refused", run, f"Run {run.pk} is {run.status}: there is nothing to resume")
