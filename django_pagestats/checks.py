@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from math import ceil
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.core.checks import CheckMessage
 from django.core.checks import Error as _Error
 from django.core.checks import Warning as _Warning
 from django.db import connections, router
+from django.utils.module_loading import import_string
 
 from django_pagestats.conf import Conf, Setting, conf
 from django_pagestats.models import ExactCharField, Generation, PageView
@@ -103,6 +105,9 @@ class Cluster:
         self.workers: int = options.get("workers") or os.cpu_count() or 4
         squared = self.workers**2 if isinstance(self.workers, int) else 1
         self.queue_limit: int = options.get("queue_limit", squared)
+        self.bulk: int = options.get("bulk", 1)
+        #: a dotted path, for a broker of the site's own
+        self.broker_class: str | None = options.get("broker_class")
         other = any(options.get(name) for name in ("broker_class", "iron_mq", "sqs"))
         self.orm: str | None = None if other else options.get("orm")
         #: Redis hands a task out once: what is not done is lost, and `retry` means nothing
@@ -119,7 +124,7 @@ class Cluster:
 
     def invalid_options(self) -> list[tuple[str, object]]:
         """Options that are no whole numbers above 0; `timeout` may be None."""
-        numbers = {"retry": self.retry, "workers": self.workers, "queue_limit": self.queue_limit}
+        numbers = {"retry": self.retry, "workers": self.workers, "queue_limit": self.queue_limit, "bulk": self.bulk}
         if self.timeout is not None:
             numbers["timeout"] = self.timeout
         return [(name, value) for name, value in numbers.items() if not (isinstance(value, int) and value > 0)]
@@ -151,6 +156,10 @@ def _check_cluster(cluster: Cluster) -> Iterator[CheckMessage]:
 
 
 def _check_where(cluster: Cluster) -> Iterator[CheckMessage]:
+    if cluster.is_redis and find_spec("redis") is None:
+        yield redis_missing()
+    if cluster.broker_class is not None and (reason := _why_not_imported(cluster.broker_class)):
+        yield broker_unknown(cluster.broker_class, reason)
     aliases = _sure_aliases()
     if cluster.orm is not None and cluster.orm not in connections:
         yield queue_nowhere(cluster.orm)
@@ -158,6 +167,14 @@ def _check_where(cluster: Cluster) -> Iterator[CheckMessage]:
         yield queue_elsewhere(cluster.orm, aliases)
     if not cluster.is_known:
         yield cluster_unknown()
+
+
+def _why_not_imported(path: str) -> str:
+    try:
+        import_string(path)
+    except Exception as error:  # whatever the module does when it is imported
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def queue_missing() -> CheckMessage:
@@ -245,6 +262,24 @@ def cluster_unknown() -> CheckMessage:
         f"PAGESTATS_CLUSTER is {conf.CLUSTER!r}, and Q_CLUSTER has no cluster of that name: nobody would work the tasks"
         " off.",
         'Write the "name" of Q_CLUSTER, or one of its "ALT_CLUSTERS"; or remove PAGESTATS_CLUSTER.',
+    )
+
+
+def redis_missing() -> CheckMessage:
+    return error(
+        28,
+        "Q_CLUSTER takes Redis for its queue, as it does if no other broker is named, and the package redis is not"
+        " installed.",
+        'Write "orm": "default" into Q_CLUSTER for a queue in the database, or run'
+        ' pip install "django-pagestats[redis]".',
+    )
+
+
+def broker_unknown(path: str, reason: str) -> CheckMessage:
+    return error(
+        29,
+        f'Q_CLUSTER["broker_class"] is {path!r}, which cannot be imported ({reason}).',
+        'Correct it; or remove it and name a broker, for example by "orm": "default".',
     )
 
 

@@ -26,8 +26,8 @@ class DatabaseClock:
     """The database's clock, asked once and carried on by this process's monotonic one."""
 
     def __init__(self, using: str) -> None:
-        self._asked_at = time.monotonic()
         self._answer = database_now(using)
+        self._asked_at = time.monotonic()  # after the answer: never ahead of the database
 
     def now(self) -> datetime:
         return self._answer + timedelta(seconds=time.monotonic() - self._asked_at)

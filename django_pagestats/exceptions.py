@@ -29,6 +29,10 @@ class QueueUnreachableError(PageStatsError):
     """The queue did not take a task; the run stays, and goes on once it is revived."""
 
 
+class UnreadableSetError(PageStatsError):
+    """A stored visitor set is damaged."""
+
+
 class AnswerUnsettledError(PageStatsError):
     """The aggregates kept moving under an answer inside the caller's transaction, longer than the setting allows."""
 

@@ -16,7 +16,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F, Min
 
 from django_pagestats import horizon
-from django_pagestats.buckets import Calendar
+from django_pagestats.buckets import Calendar, epoch_seconds, instant
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
@@ -59,6 +59,8 @@ class Chunk:
     target: int  #: how far it was allowed to go
     page_views: int
     tally: Tally
+    #: id and whole seconds since the epoch of its last page view
+    last: tuple[int, int] | None
     is_full: bool  #: as many page views as the chunk size asks for
 
 
@@ -76,6 +78,11 @@ class Stretch:
         """The cursor after the first `size` page views."""
         is_end = self.is_last and len(self.ids) <= size
         return max(self.target, self.after) if is_end else self.ids[min(size, len(self.ids)) - 1]
+
+    def last(self, size: int) -> tuple[int, int] | None:
+        """Of the first `size` page views, the last one's id and second."""
+        number = min(size, len(self.ids))
+        return (self.ids[number - 1], self.page_views[number - 1][2]) if number else None
 
     def rest(self, size: int) -> Stretch | None:
         """What follows the first `size` page views, if there is anything."""
@@ -204,7 +211,8 @@ class Folder:
         self._stretch = stretch.rest(size)
         tallied = tally(stretch.page_views[:size], self.calendar)
         count = tallied.page_views
-        return Chunk(self.generation.pk, after, stretch.upto(size), target, count, tallied, is_full=count == size)
+        last = stretch.last(size)
+        return Chunk(self.generation.pk, after, stretch.upto(size), target, count, tallied, last, is_full=count == size)
 
     def _read_stretch(self, after: int, target: int, size: int) -> Stretch:
         """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
@@ -266,7 +274,8 @@ def merge(
         moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
         if fence is None:
             moved = moved.filter(is_active=True)
-        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
+        last = {"last_page_view": chunk.last} if chunk.last else {}
+        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **last):
             raise CursorMovedError
         highest = database.merge(chunk.generation, prepared, highest)
     return highest, time.monotonic() - began
@@ -316,12 +325,25 @@ def check_autocommit(using: str) -> None:
 
 
 def check_not_back(using: str, generation: Generation) -> None:
-    """Raise TableWentBackError if page views that the generation counts are gone from the end of the table."""
+    """Raise TableWentBackError if page views that the generation counts are gone from the end of the table.
+
+    Or if another one stands in the place of the last: the table was emptied, its ids began anew and went on beyond.
+    """
     highest = horizon.highest_id(using) or 0
     if highest < generation.cursor:
         raise TableWentBackError(
             f"The highest page view is {highest}, but the aggregates count page views up to {generation.cursor}: page"
             " views were taken away (a restore, a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
+        )
+    if generation.last_page_view is None:
+        return
+    pk, seconds = generation.last_page_view
+    found = PageView.objects.using(using).filter(pk=pk).values_list("viewed_at", flat=True).first()
+    if found is not None and epoch_seconds(found) != seconds:
+        raise TableWentBackError(
+            f"Page view {pk} is of {found:%Y-%m-%d %H:%M:%S} UTC, and the one that the aggregates count was of"
+            f" {instant(seconds):%Y-%m-%d %H:%M:%S} UTC: others are in the place of those that were counted (a restore,"
+            " a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
         )
 
 
@@ -444,12 +466,18 @@ def attention(using: str, tail: int) -> str:
             f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
             f" slowly. {cure}"
         )
-    if generation is not None and generation.time_zone != conf.TIME_ZONE:
-        return (
-            f"The aggregates are cut by the days and hours of {generation.time_zone}, and PAGESTATS_TIME_ZONE is"
-            f" {conf.TIME_ZONE}: until backfill_aggregates --rebuild statistics stay in {generation.time_zone}."
-        )
-    return ""
+    return other_zone(using)
+
+
+def other_zone(using: str) -> str:
+    """What there is to say if the aggregates are of another zone than that of the settings."""
+    generation = active_generation(using)
+    if generation is None or generation.time_zone == conf.TIME_ZONE:
+        return ""
+    return (
+        f"The aggregates are cut by the days and hours of {generation.time_zone}, and PAGESTATS_TIME_ZONE is"
+        f" {conf.TIME_ZONE}: until backfill_aggregates --rebuild statistics stay in {generation.time_zone}."
+    )
 
 
 def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, nice: float = 0.0) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -83,7 +84,7 @@ class PageView(models.Model):
         indexes = [models.Index(fields=["viewed_at"], name="pagestats_viewed_at")]
 
     def __str__(self) -> str:
-        return f"{self.path} at {self.viewed_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.path} at {self.viewed_at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Visitor(models.Model):
@@ -130,6 +131,8 @@ class Generation(models.Model):
     is_active = models.BooleanField(_("is active"), null=True, unique=True)
     #: local days before this one are frozen: their page views were pruned
     pruned_before = models.DateField(_("pruned before"), null=True)
+    #: id and whole seconds since the epoch of the last page view that it counts: another one there was put in its place
+    last_page_view = models.JSONField(_("last page view"), null=True)
     #: keeping up: a target whose horizon is waited for, see horizon.Settling
     settling = models.JSONField(_("settling"), null=True)
     created_at = models.DateTimeField(_("created at"))
@@ -231,6 +234,9 @@ class BackfillRun(models.Model):
     actor = models.CharField(_("started by"), max_length=255, blank=True, default="")
     via = models.CharField(_("started from"), max_length=32)
     created_at = models.DateTimeField(_("created at"))
+    #: since when a link is in the queue that nobody has taken, and when a worker took one last
+    enqueued_at = models.DateTimeField(_("in the queue since"), null=True)
+    taken_at = models.DateTimeField(_("taken by a worker at"), null=True)
     started_at = models.DateTimeField(_("started at"), null=True)
     progressed_at = models.DateTimeField(_("last progress at"), null=True)
     #: when it was paused last; and how long it stood still in all before it was resumed

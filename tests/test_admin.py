@@ -677,9 +677,9 @@ def test_the_list_of_runs_says_what_keeping_up_cannot_do(root: Client, settings:
 
 def test_the_list_of_runs_says_that_no_worker_takes_a_run(root: Client) -> None:
     make_page_views(3)
-    run = make_run(active_key=BackfillRun.ACTIVE, created_at=datetime.now(timezone.utc))
+    run = make_run(active_key=BackfillRun.ACTIVE, enqueued_at=datetime.now(timezone.utc))
     assert "messagelist" not in root.get(RUNS).content.decode()
-    BackfillRun.objects.update(created_at=datetime.now(timezone.utc) - timedelta(minutes=5))
+    BackfillRun.objects.update(enqueued_at=datetime.now(timezone.utc) - timedelta(minutes=5))
     assert f"No worker has taken run {run.pk} for 30" in root.get(RUNS).content.decode()
 
 

@@ -33,6 +33,7 @@ from tests.chains import (
 from tests.factories import ALL, DAY, PAGE, SITE, START, insert_page_views, make_page_views
 
 Database = type(database_for("default"))
+DAYS = timedelta(days=3)
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +114,36 @@ def test_the_database_refuses_a_second_active_run() -> None:
     run.pk = None
     with pytest.raises(IntegrityError), transaction.atomic():
         run.save(force_insert=True)
+
+
+@pytest.mark.django_db
+def test_other_page_views_in_the_place_of_those_that_are_counted_are_an_error_too() -> None:
+    """After a TRUNCATE whose ids began anew, once there are more than there were."""
+    rows = make_page_views(20)
+    backfill.run_here("default", via="test", chunk_size=8)
+    PageView.objects.all().delete()
+    later = [PageView(pk=row.id, path="/", session_key="k", viewed_at=row.viewed_at + DAYS) for row in rows]
+    PageView.objects.bulk_create([*later, PageView(pk=rows[-1].id + 1, path="/", session_key="k", viewed_at=START)])
+    with pytest.raises(TableWentBackError, match=rf"Page view {rows[-1].id} is of .* --rebuild"):
+        Links().start()
+    with pytest.raises(TableWentBackError):
+        folding.keep_up("default", seconds=5)
+    assert "others are in the place" in (backfill.status("default")["problem"] or "")
+    backfill.run_here("default", kind="rebuild", via="test")
+    assert backfill.status("default")["problem"] is None
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_a_last_page_view_that_is_deleted_or_edited_is_no_other_table() -> None:
+    rows = make_page_views(20)
+    backfill.run_here("default", via="test")
+    PageView.objects.filter(pk=rows[-1].id).update(session_key="forgotten")
+    make_page_views(5, seed=1)
+    assert folding.keep_up("default", seconds=5).page_views == 5
+    PageView.objects.filter(pk=active_generation().cursor).delete()
+    make_page_views(5, seed=2)
+    assert folding.keep_up("default", seconds=5).page_views == 5
 
 
 @pytest.mark.django_db

@@ -279,7 +279,7 @@ def test_wait_says_once_that_no_cluster_seems_to_run(monkeypatch: pytest.MonkeyP
     def nobody_comes() -> None:
         looks.append(1)
         if len(looks) == 4:
-            BackfillRun.objects.update(created_at=F("created_at") - timedelta(seconds=12))
+            BackfillRun.objects.update(enqueued_at=F("enqueued_at") - timedelta(seconds=12))
         if len(looks) == 8:
             work_on_the_queue()
 
@@ -299,7 +299,8 @@ def test_wait_says_nothing_of_a_cluster_that_took_the_run(monkeypatch: pytest.Mo
     def slow_work() -> None:
         looks.append(1)
         if len(looks) == 1:
-            BackfillRun.objects.update(status="running", created_at=F("created_at") - timedelta(hours=1))
+            hour = timedelta(hours=1)
+            BackfillRun.objects.update(status="running", enqueued_at=None, created_at=F("created_at") - hour)
         if len(looks) == 8:
             work_on_the_queue()
 
@@ -388,8 +389,56 @@ def test_the_status_of_a_run_that_no_cluster_takes(settings: Any) -> None:
     make_page_views(30)
     command()
     assert "no cluster seems to run" not in command("--status")
-    BackfillRun.objects.update(created_at=F("created_at") - timedelta(minutes=5))
-    assert re.search(r"No worker has taken run \d+ for 300 s: no cluster seems to run.* --sync", command("--status"))
+    BackfillRun.objects.update(enqueued_at=F("enqueued_at") - timedelta(seconds=30))
+    assert re.search(r"No worker has taken run \d+ for 30 s: no cluster seems to run.* --sync", command("--status"))
+    assert "no cluster seems to run" in json.loads(command("--status", "--json"))["cluster_problem"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_status_of_a_cluster_that_lives_and_takes_no_task(options: list[str]) -> None:
+    """As after kill -9 of a worker that had nothing to do: it held the lock of the queue."""
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    out = StringIO()
+    minutes = timedelta(minutes=5)
+    BackfillRun.objects.update(enqueued_at=F("enqueued_at") - minutes, taken_at=F("taken_at") - minutes)
+    with pytest.raises(SystemExit) as ending:
+        call_command("backfill_aggregates", "--status", *options, stdout=out)
+    assert ending.value.code == 4
+    assert re.search(r"No worker has taken a task of run \d+ since .* restart the cluster if one runs", out.getvalue())
+    links.deliver_next()
+    assert "No worker" not in command("--status", *options)
+
+
+@pytest.mark.django_db
+def test_the_status_of_a_run_that_nobody_works_on() -> None:
+    """A --sync was killed where there is no cluster."""
+    make_page_views(30)
+    backfill.run_here("default", via="test", chunk_size=10, watch=lambda run: True)
+    BackfillRun.objects.update(wait_until=None, lease_until=F("lease_until") - timedelta(seconds=1))
+    assert re.search(r"Nobody has worked on run \d+ since 20.* --sync", command("--status"))
+    command("--sync")
+    assert "Nobody has" not in command("--status")
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_aggregates_of_another_zone_are_told_wherever_somebody_looks(settings: Any) -> None:
+    make_page_views(30)
+    settings.PAGESTATS_TIME_ZONE = "Europe/Dublin"
+    command("--sync")
+    settings.PAGESTATS_TIME_ZONE = "America/St_Johns"
+    text = "The aggregates are cut by the days and hours of Europe/Dublin"
+    assert text in command("--sync") and text in command()
+    make_page_views(5, seed=1)
+    assert text in command("--sync")
+    out = StringIO()
+    call_command("verify_aggregates", stdout=out)
+    assert text in out.getvalue()
+    assert text not in command("--rebuild", "--sync")
 
 
 @pytest.mark.django_db

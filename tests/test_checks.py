@@ -141,6 +141,9 @@ REDIS = {"orm": None, "redis": {"host": "127.0.0.1"}}
         ({"timeout": "60", "retry": "240", "workers": 1.5}, ["E017", "E017", "E017"]),
         ({"queue_limit": 0}, ["E017"]),
         ({"orm": "elsewhere"}, ["E018"]),
+        ({"bulk": 0}, ["E017"]),
+        ({"broker_class": "django_q.brokers.orm.ORM"}, []),
+        ({"broker_class": "nowhere.Broker"}, ["E029"]),
         ({"orm": "elsewhere", "sqs": {"aws_region": "x"}}, []),
     ],
     ids=str,
@@ -175,6 +178,17 @@ def test_the_cluster_that_gets_the_tasks_is_looked_at(settings: Any) -> None:
     assert of_settings() == []
     settings.PAGESTATS_CLUSTER = "long"
     assert of_settings() == ["pagestats.W013"]
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"), [({}, []), (REDIS, ["pagestats.E028"]), ({"orm": None}, ["pagestats.E028"])]
+)
+def test_a_redis_that_nobody_can_reach(
+    options: dict[str, Any], wanted: list[str], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    settings.Q_CLUSTER = settings.Q_CLUSTER | options
+    assert of_settings() == wanted
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("long", []), ("site", []), ("lang", ["pagestats.E019"])])

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django_pagestats import folding
+from django_pagestats.backfill.chain import lease
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import BackfillRun
@@ -66,13 +67,17 @@ RUN_FIELDS = (
     "wait_until",
     "failure_count",
     "revival_count",
+    "pause_requested_at",
+    "cancel_requested_at",
     "actor",
     "via",
     "created_at",
+    "enqueued_at",
+    "taken_at",
     "started_at",
     "finished_at",
 )
-COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor", "problem")
+COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor", "cluster_problem", "problem")
 
 
 def status(using: str) -> dict[str, Any]:
@@ -80,13 +85,15 @@ def status(using: str) -> dict[str, Any]:
     run = current_run(using)
     if run is None:
         return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
-    so_far = progress(run, database_now(using))
+    now = database_now(using)
+    so_far = progress(run, now)
     computed = (
         run.pk,
         _rounded(so_far.percent),
         _rounded(so_far.rows_per_second),
         _rounded(so_far.eta_seconds),
         run.generation.cursor,
+        missing_cluster(run, now) or None,
         problem(using),
     )
     fields = {name: _plain(getattr(run, name)) for name in RUN_FIELDS}
@@ -105,14 +112,32 @@ def problem(using: str) -> str | None:
 
 
 def missing_cluster(run: BackfillRun, now: datetime) -> str:
-    """What there is to say if no worker seems to take the run; `now` by the database's clock."""
-    waits = (now - run.created_at).total_seconds()
-    if run.status != Status.QUEUED or waits < QUEUED_SECONDS:
+    """What there is to say if nobody seems to work on the run; `now` by the database's clock."""
+    if not run.is_going or (run.wait_until is not None and run.wait_until > now):
         return ""
+    here = "or do it with 'manage.py backfill_aggregates --sync'."
+    if run.enqueued_at is None:
+        if run.lease_until > now:
+            return ""
+        since = f"{run.progressed_at or run.taken_at or run.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"Nobody has worked on run {run.pk} since {since}. A cluster goes on with it by itself; {here}"
+    waits = (now - run.enqueued_at).total_seconds()
+    if waits < QUEUED_SECONDS:
+        return ""
+    if run.taken_at is None:
+        return (
+            f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run. Start one with"
+            f" 'manage.py qcluster', {here}"
+        )
     return (
-        f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run. Start one with"
-        " 'manage.py qcluster', or do it with 'manage.py backfill_aggregates --sync'."
+        f"No worker has taken a task of run {run.pk} since {run.taken_at:%Y-%m-%d %H:%M:%S} UTC; one has waited for"
+        f" {waits:.0f} s: start the cluster, or restart the cluster if one runs, {here}"
     )
+
+
+def is_stuck(run: BackfillRun, now: datetime) -> bool:
+    """Whether a link of the run has been in the queue for longer than a lease."""
+    return run.is_going and run.enqueued_at is not None and run.enqueued_at + lease() <= now
 
 
 def _rounded(number: float | None) -> float | None:

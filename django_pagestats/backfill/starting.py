@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon
 from django_pagestats.backfill import states, wishes
@@ -101,6 +102,7 @@ def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | No
             actor=actor[:255],
             via=via,
             created_at=now,
+            enqueued_at=now,
         )
         states.record(run, "", run.status, now=now, actor=actor, via=via)
         enqueue(using, run.pk, run.epoch)
@@ -149,6 +151,7 @@ def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
             epoch=run.epoch + 1,
             lease_until=now + lease(),
             wait_until=None,
+            enqueued_at=Coalesce("enqueued_at", Value(now)),
             revival_count=F("revival_count") + int(lost),
             stalled_count=F("stalled_count") + int(lost),
         ):

@@ -98,6 +98,7 @@ def _change(run: BackfillRun, to: str, *, now: datetime, reason: str, raise_epoc
         epoch=run.epoch + raise_epoch,
         wait_until=None,
         wait_reason="",
+        enqueued_at=None,
         **(NO_WISH | who | moment),
     )
     if done:
@@ -157,6 +158,7 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
             via=via,
             epoch=run.epoch + 1,
             lease_until=now + lease(),
+            enqueued_at=now,
             failure_count=0,
             stalled_count=0,
             error="",

@@ -60,6 +60,8 @@ def _claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun |
         "started_at": Coalesce("started_at", Value(now)),
         "lease_until": now + lease(),
         "wait_until": None,
+        "enqueued_at": None,
+        "taken_at": now,
     }
     if not runs.filter(epoch=epoch, status=Status.RUNNING).update(**changes):
         queued = runs.filter(epoch=epoch, status=Status.QUEUED).first()
@@ -267,6 +269,7 @@ class _Worker:
             failure_count=0,
             stalled_count=0,
             wait_reason="",
+            enqueued_at=now if handing_over else None,
         )
         if handing_over:
             self.enqueue(self.using, self.run.pk, self.run.epoch)
@@ -324,7 +327,8 @@ class _Worker:
 
     def _hand_over(self) -> bool:
         with transaction.atomic(using=self.using):
-            self._update(lease_until=self.clock.now() + lease())
+            now = self.clock.now()
+            self._update(lease_until=now + lease(), enqueued_at=now)
             self.enqueue(self.using, self.run.pk, self.run.epoch)
         return True
 

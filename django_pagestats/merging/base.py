@@ -13,6 +13,7 @@ from django.db import transaction
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.exceptions import UnreadableSetError
 from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.tally import Counts, Level, Tally
 
@@ -164,6 +165,16 @@ def serialized(visitors: BitMap) -> tuple[int, bytes]:
     if count >= RUN_OPTIMIZE_FROM:
         visitors.run_optimize()
     return count, visitors.serialize()
+
+
+def deserialized(raw: bytes | memoryview) -> BitMap:
+    """A visitor set as it is stored; raises UnreadableSetError where its bytes are none."""
+    try:
+        return BitMap.deserialize(bytes(raw))
+    except (IndexError, ValueError) as error:
+        raise UnreadableSetError(
+            f"A stored visitor set is damaged ({error}): verify_aggregates tells which, and --repair counts anew."
+        ) from error
 
 
 def new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[AggregateRow]:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
-from pyroaring import BitMap
-
 from django_pagestats.buckets import Granularity
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
@@ -16,6 +14,7 @@ from django_pagestats.merging.base import (
     Database,
     Highest,
     Key,
+    deserialized,
     new_rows,
     portions,
     portions_by_size,
@@ -112,6 +111,6 @@ def _merged_rows(level: Level, stored: Iterable[StoredRow], counts: Counts) -> I
     dimension, granularity = map(int, level)
     for bucket, subject, page_views, _, visitor_set, _ in stored:
         visitors = counts[bucket, subject]
-        merged = BitMap.deserialize(bytes(visitor_set or b""))
+        merged = deserialized(visitor_set or b"")
         merged.update(visitors)
         yield dimension, granularity, bucket, subject, page_views + len(visitors), *serialized(merged)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from django.db import OperationalError
-from pyroaring import BitMap
 
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
@@ -19,6 +18,7 @@ from django_pagestats.merging.base import (
     Database,
     Highest,
     PageViewRow,
+    deserialized,
     new_rows,
     portions,
     serialized,
@@ -34,8 +34,8 @@ CHECKPOINT_PAGES = 10_000
 @lru_cache(maxsize=1)  # SQLite asks for the count and for the set of the same two
 def united(stored: bytes, new: bytes) -> tuple[int, bytes]:
     """The visitors of two stored sets: how many, and their set."""
-    visitors = BitMap.deserialize(stored)
-    visitors |= BitMap.deserialize(new)
+    visitors = deserialized(stored)
+    visitors |= deserialized(new)
     return serialized(visitors)
 
 

@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.conf import conf
 from django_pagestats.ids import digest_of
+from django_pagestats.merging.base import deserialized
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
 from django_pagestats.stats.ranges import EVERYTHING, Span
 from django_pagestats.tally import SITE_SUBJECT
@@ -122,13 +123,13 @@ class Folded:
         merged = BitMap()
         for buckets in portions(self._buckets(span, path), SETS_PER_STATEMENT):
             for (visitor_set,) in self._rows(["a.visitor_set"], _where(span, path, buckets=buckets)):
-                merged |= BitMap.deserialize(bytes(visitor_set))
+                merged |= deserialized(visitor_set)
         return merged
 
     def site_totals(self) -> tuple[int, BitMap]:
         """The page views and the visitors of all time."""
         for page_views, visitor_set in self._rows(["a.page_views", "a.visitor_set"], _where(EVERYTHING, None)):
-            return page_views, BitMap.deserialize(bytes(visitor_set))
+            return page_views, deserialized(visitor_set)
         return 0, BitMap()
 
     def visitor_sets(self, span: Span, path: str | None, keys: Iterable[int]) -> dict[int, BitMap]:
@@ -136,7 +137,7 @@ class Folded:
 
         def read(buckets: list[int]) -> Iterator[tuple[int, BitMap]]:
             for bucket, visitor_set in self._rows(["a.bucket", "a.visitor_set"], _where(span, path, buckets=buckets)):
-                yield bucket, BitMap.deserialize(bytes(visitor_set))
+                yield bucket, deserialized(visitor_set)
 
         return self._look_up(("visitor_sets", span, path), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
 
@@ -204,7 +205,7 @@ class Folded:
             for buckets in portions(self._buckets(span, None), max(1, PAGE_SETS_PER_STATEMENT // len(subjects))):
                 where = pages_where(span, buckets=buckets, subjects=subjects)
                 for subject, visitor_set in self._rows(["a.subject", "a.visitor_set"], where):
-                    merged[subject] = merged.get(subject, BitMap()) | BitMap.deserialize(bytes(visitor_set))
+                    merged[subject] = merged.get(subject, BitMap()) | deserialized(visitor_set)
             yield from merged.items()
 
         return self._look_up(("page_sets", span, None), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)

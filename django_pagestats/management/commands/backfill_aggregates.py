@@ -24,6 +24,7 @@ from django_pagestats.models import BackfillRun, RunEvent
 POLL_SECONDS = 0.5
 #: exit statuses
 PAUSED = 3
+STUCK = 4
 INTERRUPTED = 130
 #: option -> the verb that does it
 WISHES = {"pause": backfill.pause, "resume": tasks.resume_backfill, "cancel": backfill.cancel}
@@ -108,6 +109,8 @@ class Command(DatabaseCommand):
             self._wait(using, started.run)
         elif started.outcome == "started":
             self._say("Follow it with --wait, look at it with --status.")
+        elif started.outcome == "nothing_new":
+            self._say_problem(using)
         return started
 
     def _check_queue(self) -> None:
@@ -128,9 +131,10 @@ class Command(DatabaseCommand):
         clock = DatabaseClock(using)
         has_warned = False
         while run.is_going:
-            if not has_warned and (missing := backfill.missing_cluster(run, clock.now())):
+            missing = backfill.missing_cluster(run, clock.now())
+            if missing and not has_warned:
                 bar.note(missing)
-                has_warned = True
+            has_warned = bool(missing)
             bar.show(run)
             time.sleep(POLL_SECONDS)
             try:
@@ -162,6 +166,7 @@ class Command(DatabaseCommand):
         run = started.run
         if run is None:
             self._say(started.message)
+            self._say_problem(using)
         elif run.is_going:
             self._say(f"Stopped run {run.pk} after a chunk; nothing is lost. Run the command again to go on.")
             sys.exit(INTERRUPTED)
@@ -190,10 +195,13 @@ class Command(DatabaseCommand):
             f"Run {run.pk} succeeded: {run.rows_folded:,} page views in {duration(took)}"
             f" ({run.rows_folded / max(took, 0.001):,.0f} per second)."
         )
-        if problem := backfill.problem(using):
-            self._say(problem)
-        elif tail := folding.tail_length(using, conf.TAIL_LIMIT):
+        self._say_problem(using)
+        if not backfill.problem(using) and (tail := folding.tail_length(using, conf.TAIL_LIMIT)):
             self._say(f"{_at_most(tail)} page views came since; answers count them already.")
+
+    def _say_problem(self, using: str) -> None:
+        if problem := backfill.problem(using) or folding.other_zone(using):
+            self._say(problem)
 
     def _bar(self) -> ProgressBar:
         return ProgressBar(self.stdout, is_silent=not self.speaks)
@@ -205,6 +213,9 @@ class Command(DatabaseCommand):
             self._show_run(using)
         if problem := backfill.problem(using):
             raise CommandError(problem)
+        run = backfill.active_run(using)
+        if run is not None and backfill.is_stuck(run, database_now(using)):
+            sys.exit(STUCK)
         if not is_json:
             tail = folding.tail_length(using, conf.TAIL_LIMIT)
             some = f"{tail:,} page views are not folded yet; answers count them all the same."

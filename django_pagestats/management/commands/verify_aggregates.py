@@ -78,6 +78,8 @@ class Command(DatabaseCommand):
                 f" {verification.page_views:,} page views up to {generation.cursor};"
                 f" differences: {verification.differences:,}."
             )
+            if zone := folding.other_zone(using):
+                self._say(zone)
         return verification.differences
 
     def _rebuild(self, using: str) -> int | None:
