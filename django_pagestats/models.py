@@ -261,6 +261,13 @@ class BackfillRun(models.Model):
         """Queued or running: it goes on without anybody's doing."""
         return self.status in (self.Status.QUEUED, self.Status.RUNNING)
 
+    @property
+    def state(self) -> str:
+        """Its status as the end of a sentence: "is running", "has succeeded"."""
+        if self.status == self.Status.CANCELLED:
+            return "was cancelled"
+        return f"{'is' if self.is_active else 'has'} {self.status}"
+
 
 class RunEvent(models.Model):
     """One change of a run's status, or a revival: who made it, through what, and why."""

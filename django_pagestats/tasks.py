@@ -79,10 +79,10 @@ def revive(using: str) -> BackfillRun | None:
     return backfill.revive(using, enqueue=enqueue)
 
 
-def resume_backfill(using: str, *, actor: str = "", via: str) -> backfill.Answer:
+def resume_backfill(using: str, *, run_id: int | None = None, actor: str = "", via: str) -> backfill.Answer:
     """`backfill.resume` with the real queue."""
     ensure_schedule(using)
-    return backfill.resume(using, actor=actor, via=via, enqueue=enqueue)
+    return backfill.resume(using, run_id=run_id, actor=actor, via=via, enqueue=enqueue)
 
 
 # -- enqueueing

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from django_pagestats import backfill, folding
 from django_pagestats.backfill import working
 from django_pagestats.clock import database_now
-from django_pagestats.exceptions import DifferentRunError
+from django_pagestats.exceptions import DifferentRunError, PausedError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.factories import Row, expected_aggregates, insert_page_views, stored_aggregates
 
@@ -206,6 +206,7 @@ steps = st.one_of(
     st.tuples(st.just("keep_up")),
     st.tuples(st.just("here"), kinds, sizes, st.integers(1, 3) | st.none()),
     st.tuples(st.just("sweep")),
+    st.tuples(st.sampled_from(["pause", "resume", "cancel"])),
     st.tuples(st.just("move_to"), st.sampled_from(ZONES)),
 )
 
@@ -260,6 +261,18 @@ class Site:
             backfill.run_here("default", kind=kind, via="test", chunk_size=chunk_size, watch=watch)
         except DifferentRunError:
             assert the_run().kind != kind
+        except PausedError:
+            assert the_run().status == "paused"
+
+    def pause(self) -> None:
+        backfill.pause("default", via="test")
+
+    def cancel(self) -> None:
+        backfill.cancel("default", via="test")
+
+    def resume(self) -> None:
+        with self.links.commits():
+            backfill.resume("default", via="test", enqueue=self.links.enqueue)
 
     def sweep(self) -> None:
         folding.sweep("default", chunk_size=3)
@@ -271,6 +284,9 @@ class Site:
     def finish(self) -> None:
         """Whatever is under way comes to its end, and the rest is folded."""
         self.links.drain()
+        if backfill.status("default")["status"] == "paused":
+            self.resume()
+            self.links.drain()
         if the_run_is_active():
             self.lose_all()
             self.links.drain()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from itertools import pairwise
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -23,6 +24,7 @@ from django_pagestats.admin.keyset import AllTime, Place, day_of, read_page
 from django_pagestats.admin.runs import duration
 from django_pagestats.buckets import Calendar, day_number
 from django_pagestats.models import BackfillRun, Generation, ImportSource, PageView
+from tests.chains import Links, the_run
 from tests.factories import insert_page_views, make_page_views
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
@@ -681,6 +683,122 @@ def test_the_list_of_runs_says_that_no_worker_takes_a_run(root: Client) -> None:
     assert "messagelist" not in root.get(RUNS).content.decode()
     BackfillRun.objects.update(enqueued_at=datetime.now(timezone.utc) - timedelta(minutes=5))
     assert f"No worker has taken run {run.pk} for 30" in root.get(RUNS).content.decode()
+
+
+# -- the buttons of a run
+
+
+def buttons(client: Client, run: BackfillRun) -> list[str]:
+    page = client.get(f"{RUNS}{run.pk}/change/").content.decode()
+    return re.findall(rf"{RUNS}{run.pk}/(pause|resume|cancel)/", page)
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({"status": "queued"}, ["pause", "cancel"]),
+        ({"status": "running"}, ["pause", "cancel"]),
+        ({"status": "running", "pause_requested_at": NOON}, ["resume", "cancel"]),
+        ({"status": "running", "cancel_requested_at": NOON}, []),
+        ({"status": "paused"}, ["resume", "cancel"]),
+        ({"status": "failed"}, ["resume"]),
+        ({"status": "succeeded"}, []),
+        ({"status": "cancelled"}, []),
+    ],
+)
+def test_a_run_has_the_buttons_that_would_do_something(
+    root: Client, columns: dict[str, Any], wanted: list[str]
+) -> None:
+    run = make_run(active_key="active" if columns["status"] in ("queued", "running", "paused") else None, **columns)
+    assert buttons(root, run) == wanted
+
+
+def test_a_failed_run_that_is_not_the_last_has_none(root: Client) -> None:
+    run = make_run(status="failed")
+    make_run(status="succeeded")
+    assert buttons(root, run) == []
+
+
+def test_pause_resume_and_cancel_by_button(root: Client) -> None:
+    make_page_views(30)
+    Links().start()
+    run = the_run()
+    page = root.post(f"{RUNS}{run.pk}/pause/", follow=True)
+    assert messages_of(page) == [
+        f"Run {run.pk} (backfill) is paused by root: --resume goes on with it, --cancel gives it up. Answers stay exact"
+        " meanwhile."
+    ]
+    assert page.redirect_chain[-1][0] == f"{RUNS}{run.pk}/change/"
+    page = root.post(f"{RUNS}{run.pk}/resume/", follow=True)
+    assert the_run().status == "queued" and level_tags(page) == ["success"]
+    asked = root.get(f"{RUNS}{run.pk}/cancel/").content.decode()
+    assert "Yes, cancel the run" in asked and the_run().status == "queued"
+    root.post(f"{RUNS}{run.pk}/cancel/")
+    assert the_run().status == "cancelled"
+    table = root.get(f"{RUNS}{run.pk}/change/").content.decode().partition("pagestats-events")[2]
+    changes = re.findall(r"</td><td>([^<]*)</td><td>([^<]*)</td><td>[^<]*</td></tr>", table)
+    assert changes[::-1] == [
+        ("Queued", "test"),
+        ("Queued → Paused", "root (admin)"),
+        ("Paused → Queued", "root (admin)"),
+        ("Queued → Cancelled", "root (admin)"),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel"])
+def test_a_button_is_of_the_run_that_its_page_shows(root: Client, verb: str) -> None:
+    """Another one has begun since the page was loaded."""
+    make_page_views(30)
+    old = make_run(status="failed")
+    Links().start()
+    page = root.post(f"{RUNS}{old.pk}/{verb}/", follow=True)
+    assert level_tags(page) == ["warning"] and f"Run {old.pk} is not " in messages_of(page)[0]
+    assert the_run().status == "queued"
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_get_of_a_button_does_nothing(root: Client, verb: str) -> None:
+    make_page_views(30)
+    Links().start()
+    assert root.get(f"{RUNS}{the_run().pk}/{verb}/").status_code == 302
+    assert the_run().status == "queued"
+
+
+@pytest.mark.parametrize("permissions", [["view_backfillrun"], ["add_backfillrun"], ["view_pageview"], []])
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel"])
+@pytest.mark.django_db
+def test_the_buttons_need_the_permission_to_change_runs(verb: str, permissions: list[str]) -> None:
+    make_page_views(30)
+    Links().start()
+    client = log_in(*permissions)
+    url = f"{RUNS}{the_run().pk}/{verb}/"
+    assert client.post(url).status_code == client.get(url).status_code == 403
+    assert the_run().status == "queued"
+    if "view_backfillrun" in permissions:
+        assert buttons(client, the_run()) == []
+
+
+@pytest.mark.django_db
+def test_who_may_change_runs_may_stop_them() -> None:
+    make_page_views(30)
+    Links().start()
+    client = log_in("view_backfillrun", "change_backfillrun")
+    assert buttons(client, the_run()) == ["pause", "cancel"]
+    client.post(f"{RUNS}{the_run().pk}/pause/")
+    assert the_run().status == "paused"
+
+
+def test_a_run_that_is_none_cannot_be_cancelled(root: Client) -> None:
+    assert root.get(f"{RUNS}77/cancel/").status_code == 404
+    assert level_tags(root.post(f"{RUNS}77/cancel/", follow=True)) == ["warning", "warning"]
+
+
+def test_resuming_without_a_queue(root: Client) -> None:
+    run = make_run(status="paused", active_key="active")
+    with modify_settings(INSTALLED_APPS={"remove": ["django_q"]}):
+        root.post(f"{RUNS}{run.pk}/resume/")
+    assert "--resume --sync" in messages_of(root.get(RUNS))[0]
+    assert the_run().status == "paused"
 
 
 @pytest.mark.parametrize("pk", [1, -5, 18 * 10**17, 2**63 - 1, -(2**63)])

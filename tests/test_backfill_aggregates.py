@@ -600,3 +600,118 @@ def test_a_terminal_gets_a_bar(environment: dict[str, str]) -> None:
     assert "300 page views" in text and "/s" in text
     assert f"Run {the_run().pk} succeeded: 300 page views" in text
     assert text.count("\r\n") == 2, "the bar is drawn in its place, the result below it"
+
+
+# -- pausing, going on, giving up
+
+
+@pytest.mark.django_db
+def test_pause_resume_and_cancel() -> None:
+    make_page_views(30)
+    command()
+    run = the_run()
+    assert f"Run {run.pk} (backfill) is paused: --resume goes on with it" in command("--pause")
+    assert "is paused: --resume goes on" in command(), "a second start says so, and is no failure"
+    assert "has paused" in command("--status") or "is paused" in command("--status")
+    with pytest.raises(CommandError, match="is paused: --resume goes on with it") as refused:
+        command("--sync")
+    assert refused.value.returncode == 3
+    assert f"Run {run.pk} (backfill) is resumed, and goes on after page view 0" in command("--resume")
+    work_on_the_queue()
+    assert the_run().status == "succeeded"
+    assert_all_counted()
+    for option in ("--pause", "--cancel"):
+        with pytest.raises(CommandError, match="No run is active: there is nothing to"):
+            command(option)
+    with pytest.raises(CommandError, match=f"No run can be resumed: the last one, run {run.pk}, has succeeded"):
+        command("--resume")
+    make_page_views(30, seed=1)
+    command()
+    assert "is cancelled: what it has folded stays" in command("--cancel")
+    assert the_run().status == "cancelled"
+
+
+@pytest.mark.django_db
+def test_a_wish_as_json() -> None:
+    make_page_views(30)
+    command()
+    paused = json.loads(command("--pause", "--json"))
+    assert (paused["outcome"], paused["status"], paused["run_id"]) == ("done", "paused", the_run().pk)
+    resumed = json.loads(command("--resume", "--json"))
+    assert (resumed["outcome"], resumed["status"]) == ("done", "queued")
+    assert json.loads(command("--cancel", "--json"))["status"] == "cancelled"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", ["paused", "cancelled"])
+def test_whoever_waits_is_told_of_the_end_of_it(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    looks = []
+
+    def stop() -> None:
+        looks.append(1)
+        if len(looks) == 2:
+            {"paused": backfill.pause, "cancelled": backfill.cancel}[status]("default", actor="ada", via="admin")
+
+    while_waiting(monkeypatch, stop)
+    with pytest.raises(SystemExit if status == "paused" else CommandError) as ending:
+        command("--wait")
+    code = ending.value.code if isinstance(ending.value, SystemExit) else ending.value.returncode  # type: ignore[attr-defined]
+    assert code == (3 if status == "paused" else 1)
+
+
+@pytest.mark.django_db
+def test_a_run_that_is_paused_from_elsewhere_ends_a_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(60)
+    merge = folding.merge
+
+    def be_paused_and_merge(*args: Any, **options: Any) -> Any:
+        backfill.pause("default", actor="ada", via="admin")
+        return merge(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folding, "merge", be_paused_and_merge)
+        with pytest.raises(SystemExit) as ending:
+            command("--sync", "--chunk-size", "10")
+    assert ending.value.code == 3
+    assert (the_run().status, the_run().rows_folded) == ("paused", 10)
+    out = command("--resume", "--sync")
+    assert "is resumed" in out and "succeeded" in out
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_resume_goes_on_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    command()
+    command("--pause")
+    while_waiting(monkeypatch, work_on_the_queue)
+    assert "succeeded: 30 page views" in command("--resume", "--wait")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--pause", "--rebuild"),
+        ("--cancel", "--chunk-size", "5"),
+        ("--resume", "--rebuild"),
+        ("--resume", "--status"),
+        ("--resume", "--pause"),
+        ("--pause", "--cancel"),
+        ("--pause", "--wait"),
+    ],
+)
+def test_wishes_that_do_not_go_together(words: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        command(*words)
+
+
+@pytest.mark.django_db
+def test_resuming_without_a_queue_names_sync(settings: Any) -> None:
+    make_page_views(30)
+    command()
+    command("--pause")
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    with pytest.raises(CommandError, match="use --sync"):
+        command("--resume")
+    assert the_run().status == "paused"

@@ -267,7 +267,7 @@ def test_a_cancelled_backfill_leaves_what_it_has_folded() -> None:
     wish("cancelled")
     links.drain()
     assert_exact()
-    assert resume(links).message == f"No run can be resumed: the last one, run {the_run().pk}, has cancelled"
+    assert resume(links).message == f"No run can be resumed: the last one, run {the_run().pk}, was cancelled"
     links.start(chunk_size=10)
     links.drain()
     assert the_run().rows_folded == 40

@@ -8,24 +8,29 @@ from django.contrib import admin
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill, folding
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
+from django_pagestats.admin.wishes import ObeysWishes
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, RunEvent
 
 NOTHING = "-"
+#: of a run, the latest
+EVENTS = 100
 
 
 @admin.register(BackfillRun)
-class BackfillRunAdmin(StartsBackfill):
+class BackfillRunAdmin(ObeysWishes, StartsBackfill):
     list_display = ("id", "status", "progress", "page_views", "rate", "time_left", "kind", "started_by", "created_at")
     list_select_related = ("generation",)
     ordering = ("-id",)
@@ -34,8 +39,12 @@ class BackfillRunAdmin(StartsBackfill):
     fieldsets = (
         (None, {"fields": ("status", "kind", "progress", "page_views", "rate", "time_left", "error_text")}),
         (_("Where it is"), {"fields": ("generation", "cursor", "began_at", "ends_at", "chunk_size_text")}),
-        (_("What holds it up"), {"fields": ("wait_reason", "wait_until", "failure_count", "revival_count")}),
+        (
+            _("What holds it up"),
+            {"fields": ("wait_reason", "wait_until", "wish", "taken_at", "failure_count", "revival_count")},
+        ),
         (_("Who and when"), {"fields": ("actor", "via", "created_at", "started_at", "progressed_at", "finished_at")}),
+        (_("What happened"), {"fields": ("events",)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BackfillRun]:
@@ -81,6 +90,28 @@ class BackfillRunAdmin(StartsBackfill):
     def error_text(self, run: BackfillRun) -> SafeString | str:
         return format_html('<pre class="pagestats-error">{}</pre>', run.error) if run.error else NOTHING
 
+    @admin.display(description=_("to be"))
+    def wish(self, run: BackfillRun) -> str:
+        what = gettext("cancelled") if run.cancel_requested_at else gettext("paused") if run.pause_requested_at else ""
+        if not what:
+            return NOTHING
+        return (
+            f"{what} ({run.requested_by}, {run.requested_via})" if run.requested_by else f"{what} ({run.requested_via})"
+        )
+
+    @admin.display(description=_("events"))
+    def events(self, run: BackfillRun) -> SafeString:
+        heads = gettext("when"), gettext("what"), gettext("who"), gettext("why")
+        rows = [
+            (localize(localtime(it.at)), _change(it), f"{it.actor} ({it.via})" if it.actor else it.via, it.reason)
+            for it in run.events.using(run._state.db).order_by("-pk")[:EVENTS]
+        ]
+        return format_html(
+            '<table class="pagestats-events"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>',
+            format_html_join("", '<th scope="col">{}</th>', ((head,) for head in heads)),
+            format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows),
+        )
+
     @admin.display(description=_("cursor of the generation"))
     def cursor(self, run: BackfillRun) -> str:
         return thousands(run.generation.cursor)
@@ -97,6 +128,13 @@ class BackfillRunAdmin(StartsBackfill):
     def chunk_size_text(self, run: BackfillRun) -> str:
         text = gettext("%s (adapts)") if run.fixed_chunk_size is None else gettext("%s (fixed)")
         return text % thousands(run.chunk_size)
+
+
+def _change(event: RunEvent) -> str:
+    after = event.get_to_status_display()
+    if event.from_status in ("", event.to_status):
+        return after
+    return f"{event.get_from_status_display()} → {after}"
 
 
 def attention(using: str) -> str:

@@ -17,7 +17,7 @@ from django_pagestats.backfill.looking import (
     status,
 )
 from django_pagestats.backfill.starting import Started, revive, start
-from django_pagestats.backfill.wishes import Answer, cancel, pause, paused, resume
+from django_pagestats.backfill.wishes import Answer, cancel, pause, paused, possible, resume
 from django_pagestats.backfill.working import release_kept, run_here, work
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "missing_cluster",
     "pause",
     "paused",
+    "possible",
     "problem",
     "progress",
     "release_kept",

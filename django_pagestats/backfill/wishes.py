@@ -40,21 +40,26 @@ class Answer:
     message: str
 
 
-def pause(using: str, *, actor: str = "", via: str) -> Answer:
-    """Stop the active run at the end of its chunk, or at once if nobody is at work on it, until somebody resumes it."""
-    return _stop(using, Status.PAUSED, actor=actor, via=via)
+def pause(using: str, *, run_id: int | None = None, actor: str = "", via: str) -> Answer:
+    """Stop the active run at the end of its chunk, or at once if nobody is at work on it, until somebody resumes it.
+
+    With `run_id` that one and no other, as whoever looks at a page of it means.
+    """
+    return _stop(using, Status.PAUSED, run_id=run_id, actor=actor, via=via)
 
 
-def cancel(using: str, *, actor: str = "", via: str) -> Answer:
-    """Give the active run up at the end of its chunk, or at once if nobody is at work on it.
+def cancel(using: str, *, run_id: int | None = None, actor: str = "", via: str) -> Answer:
+    """Give the active run up at the end of its chunk, or at once if nobody is at work on it; `run_id` as in `pause`.
 
     What a backfill has folded stays; a rebuild's generation never answers, and its rows are deleted in chunks.
     """
-    return _stop(using, Status.CANCELLED, actor=actor, via=via)
+    return _stop(using, Status.CANCELLED, run_id=run_id, actor=actor, via=via)
 
 
-def _stop(using: str, to: str, *, actor: str, via: str) -> Answer:
+def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> Answer:
     while run := active_run(using):
+        if run_id not in (None, run.pk):
+            break
         if run.status == to:
             return Answer("refused", run, paused(run))
         now = database_now(using)
@@ -71,7 +76,8 @@ def _stop(using: str, to: str, *, actor: str, via: str) -> Answer:
         if _change(run, to, now=now, reason="", raise_epoch=True):
             return Answer("done", run, _told(run))
     verb = "pause" if to == Status.PAUSED else "cancel"
-    return Answer("refused", None, f"No run is active: there is nothing to {verb}")
+    which = "No run is active" if run_id is None else f"Run {run_id} is not active any more"
+    return Answer("refused", None, f"{which}: there is nothing to {verb}")
 
 
 def is_at_work(run: BackfillRun, now: datetime) -> bool:
@@ -123,11 +129,27 @@ def paused(run: BackfillRun) -> str:
     return f"Run {run.pk} ({run.kind}) is paused{by}: --resume goes on with it, --cancel gives it up"
 
 
-def resume(using: str, *, actor: str = "", via: str, enqueue: Enqueue) -> Answer:
-    """Let a paused run, or the last one if it failed, go on from its cursor; a pause asked for is withdrawn."""
+def possible(using: str, run: BackfillRun) -> list[str]:
+    """Which of "pause", "resume" and "cancel" would do something to a run."""
+    if run.is_going and run.cancel_requested_at:
+        return []
+    if run.is_going:
+        return ["resume" if run.pause_requested_at else "pause", "cancel"]
+    if run.status == Status.PAUSED:
+        return ["resume", "cancel"]
+    return ["resume"] if run.status == Status.FAILED and current_run(using) == run else []
+
+
+def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, enqueue: Enqueue) -> Answer:
+    """Let a paused run, or the last one if it failed, go on from its cursor; a pause asked for is withdrawn.
+
+    `run_id` as in `pause`.
+    """
     run = current_run(using)
+    if run is not None and run_id not in (None, run.pk):
+        return Answer("refused", run, f"Run {run_id} is not the last one any more, and cannot be resumed")
     if run is None or run.status in (Status.SUCCEEDED, Status.CANCELLED):
-        last = "" if run is None else f": the last one, run {run.pk}, has {run.status}"
+        last = "" if run is None else f": the last one, run {run.pk}, {run.state}"
         return Answer("refused", run, f"No run can be resumed{last}")
     if run.is_going:
         return _withdraw(using, run)

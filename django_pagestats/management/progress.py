@@ -48,7 +48,7 @@ def describe(run: BackfillRun) -> str:
     by = f" by {run.actor}" if run.actor else ""
     lines = [
         f"Run {run.pk}, a {run.kind} started{by} from {run.via} at {run.created_at:%Y-%m-%d %H:%M:%S} UTC,"
-        f" {'is' if run.is_active else 'has'} {run.status}: {so_far.percent:.1f} %",
+        f" {run.state}: {so_far.percent:.1f} %",
         f"{_figures(run, so_far)}; cursor {_cursor(run)} of {run.target}, chunk size {run.chunk_size}",
     ]
     if run.error:
