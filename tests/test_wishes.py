@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -84,6 +85,26 @@ def test_a_run_whose_worker_is_dead_is_stopped_at_once(status: str) -> None:
     links.drain()
     assert the_run().rows_folded == 20, "the worker was not dead but slow: it finds another epoch"
     assert events()[-1] == ("running", status, "ada", "admin")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", WISHES)
+def test_a_worker_that_was_taken_for_dead_in_its_chunk_folds_it_no_more(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = half_done()
+    merge = folding.merge
+
+    def be_taken_for_dead(*args: Any, **options: Any) -> Any:
+        expire_lease()
+        assert wish(status).outcome == "done"
+        return merge(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folding, "merge", be_taken_for_dead)
+        links.deliver_next()
+    assert (the_run().status, the_run().rows_folded, links.sent) == (status, 20, [])
+    assert_exact()
 
 
 @pytest.mark.django_db
@@ -392,6 +413,52 @@ def test_progress_makes_the_count_of_revivals_begin_anew(settings: Any) -> None:
     assert_all_counted()
 
 
+# -- a link in the queue
+
+
+@pytest.mark.django_db
+def test_a_link_is_in_the_queue_until_a_worker_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    merge = folding.merge
+    seen = []
+
+    def look(*args: Any, **options: Any) -> Any:
+        seen.append((the_run().enqueued_at, the_run().taken_at is not None))
+        return merge(*args, **options)
+
+    assert the_run().enqueued_at is not None and the_run().taken_at is None
+    with monkeypatch.context() as patch:
+        patch.setattr(folding, "merge", look)
+        links.deliver_next()
+    assert seen == [(None, True)]
+    assert the_run().enqueued_at is not None, "the next one"
+    links.drain()
+    assert the_run().enqueued_at is None
+
+
+@pytest.mark.django_db
+def test_a_link_of_a_revival_waits_since_the_first_that_nobody_took() -> None:
+    make_page_views(60)
+    backfill.run_here("default", via="test", chunk_size=10, watch=lambda run: True)
+    BackfillRun.objects.update(wait_until=None)
+    assert the_run().enqueued_at is None
+    links = Links()
+    expire_lease()
+    links.revive()
+    first = the_run().enqueued_at
+    assert first is not None
+    expire_lease()
+    links.revive()
+    assert the_run().enqueued_at == first
+    assert backfill.missing_cluster(the_run(), first) == ""
+    assert "No worker has taken a task of run" in backfill.missing_cluster(the_run(), first + timedelta(seconds=10))
+    links.drain()
+    assert backfill.missing_cluster(the_run(), first + timedelta(hours=1)) == ""
+    assert_all_counted()
+
+
 # -- the table of changes
 
 
@@ -412,6 +479,10 @@ def test_no_other_change_than_those_of_the_table(before: str, to: str) -> None:
     BackfillRun.objects.update(epoch=5)
     assert not states.change(run, to, now=now, via="test"), "of another epoch"
     run = the_run()
+    BackfillRun.objects.update(status=next(status for status in BackfillRun.Status.values if status != before))
+    assert not states.change(run, to, now=now, via="test"), "somebody else was faster"
+    assert RunEvent.objects.count() == 1, "that of the start"
+    BackfillRun.objects.update(status=before)
     assert states.change(run, to, now=now, via="test", reason="why")
     assert (the_run().status, the_run().is_active) == (to, to in states.ACTIVE)
     event = RunEvent.objects.latest("pk")
