@@ -63,6 +63,9 @@ def check_settings(app_configs: Apps = None, **kwargs: Any) -> list[CheckMessage
     found = [invalid_setting(setting, complaint) for setting in conf.all() if (complaint := setting.complaint())]
     known = {setting.name for setting in conf.all()}
     found += [unknown_setting(name) for name in dir(settings) if name.startswith("PAGESTATS_") and name not in known]
+    if not Conf.THROTTLE.complaint():
+        reasons = ((path, _why_not_imported(path)) for path in conf.THROTTLE)
+        found += [throttle_unknown(path, reason) for path, reason in reasons if reason]
     if not settings.USE_TZ:
         found.append(time_zones_off())
     return found
@@ -74,6 +77,14 @@ def invalid_setting(setting: Setting[Any], complaint: str) -> CheckMessage:
 
 def unknown_setting(name: str) -> CheckMessage:
     return warning(3, f"There is no setting {name}.", "Correct its name, or remove it; docs/settings.md has them all.")
+
+
+def throttle_unknown(path: str, reason: str) -> CheckMessage:
+    return error(
+        4,
+        f"PAGESTATS_THROTTLE names {path!r}, which cannot be imported ({reason}): a run would wait for ever.",
+        'Correct it; ready-made are "django_pagestats.throttles.replica_lag", ".active_connections" and ".hours".',
+    )
 
 
 def time_zones_off() -> CheckMessage:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import time
 from typing import Any, Generic, TypeVar, overload
 from zoneinfo import ZoneInfo
 
@@ -74,6 +75,22 @@ def zone_name(value: object) -> Complaint:
     return None
 
 
+def names(value: object) -> Complaint:
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) and "." in name for name in value):
+        return None
+    return f"must be a list of dotted paths, not {value!r}"
+
+
+def part_of_a_day(value: object) -> Complaint:
+    if value is None:
+        return None
+    try:
+        begin, end = (time.fromisoformat(part) for part in str(value).split("-"))
+    except ValueError:
+        return f'must be None or hours as "22:00-06:00", not {value!r}'
+    return None if begin != end else f"must not begin where it ends, as {value!r} does"
+
+
 def text_or_none(value: object) -> Complaint:
     return None if value is None or (isinstance(value, str) and value) else f"must be None or a name, not {value!r}"
 
@@ -93,6 +110,14 @@ class Conf:
     LEASE_SECONDS = Setting[float](60.0, seconds(5, 86_400))
     #: A rest of so many times as long as the chunk took; None: 1 for a cluster on SQLite, else 0.
     NICE = Setting[float | None](None, rest_factor)
+    #: Dotted paths of callables that give a run a reason to wait before its next chunk; see throttles.
+    THROTTLE = Setting[Sequence[str]]((), names)
+    #: throttles.replica_lag: seconds.
+    MAX_REPLICA_LAG = Setting[float](5.0, seconds(0, 86_400))
+    #: throttles.active_connections.
+    MAX_ACTIVE_CONNECTIONS = Setting[int](20, whole_number(0, 100_000))
+    #: throttles.hours: the part of the day in which runs work, such as "22:00-06:00"; None: the whole day.
+    HOURS = Setting[str | None](None, part_of_a_day)
     #: So many failures in a row fail the run.
     MAX_FAILURES = Setting[int](5, whole_number(1, 1_000))
     #: So many revivals in a row without progress fail the run.

@@ -14,7 +14,7 @@ from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
-from django_pagestats import folding, horizon
+from django_pagestats import folding, horizon, throttles
 from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, enqueue_nothing, lease
 from django_pagestats.backfill.looking import active_run
@@ -33,6 +33,8 @@ Status = BackfillRun.Status
 
 #: how long a waiting run is left alone before the next look
 WAIT_SECONDS = 10
+#: between two questions to the throttles
+THROTTLE_SECONDS = 1.0
 
 
 class SupersededError(Exception):
@@ -154,6 +156,8 @@ class _Worker:
         self.clock = DatabaseClock(using)
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.last_took = 0.0
+        self.throttled: throttles.Wait | None = None
+        self.asks_again_at = time.monotonic()
         kept = self._kept_folder()
         #: most likely the next link comes here too, if this one did; else what it would read ahead is read in vain
         self.expects_next = kept is not None
@@ -215,10 +219,15 @@ class _Worker:
         if self.run.pause_requested_at or self.run.cancel_requested_at:
             return self._obey()
         if self.run.settling is not None:
-            waiting = folding.poll(self.using, horizon.Settling.from_json(self.run.settling))
-            if waiting:
-                return self._wait(waiting[0])
+            blockers = folding.poll(self.using, horizon.Settling.from_json(self.run.settling))
+            if blockers:
+                return self._wait(blockers[0])
             self._update(settling=None, wait_reason="")
+        if waiting := self._throttled():
+            gave_back = self._hold(f"throttled: {waiting.reason}", waiting.until)
+            if not gave_back:
+                folding.rest(THROTTLE_SECONDS, self.using)
+            return gave_back
         if self.folder.cursor < self.run.target:
             return self._fold()
         if self.run.kind == Kind.BACKFILL:
@@ -287,16 +296,26 @@ class _Worker:
 
     # -- waiting, failing, letting go
 
+    def _throttled(self) -> throttles.Wait | None:
+        """A reason to wait before the next chunk; asked for at the beginning, and once a second."""
+        if conf.THROTTLE and time.monotonic() >= self.asks_again_at:
+            self.throttled = throttles.reason_to_wait(self.using)
+            self.asks_again_at = time.monotonic() + THROTTLE_SECONDS
+        return self.throttled
+
     def _wait(self, blocker: horizon.Blocker) -> bool:
-        """Give the worker back: a later link, or whoever revives, goes on at `wait_until`."""
-        now = self.clock.now()
         reason = f"waits for {blocker}"
         if blocker.pid is None and self.run.wait_reason.startswith(f"waits for {blocker.kind}"):
             reason = self.run.wait_reason  # the same wait goes on: since when does not change
+        return self._hold(reason)
+
+    def _hold(self, reason: str, until: datetime | None = None) -> bool:
+        """Give the worker back: a later link, or whoever revives, goes on at `wait_until`."""
+        now = self.clock.now()
         if self.deadline is None:  # in this process there is nobody else: look again
             self._update(lease_until=now + lease(), wait_reason=reason)
             return False
-        until = now + timedelta(seconds=WAIT_SECONDS)
+        until = max(until or now, now + timedelta(seconds=WAIT_SECONDS))
         with transaction.atomic(using=self.using):
             self._update(wait_reason=reason, wait_until=until, lease_until=until)
             self.enqueue(self.using, self.run.pk, self.run.epoch, at=until)
