@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import override_settings
 
 from django_pagestats import backfill, folding
@@ -13,6 +14,7 @@ from django_pagestats.backfill import states
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import PausedError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, RunEvent
+from django_pagestats.signals import backfill_failed, backfill_finished, backfill_started
 from tests.chains import (
     Links,
     active_generation,
@@ -487,3 +489,55 @@ def test_no_other_change_than_those_of_the_table(before: str, to: str) -> None:
     assert (the_run().status, the_run().is_active) == (to, to in states.ACTIVE)
     event = RunEvent.objects.latest("pk")
     assert (event.from_status, event.to_status, event.via, event.reason) == (before, to, "test", "why")
+
+
+# -- signals
+
+
+class Received:
+    """What the signals of runs brought, while it is connected."""
+
+    SIGNALS = {"started": backfill_started, "finished": backfill_finished, "failed": backfill_failed}
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.receivers = {name: self._receiver(name) for name in self.SIGNALS}
+
+    def _receiver(self, name: str) -> Any:
+        def receive(sender: type, run: BackfillRun, using: str, **kwargs: Any) -> None:
+            assert (sender, using) == (BackfillRun, "default")
+            self.seen.append((name, run.status))
+            raise RuntimeError("a receiver's own fault")
+
+        return receive
+
+    def __enter__(self) -> Received:
+        for name, signal in self.SIGNALS.items():
+            signal.connect(self.receivers[name])
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for name, signal in self.SIGNALS.items():
+            signal.disconnect(self.receivers[name])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_signals_are_sent_after_the_commit(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    make_page_views(30)
+    with Received() as received:
+        links = Links()
+        links.start(chunk_size=10)
+        fail(links, monkeypatch)
+        resume(links)
+        links.drain()
+        assert received.seen == [("started", "queued"), ("failed", "failed"), ("finished", "succeeded")]
+        make_page_views(10, seed=1)
+        links.start("rebuild")
+        wish("cancelled")
+        assert received.seen[3:] == [("started", "queued"), ("finished", "cancelled")]
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            backfill.start("default", via="test", enqueue=backfill.enqueue_nothing)
+            1 / 0  # noqa: B018
+        assert len(received.seen) == 5, "what is rolled back did not happen"
+    assert "a receiver's own fault" in caplog.text
+    assert_exact()

@@ -17,6 +17,7 @@ from django_pagestats.backfill.looking import active_run
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.models import BackfillRun
+from django_pagestats.signals import backfill_started
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | No
             enqueued_at=now,
         )
         states.record(run, "", run.status, now=now, actor=actor, via=via)
+        states.announce(backfill_started, run)
         enqueue(using, run.pk, run.epoch)
     return run
 

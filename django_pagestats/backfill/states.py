@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.dispatch import Signal
 
 from django_pagestats.models import BackfillRun, RunEvent
+from django_pagestats.signals import backfill_failed, backfill_finished
 
 Status = BackfillRun.Status
 Via = RunEvent.Via
@@ -30,6 +32,13 @@ TRANSITIONS: dict[tuple[str, str], str] = {
 ACTIVE = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
 
 
+ENDINGS: dict[str, Signal] = {
+    Status.SUCCEEDED: backfill_finished,
+    Status.CANCELLED: backfill_finished,
+    Status.FAILED: backfill_failed,
+}
+
+
 class IllegalChangeError(Exception):
     """There is no such change: a fault of ours, not of the user's."""
 
@@ -50,10 +59,24 @@ def change(
         if not runs.update(status=to, active_key=active_key, **columns):
             return False
         record(run, run.status, to, now=now, actor=actor, via=via, reason=reason)
+        if to in ENDINGS:
+            announce(ENDINGS[to], run)
     for name, value in {"status": to, "active_key": active_key, **columns}.items():
         if not hasattr(value, "resolve_expression"):
             setattr(run, name, value)
     return True
+
+
+def announce(signal: Signal, run: BackfillRun) -> None:
+    """Send a signal when the transaction commits; whatever a receiver does, it is not the run's failure."""
+    using = run._state.db or DEFAULT_DB_ALIAS
+
+    def send() -> None:
+        fresh = BackfillRun.objects.using(using).get(pk=run.pk)
+        signal.send_robust(BackfillRun, run=fresh, using=using)
+
+    if signal.receivers:
+        transaction.on_commit(send, using=using, robust=True)
 
 
 def record(
