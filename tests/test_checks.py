@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -39,6 +40,12 @@ def ids(messages: list[django_checks.CheckMessage]) -> list[str]:
     for message in messages:
         assert message.hint, "a hint says what to do"
     return [str(message.id) for message in messages]
+
+
+@pytest.fixture(autouse=True)
+def redis_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which it need not be where the tests of SQLite run."""
+    monkeypatch.setattr(checks, "find_spec", lambda name: importlib.util.find_spec(name) or name == "redis")
 
 
 @pytest.fixture
