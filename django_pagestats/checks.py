@@ -255,7 +255,8 @@ def option_invalid(name: str, value: object) -> CheckMessage:
     return error(
         17,
         f'Q_CLUSTER["{name}"] must be a whole number above 0, not {value!r}: django-q2 would fail every task.',
-        f'Correct "{name}" in Q_CLUSTER, for example "timeout": 60, "retry": 240, "workers": 1, "queue_limit": 1.',
+        f'Correct "{name}" in Q_CLUSTER, for example "timeout": 60, "retry": 240, "workers": 1, "queue_limit": 1,'
+        ' "bulk": 1.',
     )
 
 

@@ -178,6 +178,7 @@ class Folder:
             self.reload()
             raise
         self.cursor = chunk.upto
+        self.generation.last_page_view = chunk.last or self.generation.last_page_view
         self._adapt(chunk, seconds)
         if self._collects and time.monotonic() > self._collected_at + COLLECT_SECONDS:
             gc.collect(1)
@@ -335,6 +336,11 @@ def check_not_back(using: str, generation: Generation) -> None:
             f"The highest page view is {highest}, but the aggregates count page views up to {generation.cursor}: page"
             " views were taken away (a restore, a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
         )
+    check_not_replaced(using, generation)
+
+
+def check_not_replaced(using: str, generation: Generation) -> None:
+    """Raise TableWentBackError if another page view stands in the place of the last that the generation counts."""
     if generation.last_page_view is None:
         return
     pk, seconds = generation.last_page_view
@@ -460,13 +466,23 @@ def attention(using: str, tail: int) -> str:
     """
     generation = active_generation(using)
     if tail > conf.TAIL_LIMIT:
-        runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation)
-        cure = "The active run counts them." if generation and runs.exists() else "Start a backfill."
-        return (
+        told = (
             f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
-            f" slowly. {cure}"
+            f" slowly. {_cure(using, generation)}"
         )
+        return f"{told} {other_zone(using)}".rstrip()
     return other_zone(using)
+
+
+def _cure(using: str, generation: Generation | None) -> str:
+    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
+    if run is None:
+        return "Start a backfill."
+    if run.status == BackfillRun.Status.PAUSED:
+        return f"Run {run.pk} is paused: resume it."
+    if generation is not None and run.generation_id == generation.pk:
+        return "The active run counts them."
+    return "The active run, a rebuild, counts them at its end."
 
 
 def other_zone(using: str) -> str:

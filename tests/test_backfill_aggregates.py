@@ -552,7 +552,10 @@ def test_ctrl_c_under_sync_stops_after_the_chunk_and_running_it_again_goes_on(en
         out, errors = running.communicate(timeout=60)
     assert (running.returncode, errors) == (130, "")
     run = the_run()
-    assert f"Stopped run {run.pk} after a chunk; nothing is lost. Run the command again to go on." in out
+    assert (
+        f"Stopped run {run.pk} after a chunk; nothing is lost. To go on run 'manage.py backfill_aggregates --sync'"
+        in out
+    )
     assert run.is_active and 0 < run.rows_folded < 3_000
     assert_exact()
     BackfillRun.objects.update(fixed_chunk_size=None, chunk_size=1_000)

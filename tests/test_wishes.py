@@ -13,7 +13,7 @@ from django_pagestats import backfill, folding
 from django_pagestats.backfill import states
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import PausedError
-from django_pagestats.models import Aggregate, BackfillRun, Generation, RunEvent
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, RunEvent
 from django_pagestats.signals import backfill_failed, backfill_finished, backfill_started
 from tests.chains import (
     Links,
@@ -23,7 +23,7 @@ from tests.chains import (
     expire_lease,
     the_run,
 )
-from tests.factories import make_page_views
+from tests.factories import START, make_page_views
 
 WISHES = {"paused": backfill.pause, "cancelled": backfill.cancel}
 
@@ -173,6 +173,9 @@ def test_a_run_that_is_to_be_paused_may_be_cancelled() -> None:
     links = half_done()
     wish("paused")
     wish("cancelled")
+    assert wish("paused").message == f"Run {the_run().pk} is to be cancelled, and cannot be paused any more"
+    expire_lease()
+    assert wish("paused").outcome == "refused"
     links.drain()
     assert the_run().status == "cancelled"
 
@@ -375,6 +378,58 @@ def test_a_generation_that_a_run_goes_on_with_is_not_doomed(monkeypatch: pytest.
     assert_all_counted()
     assert not folding.doom("default", active_generation().pk)
     assert not Generation.objects.filter(is_active=True).exclude(doomed_at=None).exists()
+
+
+# -- a table that changes in the middle of a run
+
+
+def replace_page_views(more: int) -> None:
+    """As TRUNCATE does where ids begin anew, and more page views come than there were."""
+    first = PageView.objects.order_by("pk").values_list("pk", flat=True)[0]
+    count = PageView.objects.count() + more
+    PageView.objects.all().delete()
+    later = START + timedelta(days=900)
+    PageView.objects.bulk_create(
+        [PageView(pk=first + n, path=f"/{n % 3}", session_key=f"{n % 7}", viewed_at=later) for n in range(count)]
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("more", [20, -50])
+@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+@pytest.mark.parametrize("was_paused", [False, True])
+def test_a_run_does_not_go_on_with_other_page_views(kind: str, was_paused: bool, more: int) -> None:
+    links = half_done(kind)
+    if was_paused:
+        wish("paused")
+        links.deliver_next()
+    replace_page_views(more)
+    if was_paused:
+        resume(links)
+    links.drain()
+    run = the_run()
+    assert (run.status, run.rows_folded) == ("failed", 20)
+    assert "--rebuild to count anew" in run.error
+    resume(links)
+    links.drain()
+    assert the_run().status == "failed", "it never goes on"
+    backfill.run_here("default", kind="rebuild", via="test")
+    assert backfill.status("default")["problem"] is None
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_nor_in_the_middle_of_one_process() -> None:
+    make_page_views(60)
+
+    def watch(run: BackfillRun) -> bool:
+        if run.rows_folded == 20:
+            replace_page_views(20)
+        return False
+
+    started = backfill.run_here("default", via="test", chunk_size=10, watch=watch)
+    assert started.run is not None and started.run.status == "failed"
+    assert backfill.status("default")["problem"] is not None
 
 
 # -- the watchdog

@@ -115,7 +115,8 @@ def missing_cluster(run: BackfillRun, now: datetime) -> str:
     """What there is to say if nobody seems to work on the run; `now` by the database's clock."""
     if not run.is_going or (run.wait_until is not None and run.wait_until > now):
         return ""
-    here = "or do it with 'manage.py backfill_aggregates --sync'."
+    rebuild = " --rebuild" if run.kind == BackfillRun.Kind.REBUILD else ""
+    here = f"or do it with 'manage.py backfill_aggregates{rebuild} --sync'."
     if run.enqueued_at is None:
         if run.lease_until > now:
             return ""

@@ -62,6 +62,8 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
             break
         if run.status == to:
             return Answer("refused", run, paused(run))
+        if run.cancel_requested_at is not None and to == Status.PAUSED:
+            return Answer("refused", run, f"Run {run.pk} is to be cancelled, and cannot be paused any more")
         now = database_now(using)
         wish = {"requested_by": actor[:255], "requested_via": via}
         if is_at_work(run, now):

@@ -22,7 +22,7 @@ from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.switching import Check
 from django_pagestats.clock import DatabaseClock
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import DifferentRunError, PausedError, TakenOverError
+from django_pagestats.exceptions import DifferentRunError, PausedError, TableWentBackError, TakenOverError
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation
 
@@ -156,6 +156,7 @@ class _Worker:
         self.clock = DatabaseClock(using)
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.last_took = 0.0
+        self.has_looked_back = False
         self.throttled: throttles.Wait | None = None
         self.asks_again_at = time.monotonic()
         kept = self._kept_folder()
@@ -218,6 +219,8 @@ class _Worker:
         """Do the next thing; True if this worker is done with the run and somebody else goes on."""
         if self.run.pause_requested_at or self.run.cancel_requested_at:
             return self._obey()
+        if self._table_has_changed():
+            return False
         if self.run.settling is not None:
             blockers = folding.poll(self.using, horizon.Settling.from_json(self.run.settling))
             if blockers:
@@ -234,6 +237,20 @@ class _Worker:
             self._finish()
             return False
         return self._finish_rebuild()
+
+    def _table_has_changed(self) -> bool:
+        """Whether the page views that the run has folded are not those of the table any more; then it has failed."""
+        try:
+            check = folding.check_not_replaced if self.has_looked_back else folding.check_not_back
+            check(self.using, self.folder.generation)
+        except TableWentBackError as error:
+            with transaction.atomic(using=self.using):
+                self._end(Status.FAILED, error=str(error))
+                if self.run.kind == Kind.REBUILD:
+                    folding.doom(self.using, self.run.generation_id)
+            return True
+        self.has_looked_back = True
+        return False
 
     def _fold(self) -> bool:
         began = time.monotonic()

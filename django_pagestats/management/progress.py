@@ -51,6 +51,10 @@ def describe(run: BackfillRun) -> str:
         f" {run.state}: {so_far.percent:.1f} %",
         f"{_figures(run, so_far)}; cursor {_cursor(run)} of {run.target}, chunk size {run.chunk_size}",
     ]
+    if run.cancel_requested_at or run.pause_requested_at:
+        by = f" by {run.requested_by}" if run.requested_by else ""
+        what = "cancelled" if run.cancel_requested_at else "paused"
+        lines.append(f"to be {what} at the end of its chunk, asked for{by} from {run.requested_via}")
     if run.error:
         lines.append(f"last error: {run.error}")
     return "\n".join(lines)

@@ -168,7 +168,9 @@ class Command(DatabaseCommand):
             self._say(started.message)
             self._say_problem(using)
         elif run.is_going:
-            self._say(f"Stopped run {run.pk} after a chunk; nothing is lost. Run the command again to go on.")
+            rebuild = " --rebuild" if run.kind == BackfillRun.Kind.REBUILD else ""
+            again = f"'manage.py backfill_aggregates{rebuild} --sync'"
+            self._say(f"Stopped run {run.pk} after a chunk; nothing is lost. To go on run {again} again.")
             sys.exit(INTERRUPTED)
         else:
             self._say_end(using, run)
