@@ -470,8 +470,8 @@ def attention(using: str, tail: int) -> str:
             f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
             f" slowly. {_cure(using, generation)}"
         )
-        return f"{told} {other_zone(using)}".rstrip()
-    return other_zone(using)
+        return f"{told} {_other_zone(generation)}".rstrip()
+    return _other_zone(generation)
 
 
 def _cure(using: str, generation: Generation | None) -> str:
@@ -487,7 +487,10 @@ def _cure(using: str, generation: Generation | None) -> str:
 
 def other_zone(using: str) -> str:
     """What there is to say if the aggregates are of another zone than that of the settings."""
-    generation = active_generation(using)
+    return _other_zone(active_generation(using))
+
+
+def _other_zone(generation: Generation | None) -> str:
     if generation is None or generation.time_zone == conf.TIME_ZONE:
         return ""
     return (
@@ -506,7 +509,9 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, ni
     database = database_for(using)
     deleted = 0
     for generation in _swept_generations(using):
-        while time.monotonic() < deadline and doom(using, generation):
+        if time.monotonic() >= deadline or not doom(using, generation):
+            continue
+        while time.monotonic() < deadline:
             began = time.monotonic()
             count = database.delete_aggregates(generation, chunk_size)
             deleted += count

@@ -262,6 +262,11 @@ class BackfillRun(models.Model):
         return self.status in (self.Status.QUEUED, self.Status.RUNNING)
 
     @property
+    def command(self) -> str:
+        """The command that is about runs of its kind, without what it is to do."""
+        return f"backfill_aggregates{' --rebuild' if self.kind == self.Kind.REBUILD else ''}"
+
+    @property
     def state(self) -> str:
         """Its status as the end of a sentence: "is running", "has succeeded"."""
         if self.status == self.Status.CANCELLED:

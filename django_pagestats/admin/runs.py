@@ -84,7 +84,7 @@ class BackfillRunAdmin(ObeysWishes, StartsBackfill):
 
     @admin.display(description=_("started by"))
     def started_by(self, run: BackfillRun) -> str:
-        return f"{run.actor} ({run.via})" if run.actor else run.via
+        return _who(run)
 
     @admin.display(description=_("error"))
     def error_text(self, run: BackfillRun) -> SafeString | str:
@@ -103,7 +103,7 @@ class BackfillRunAdmin(ObeysWishes, StartsBackfill):
     def events(self, run: BackfillRun) -> SafeString:
         heads = gettext("when"), gettext("what"), gettext("who"), gettext("why")
         rows = [
-            (localize(localtime(it.at)), _change(it), f"{it.actor} ({it.via})" if it.actor else it.via, it.reason)
+            (localize(localtime(it.at)), _change(it), _who(it), it.reason)
             for it in run.events.using(run._state.db).order_by("-pk")[:EVENTS]
         ]
         return format_html(
@@ -128,6 +128,10 @@ class BackfillRunAdmin(ObeysWishes, StartsBackfill):
     def chunk_size_text(self, run: BackfillRun) -> str:
         text = gettext("%s (adapts)") if run.fixed_chunk_size is None else gettext("%s (fixed)")
         return text % thousands(run.chunk_size)
+
+
+def _who(one: BackfillRun | RunEvent) -> str:
+    return f"{one.actor} ({one.via})" if one.actor else one.via
 
 
 def _change(event: RunEvent) -> str:

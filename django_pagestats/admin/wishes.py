@@ -54,8 +54,7 @@ class ObeysWishes(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def _buttons(self, request: HttpRequest, object_id: str) -> list[tuple[Promise, str, bool]]:
-        run = self.get_object(request, object_id)
-        if run is None or not self.has_control_permission(request):
+        if not self.has_control_permission(request) or (run := self.get_object(request, object_id)) is None:
             return []
         verbs = backfill.possible(router.db_for_write(BackfillRun), run)
         return [(LABELS[verb], self._run_url(verb, run.pk), verb == "cancel") for verb in verbs]

@@ -28,7 +28,7 @@ class Progress:
 
 
 def active_run(using: str) -> BackfillRun | None:
-    """The run that is queued or running; there is one at a time."""
+    """The run that is queued, running or paused; there is one at a time."""
     return BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
 
 
@@ -115,8 +115,7 @@ def missing_cluster(run: BackfillRun, now: datetime) -> str:
     """What there is to say if nobody seems to work on the run; `now` by the database's clock."""
     if not run.is_going or (run.wait_until is not None and run.wait_until > now):
         return ""
-    rebuild = " --rebuild" if run.kind == BackfillRun.Kind.REBUILD else ""
-    here = f"or do it with 'manage.py backfill_aggregates{rebuild} --sync'."
+    here = f"or do it with 'manage.py {run.command} --sync'."
     if run.enqueued_at is None:
         if run.lease_until > now:
             return ""

@@ -92,10 +92,9 @@ def run_here(
     if run is not None and run.status == Status.PAUSED:
         raise PausedError(f"{wishes.paused(run)}.")
     if run is not None and run.kind != kind:
-        rebuild = " --rebuild" if run.kind == Kind.REBUILD else ""
         raise DifferentRunError(
-            f"Run {run.pk} ({run.kind}) is active: let it end first (backfill_aggregates{rebuild} --wait), or take it"
-            f" over (backfill_aggregates{rebuild} --sync)."
+            f"Run {run.pk} ({run.kind}) is active: let it end first ({run.command} --wait), or take it over"
+            f" ({run.command} --sync)."
         )
     if run is not None:
         started = Started("active", run, f"Run {run.pk} taken over")

@@ -81,11 +81,11 @@ class Command(DatabaseCommand):
     # -- pausing, going on, giving up
 
     def _wish(self, using: str, wish: str, options: dict[str, Any]) -> tuple[str, str]:
-        if wish == "resume" and not options["sync"]:
-            self._check_queue()
         if wish == "resume" and options["sync"]:
             answer = backfill.resume(using, via=RunEvent.Via.COMMAND, enqueue=backfill.enqueue_nothing)
         else:
+            if wish == "resume":
+                self._check_queue()
             answer = WISHES[wish](using, via=RunEvent.Via.COMMAND)
         if answer.outcome == "refused":
             raise CommandError(f"{answer.message}.")
@@ -168,8 +168,7 @@ class Command(DatabaseCommand):
             self._say(started.message)
             self._say_problem(using)
         elif run.is_going:
-            rebuild = " --rebuild" if run.kind == BackfillRun.Kind.REBUILD else ""
-            again = f"'manage.py backfill_aggregates{rebuild} --sync'"
+            again = f"'manage.py {run.command} --sync'"
             self._say(f"Stopped run {run.pk} after a chunk; nothing is lost. To go on run {again} again.")
             sys.exit(INTERRUPTED)
         else:
@@ -197,13 +196,15 @@ class Command(DatabaseCommand):
             f"Run {run.pk} succeeded: {run.rows_folded:,} page views in {duration(took)}"
             f" ({run.rows_folded / max(took, 0.001):,.0f} per second)."
         )
-        self._say_problem(using)
-        if not backfill.problem(using) and (tail := folding.tail_length(using, conf.TAIL_LIMIT)):
+        if not self._say_problem(using) and (tail := folding.tail_length(using, conf.TAIL_LIMIT)):
             self._say(f"{_at_most(tail)} page views came since; answers count them already.")
 
-    def _say_problem(self, using: str) -> None:
-        if problem := backfill.problem(using) or folding.other_zone(using):
-            self._say(problem)
+    def _say_problem(self, using: str) -> bool:
+        """Say what only a person can bring in order; whether the aggregates are wrong until then."""
+        problem = backfill.problem(using)
+        if text := problem or folding.other_zone(using):
+            self._say(text)
+        return problem is not None
 
     def _bar(self) -> ProgressBar:
         return ProgressBar(self.stdout, is_silent=not self.speaks)
