@@ -136,6 +136,8 @@ class Generation(models.Model):
     #: keeping up: a target whose horizon is waited for, see horizon.Settling
     settling = models.JSONField(_("settling"), null=True)
     created_at = models.DateTimeField(_("created at"))
+    #: since when it is kept, though another one took its place: --activate makes it answer again
+    kept_at = models.DateTimeField(_("kept since"), null=True)
     #: since when nobody needs its aggregates any more, and when the last of them was deleted
     doomed_at = models.DateTimeField(_("doomed at"), null=True)
     swept_at = models.DateTimeField(_("swept at"), null=True)
@@ -216,11 +218,17 @@ class BackfillRun(models.Model):
     #: as asked for; NULL: it adapts
     fixed_chunk_size = models.IntegerField(_("fixed chunk size"), null=True)
     chunk_size = models.IntegerField(_("chunk size"))
+    #: a rest of so many times as long as a chunk took; NULL: as PAGESTATS_NICE says
+    nice = models.FloatField(_("rest after a chunk"), null=True)
+    #: of a rebuild: whether the generation that it replaces is kept
+    keep_old = models.BooleanField(_("keeps the old generation"), default=False, db_default=False)
     #: failures in a row; how often it was found without a living worker, and how often in a row without progress
     failure_count = models.IntegerField(_("failures in a row"), default=0)
     revival_count = models.IntegerField(_("revivals"), default=0)
     stalled_count = models.IntegerField(_("revivals in a row without progress"), default=0, db_default=0)
     error = models.TextField(_("error"), blank=True, default="")
+    #: where the last error was raised, as Python shows it; NULL: no exception
+    traceback = models.TextField(_("traceback"), null=True)  # noqa: DJ001
     wait_reason = models.TextField(_("waits for"), blank=True, default="")
     wait_until = models.DateTimeField(_("waits until"), null=True)
     #: wishes, until the worker obeys at the end of its chunk, and whose they are
@@ -228,6 +236,8 @@ class BackfillRun(models.Model):
     cancel_requested_at = models.DateTimeField(_("cancelling asked for at"), null=True)
     requested_by = models.CharField(_("asked for by"), max_length=255, blank=True, default="", db_default="")
     requested_via = models.CharField(_("asked for from"), max_length=32, blank=True, default="", db_default="")
+    #: its rate and chunk size over its time: see backfill.history
+    history = models.JSONField(_("history"), null=True)
     #: how far the check before a rebuild's switch has come: see backfill.Check
     check_state = models.JSONField(_("check"), null=True)
     #: who started it, and through what; text, since users may live in another database

@@ -15,6 +15,7 @@ from django_pagestats.backfill.looking import (
     problem,
     progress,
     status,
+    status_of,
 )
 from django_pagestats.backfill.starting import Started, revive, start
 from django_pagestats.backfill.wishes import Answer, cancel, pause, paused, possible, resume
@@ -42,5 +43,6 @@ __all__ = [
     "run_here",
     "start",
     "status",
+    "status_of",
     "work",
 ]

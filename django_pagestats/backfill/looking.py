@@ -49,11 +49,18 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     if run.started_at is None:
         return Progress(percent, None, None)
     end = run.finished_at or run.paused_at or now or database_now(run._state.db or "default")
-    elapsed = max((end - run.started_at).total_seconds() - run.idle_seconds, 0.001)
+    elapsed = max(worked_seconds(run, end), 0.001)
     eta = None
     if run.is_going and percent > 0:
         eta = elapsed * (100.0 - percent) / percent
     return Progress(percent, run.rows_folded / elapsed, eta)
+
+
+def worked_seconds(run: BackfillRun, until: datetime) -> float:
+    """How long a run took up to some time, by wall clock; the time that it was paused is not counted."""
+    if run.started_at is None:
+        return 0.0
+    return max(0.0, (until - run.started_at).total_seconds() - run.idle_seconds)
 
 
 #: what a run shows of itself in the status object, beside what is computed
@@ -62,6 +69,7 @@ RUN_FIELDS = (
     "rows_folded",
     "target",
     "chunk_size",
+    "nice",
     "error",
     "wait_reason",
     "wait_until",
@@ -85,6 +93,11 @@ def status(using: str) -> dict[str, Any]:
     run = current_run(using)
     if run is None:
         return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
+    return status_of(using, run)
+
+
+def status_of(using: str, run: BackfillRun) -> dict[str, Any]:
+    """`status`, of any one run."""
     now = database_now(using)
     so_far = progress(run, now)
     computed = (

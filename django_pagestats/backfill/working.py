@@ -15,7 +15,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon, throttles
-from django_pagestats.backfill import states, wishes
+from django_pagestats.backfill import history, looking, states, wishes
 from django_pagestats.backfill.chain import Enqueue, enqueue_nothing, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.starting import Started, start
@@ -286,6 +286,7 @@ class _Worker:
     def _fence(self, chunk: folding.Chunk, *, handing_over: bool) -> None:
         """The first statement of a chunk's transaction; and the next link goes out in it, or not at all."""
         now = self.clock.now()
+        recorded = self._history(chunk, now)
         self._update(
             lease_until=now + lease(),
             rows_folded=F("rows_folded") + chunk.page_views,
@@ -295,9 +296,17 @@ class _Worker:
             stalled_count=0,
             wait_reason="",
             enqueued_at=now if handing_over else None,
+            **recorded,
         )
         if handing_over:
             self.enqueue(self.using, self.run.pk, self.run.epoch)
+
+    def _history(self, chunk: folding.Chunk, now: datetime) -> dict[str, Any]:
+        """The run's history with this chunk, if it is time for another sample."""
+        seconds = looking.worked_seconds(self.run, now)
+        folded = self.run.rows_folded + chunk.page_views
+        longer = history.longer(self.run.history, (seconds, folded, self.folder.chunk_size))
+        return {} if longer is None else {"history": longer}
 
     def _update(self, **changes: Any) -> None:
         """Change the run while the epoch is ours; raises SupersededError if it no longer is."""
