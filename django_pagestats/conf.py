@@ -118,7 +118,7 @@ class Conf:
     MAX_ACTIVE_CONNECTIONS = Setting[int](20, whole_number(0, 100_000))
     #: throttles.hours: the part of the day in which runs work, such as "22:00-06:00"; None: the whole day.
     HOURS = Setting[str | None](None, part_of_a_day)
-    #: So many failures in a row fail the run.
+    #: So many failures in a row of the smallest chunk fail the run.
     MAX_FAILURES = Setting[int](5, whole_number(1, 1_000))
     #: So many revivals in a row without progress fail the run.
     MAX_REVIVALS = Setting[int](10, whole_number(1, 1_000))

@@ -17,6 +17,10 @@ class DifferentRunError(PageStatsError):
     """Another run, of another kind, is active: one at a time."""
 
 
+class RunLockedError(PageStatsError):
+    """Somebody holds the row of the run for longer than a chunk should last."""
+
+
 class PausedError(PageStatsError):
     """The run is paused: it goes on when somebody resumes it, and not by another start."""
 

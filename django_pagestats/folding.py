@@ -103,12 +103,17 @@ class Folder:
     using: str
     generation: Generation
     chunk_size: int = field(default_factory=first_chunk_size)
-    is_fixed: bool = False
+    #: the chunk size that was asked for: it is left for a smaller one only after a failure, and comes back
+    fixed_size: int | None = None
     subjects: IdCache = field(default_factory=IdCache)
     visitors: IdCache = field(default_factory=IdCache)
 
     def __post_init__(self) -> None:
         self.cursor = self.generation.cursor
+        #: how long a chunk's transaction should last
+        self.chunk_seconds = database_for(self.using).CHUNK_SECONDS
+        #: the chunk that is being folded or was last, once it is read: after this primary key, up to that one
+        self.trying: tuple[int, int] | None = None
         #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
         self._highest: Highest = {}
         self._stretch: Stretch | None = None
@@ -124,7 +129,7 @@ class Folder:
         return Calendar(self.generation.time_zone)
 
     def __enter__(self) -> Folder:
-        self._within.enter_context(database_for(self.using).folding())
+        self._within.enter_context(database_for(self.using).folding(conf.LEASE_SECONDS))
         self._collects = gc.isenabled()
         gc.disable()
         return self
@@ -169,7 +174,9 @@ class Folder:
         `expected`: how many chunks the caller is about to fold, this one and those after it. Where the database gains
         by it, the page views of several are read at once, or the next one is read while this one is merged.
         """
+        self.trying = None
         chunk = self._next_chunk(target, expected)
+        self.trying = chunk.after, chunk.upto
         if expected > 1 and chunk.upto < target:
             self._read_ahead(chunk.upto, target)
         try:
@@ -239,18 +246,23 @@ class Folder:
             characters += sum(map(len, paths[-limit:])) + sum(map(len, session_keys[-limit:]))
         return columns, False
 
-    def shrink(self) -> None:
-        """Halve the chunk size after a lock that did not come in time."""
-        if not self.is_fixed:
-            self.chunk_size = max(1, self.chunk_size // 2)
+    def shrink(self) -> bool:
+        """Make the chunk size a quarter of what it is, after a failure; False where it is the smallest."""
+        if self.chunk_size == 1:
+            return False
+        self.chunk_size = max(1, self.chunk_size // 4)
+        return True
 
     def _adapt(self, chunk: Chunk, seconds: float) -> None:
         """Steer towards the time that a chunk's transaction should last, at most doubling or halving.
 
         Not below the first size: a busy machine makes small chunks slow too, and they cost more in all.
         """
-        factor = database_for(self.using).CHUNK_SECONDS / max(seconds, 0.001)
-        if self.is_fixed or not (chunk.is_full or factor < 1):
+        if self.fixed_size is not None:
+            self.chunk_size = min(self.fixed_size, self.chunk_size * 2)
+            return
+        factor = self.chunk_seconds / max(seconds, 0.001)
+        if not (chunk.is_full or factor < 1):
             return
         wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
         lowest = min(self.chunk_size, first_chunk_size())

@@ -67,11 +67,17 @@ def queue_is_installed() -> bool:
 
 
 def start_backfill(
-    using: str, *, kind: str = BackfillRun.Kind.BACKFILL, actor: str = "", via: str, chunk_size: int | None = None
+    using: str,
+    *,
+    kind: str = BackfillRun.Kind.BACKFILL,
+    actor: str = "",
+    via: str,
+    chunk_size: int | None = None,
+    nice: float | None = None,
 ) -> backfill.Started:
     """`backfill.start` with the real queue."""
     ensure_schedule(using)
-    return backfill.start(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
+    return backfill.start(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, nice=nice, enqueue=enqueue)
 
 
 def revive(using: str) -> BackfillRun | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 #: tests of the whole project: once is enough, on any database
@@ -19,3 +21,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("pagestats")
+
+
+@pytest.fixture
+def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits but for what the test is about."""
+    from django_pagestats import folding
+
+    settings.PAGESTATS_SETTLE_SECONDS = 0
+    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+    monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))

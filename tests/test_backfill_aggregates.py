@@ -28,6 +28,7 @@ from django.db.models import F
 from django_q.models import OrmQ
 
 from django_pagestats import backfill, folding
+from django_pagestats.clock import database_now
 from django_pagestats.management import progress
 from django_pagestats.management.commands import backfill_aggregates
 from django_pagestats.merging import database_for
@@ -39,13 +40,9 @@ from tests.factories import make_page_views
 from tests.test_backfill import STATUS_KEYS
 from tests.test_tasks import queued, work_on_the_queue
 
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 Database = type(database_for("default"))
-
-
-@pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
 
 
 def command(*words: str, **options: Any) -> str:
@@ -213,10 +210,10 @@ def test_sync_that_fails_is_an_error_with_the_text(monkeypatch: pytest.MonkeyPat
     make_page_views(30)
 
     def fail(*args: Any, **kwargs: Any) -> None:
-        raise DatabaseError("the disk is full")
+        raise DatabaseError("malformed")
 
     monkeypatch.setattr(Database, "merge", fail)
-    with pytest.raises(CommandError, match=r"Run \d+ failed after 0 page views: DatabaseError: the disk is full"):
+    with pytest.raises(CommandError, match=r"Run \d+ failed after 0 page views: .*DatabaseError: malformed"):
         command("--sync")
 
 
@@ -264,10 +261,10 @@ def test_wait_fails_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     make_page_views(30)
 
     def fail_the_run() -> None:
-        BackfillRun.objects.update(status="failed", active_key=None, error="DatabaseError: the disk is full")
+        BackfillRun.objects.update(status="failed", active_key=None, error="DatabaseError: malformed")
 
     while_waiting(monkeypatch, fail_the_run)
-    with pytest.raises(CommandError, match=r"Run \d+ failed after 0 page views: DatabaseError: the disk is full"):
+    with pytest.raises(CommandError, match=r"Run \d+ failed after 0 page views: .*DatabaseError: malformed"):
         command("--wait")
 
 
@@ -718,3 +715,97 @@ def test_resuming_without_a_queue_names_sync(settings: Any) -> None:
     with pytest.raises(CommandError, match="use --sync"):
         command("--resume")
     assert the_run().status == "paused"
+
+
+# -- the rest after each chunk
+
+
+@pytest.mark.django_db
+def test_nice_of_a_start_and_of_an_active_run() -> None:
+    make_page_views(30)
+    assert "started" in command("--nice", "3")
+    assert the_run().nice == 3.0
+    out = command("--nice", "0.5")
+    assert f"Run {the_run().pk} rests after each chunk 0.5 times as long as it took, from the next chunk on." in out
+    assert "is already queued" in out
+    assert the_run().nice == 0.5
+    assert "rests 0.5 times as long as each chunk takes" in command("--status")
+    assert json.loads(command("--status", "--json"))["nice"] == 0.5
+    assert "as PAGESTATS_NICE says" in command("--nice", "default")
+    assert the_run().nice is None
+    command("--pause")
+    assert "rests after each chunk 7 times" in command("--resume", "--nice", "7")
+    assert the_run().nice == 7.0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", [["--status"], ["--pause"], ["--cancel"]])
+def test_nice_goes_with_nothing_that_stops(words: list[str]) -> None:
+    with pytest.raises(CommandError, match=r"--nice goes with a start or --resume"):
+        command(*words, "--nice", "1")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("value", ["-1", "101", "fast", "nan"])
+def test_nice_that_will_not_do(value: str) -> None:
+    with pytest.raises(CommandError, match=r"--nice"):
+        command("--nice", value)
+
+
+# -- twice, and as JSON
+
+
+@pytest.mark.django_db
+def test_every_wish_may_be_said_twice() -> None:
+    make_page_views(30)
+    command()
+    assert "is paused" in command("--pause")
+    assert "is paused" in command("--pause")
+    assert "goes on" in command("--resume")
+    assert "there is nothing to resume" in command("--resume")
+    assert "is cancelled" in command("--cancel")
+    assert "was cancelled" in command("--cancel")
+    with pytest.raises(CommandError, match="No run can be resumed"):
+        command("--resume")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("status", "exit_status"), [("failed", 1), ("cancelled", 1), ("paused", 3)])
+def test_wait_prints_its_object_however_it_ends(status: str, exit_status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    active = "active" if status == "paused" else None
+    while_waiting(monkeypatch, lambda: BackfillRun.objects.update(status=status, active_key=active, error="why"))
+    out = StringIO()
+    with pytest.raises((CommandError, SystemExit)) as caught:
+        call_command("backfill_aggregates", "--wait", "--json", stdout=out)
+    printed = json.loads(out.getvalue())
+    assert (printed["outcome"], printed["status"]) == (status, status)
+    ended = caught.value
+    assert (ended.returncode if isinstance(ended, CommandError) else ended.code) == exit_status
+
+
+@pytest.mark.django_db
+def test_a_refused_wish_prints_its_object_too() -> None:
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("backfill_aggregates", "--pause", "--json", stdout=out)
+    assert json.loads(out.getvalue())["outcome"] == "refused"
+
+
+@pytest.mark.django_db
+def test_the_time_that_a_run_was_paused_is_not_its_rate() -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    BackfillRun.objects.update(started_at=the_run().created_at - timedelta(hours=2), idle_seconds=7_200)
+    assert "30 page views in 0." in command("--sync")
+
+
+@pytest.mark.django_db
+def test_a_wait_is_shown_with_its_time() -> None:
+    make_page_views(30)
+    Links().start()
+    until = database_now("default") + timedelta(minutes=5)
+    BackfillRun.objects.update(status="running", wait_reason="throttled: full moon", wait_until=until)
+    assert f"throttled: full moon (until {until:%H:%M:%S} UTC)" in command("--status")

@@ -150,7 +150,7 @@ def test_the_chunk_size_grows_when_chunks_are_quick_and_has_an_upper_bound(setti
 def test_the_chunk_size_shrinks_when_chunks_are_slow_but_not_below_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = make_page_views(150)
     folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=40)
-    monkeypatch.setattr(type(folding.database_for("default")), "CHUNK_SECONDS", 1e-9)
+    folder.chunk_seconds = 1e-9
     monkeypatch.setattr(folding, "FIRST_CHUNK_SIZE", 15)
     sizes = []
     for _ in range(3):
@@ -168,23 +168,24 @@ def test_a_short_last_chunk_says_nothing_about_the_size() -> None:
 
 
 @pytest.mark.django_db
-def test_a_fixed_chunk_size_stays() -> None:
+def test_a_fixed_chunk_size_comes_back_after_a_failure() -> None:
     rows = make_page_views(100)
-    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, fixed_size=10)
     assert folder.fold(rows[-1].id).page_views == 10
-    folder.shrink()
-    assert folder.fold(rows[-1].id).page_views == 10
-    assert folder.chunk_size == 10
+    assert folder.shrink()
+    assert [folder.fold(rows[-1].id).page_views for _ in range(5)] == [2, 4, 8, 10, 10]
 
 
 @pytest.mark.django_db
-def test_shrinking_halves_down_to_one() -> None:
-    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=3)
-    sizes = []
-    for _ in range(3):
-        folder.shrink()
-        sizes.append(folder.chunk_size)
-    assert sizes == [1, 1, 1]
+def test_shrinking_ends_at_one() -> None:
+    folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=70)
+    assert [(folder.shrink(), folder.chunk_size) for _ in range(5)] == [
+        (True, 17),
+        (True, 4),
+        (True, 1),
+        (False, 1),
+        (False, 1),
+    ]
 
 
 @pytest.mark.django_db
@@ -299,7 +300,7 @@ class TestStretches:
     @pytest.mark.parametrize("count", [95, 100])
     def test_four_chunks_are_read_at_once_and_each_is_exact(self, count: int, reads: list[tuple[int, int]]) -> None:
         rows = make_page_views(count)
-        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, fixed_size=10)
         sizes = []
         while folder.cursor < rows[-1].id:
             sizes.append(folder.fold(rows[-1].id, expected=99).page_views)
@@ -309,7 +310,7 @@ class TestStretches:
 
     def test_no_more_chunks_are_read_than_are_expected(self, reads: list[tuple[int, int]]) -> None:
         rows = make_page_views(50)
-        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, fixed_size=10)
         folder.fold(rows[-1].id)
         folder.fold(rows[-1].id, expected=2.9)
         folder.fold(rows[-1].id)
@@ -350,7 +351,7 @@ class TestStretches:
 
     def test_a_lower_target_is_not_passed_by_what_was_read_for_a_higher_one(self) -> None:
         rows = make_page_views(60)
-        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, is_fixed=True)
+        folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10, fixed_size=10)
         folder.fold(rows[-1].id, expected=9)
         folder.fold(rows[14].id, expected=9)
         assert folder.cursor == rows[14].id

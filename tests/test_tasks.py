@@ -19,22 +19,18 @@ from django_q.models import OrmQ, Schedule, Task
 from django_q.scheduler import scheduler
 from django_q.signing import SignedPackage
 
-from django_pagestats import backfill, folding, tasks
+from django_pagestats import backfill, tasks
 from django_pagestats.apps import schedule_tending
+from django_pagestats.exceptions import QueueUnreachableError
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, Generation, PageView
 from tests.chains import active_generation, assert_all_counted, assert_exact, expire_lease, the_run
 from tests.factories import make_page_views
 
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 Database = type(database_for("default"))
 NAME = "pagestats: tend default"
-
-
-@pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
-    monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))
 
 
 def queued() -> list[dict[str, Any]]:
@@ -62,7 +58,7 @@ def not_on_the_orm_broker(monkeypatch: pytest.MonkeyPatch, *, down: Sequence[boo
 
     def send(*link: Any) -> None:
         if next(failing, False):
-            raise ConnectionError("no Redis")
+            raise QueueUnreachableError("no Redis")
         sent.append((connection.in_atomic_block, *link))
 
     with monkeypatch.context() as patch:
@@ -127,7 +123,7 @@ def test_a_chunk_that_fails_leaves_no_link(monkeypatch: pytest.MonkeyPatch, sett
     link = queued()[0]["args"]
     tasks.link(*link)
     assert [task["args"] for task in queued()] == [link]
-    assert the_run().error == "DatabaseError: no"
+    assert the_run().error.endswith("DatabaseError: no")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -165,7 +161,7 @@ def test_a_queue_that_is_down_after_the_commit_is_a_failure_that_is_tried_again(
     with not_on_the_orm_broker(monkeypatch, down=[False, True]) as sent:
         tasks.start_backfill("default", via="test", chunk_size=10)
         tasks.link(*sent.pop()[1:])
-        assert the_run().error == "ConnectionError: no Redis"
+        assert the_run().error == "QueueUnreachableError: no Redis"
         assert_exact()
         while sent:
             tasks.link(*sent.pop(0)[1:])
@@ -408,7 +404,7 @@ def test_a_queue_that_is_down_does_not_break_the_callers_transaction(
             transaction.on_commit(lambda: ran.append("the site's"))
         assert ran == ["the site's"]
         assert "no Redis" in caplog.text
-        with pytest.raises(ConnectionError):
+        with pytest.raises(QueueUnreachableError):
             expire_lease()
             tasks.revive("default")
     expire_lease()

@@ -34,9 +34,7 @@ def busy(using: str) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+def asked_each_time(short_waits: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "THROTTLE_SECONDS", 0)  # asked before each chunk
     answers.clear()
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.test import override_settings
 
 from django_pagestats import backfill, folding
 from django_pagestats.backfill import states
@@ -25,13 +24,9 @@ from tests.chains import (
 )
 from tests.factories import START, make_page_views
 
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 WISHES = {"paused": backfill.pause, "cancelled": backfill.cancel}
-
-
-@pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
 
 
 def wish(status: str) -> backfill.Answer:
@@ -206,7 +201,7 @@ def test_a_paused_run_stands_still_until_it_is_resumed() -> None:
         backfill.run_here("default", via="test")
     expire_lease()
     assert links.revive() is None
-    assert wish("paused").outcome == "refused"
+    assert wish("paused").outcome == "already"
     assert backfill.status("default")["eta_seconds"] is None
     assert the_run().rows_folded == 20
     answer = resume(links)
@@ -278,7 +273,7 @@ def test_a_pause_that_was_asked_for_can_be_withdrawn() -> None:
     links = half_done()
     wish("paused")
     assert resume(links).message.endswith("the pause that was asked for is withdrawn")
-    assert resume(links).outcome == "refused"
+    assert resume(links).outcome == "already"
     links.drain()
     assert the_run().status == "succeeded"
     assert_all_counted()
@@ -327,11 +322,11 @@ def test_a_cancelled_rebuild_leaves_the_old_aggregates_and_its_own_are_swept(fir
 
 
 def fail(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, override_settings(PAGESTATS_MAX_FAILURES=1):
+    with monkeypatch.context() as patch:
         patch.setattr(folding, "merge", lambda *args, **kwargs: 1 / 0)
         links.deliver_next()
     assert the_run().status == "failed"
-    assert the_run().error == "ZeroDivisionError: division by zero"
+    assert the_run().error.endswith("ZeroDivisionError: division by zero")
 
 
 @pytest.mark.django_db

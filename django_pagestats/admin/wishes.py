@@ -21,7 +21,12 @@ from django_pagestats.models import BackfillRun, RunEvent
 
 VERBS = {"pause": backfill.pause, "resume": tasks.resume_backfill, "cancel": backfill.cancel}
 LABELS: dict[str, Promise] = {"pause": _("Pause"), "resume": _("Resume"), "cancel": _("Cancel run")}
-LEVELS = {"done": messages.SUCCESS, "asked": messages.SUCCESS, "refused": messages.WARNING}
+LEVELS = {
+    "done": messages.SUCCESS,
+    "asked": messages.SUCCESS,
+    "already": messages.INFO,
+    "refused": messages.WARNING,
+}
 
 
 class ObeysWishes(ReadOnlyAdmin):

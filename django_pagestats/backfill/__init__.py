@@ -16,9 +16,10 @@ from django_pagestats.backfill.looking import (
     progress,
     status,
     status_of,
+    worked_seconds,
 )
 from django_pagestats.backfill.starting import Started, revive, start
-from django_pagestats.backfill.wishes import Answer, cancel, pause, paused, possible, resume
+from django_pagestats.backfill.wishes import Answer, cancel, change_nice, pause, paused, possible, resume
 from django_pagestats.backfill.working import release_kept, run_here, work
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Started",
     "active_run",
     "cancel",
+    "change_nice",
     "current_run",
     "enqueue_nothing",
     "is_stuck",
@@ -45,4 +47,5 @@ __all__ = [
     "status",
     "status_of",
     "work",
+    "worked_seconds",
 ]

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from django.db import OperationalError, transaction
+
 from django_pagestats.conf import conf
+from django_pagestats.exceptions import RunLockedError
+from django_pagestats.merging import Trouble, database_for
+from django_pagestats.models import BackfillRun
+
+#: how long whoever wants to change a run waits for the end of the chunk that is being folded
+LOCK_SECONDS = 10
 
 
 class Enqueue(Protocol):
@@ -21,3 +31,21 @@ def enqueue_nothing(using: str, run_id: int, epoch: int, *, at: datetime | None 
 def lease() -> timedelta:
     """How long a sign of life counts."""
     return timedelta(seconds=conf.LEASE_SECONDS)
+
+
+@contextmanager
+def brief_transaction(using: str) -> Iterator[None]:
+    """A transaction about a run that waits for its row no longer than a chunk should last; then RunLockedError."""
+    database = database_for(using)
+    try:
+        with transaction.atomic(using=using), database.lock_wait(LOCK_SECONDS):
+            yield
+    except OperationalError as error:
+        if database.trouble(error) is not Trouble.LOCKED:
+            raise
+        holder = database.lock_holder(BackfillRun._meta.db_table)
+        raise RunLockedError(
+            f"The run is locked by whoever folds a chunk of it, for longer than {LOCK_SECONDS} s: nothing was changed."
+            " Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its process"
+            f" ends). {holder}".rstrip()
+        ) from error

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon
 from django_pagestats.backfill import states, wishes
-from django_pagestats.backfill.chain import Enqueue, lease
+from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
@@ -41,6 +41,7 @@ def start(
     actor: str = "",
     via: str,
     chunk_size: int | None = None,
+    nice: float | None = None,
     enqueue: Enqueue,
 ) -> Started:
     """Start a run and enqueue its first link, unless one is active: then say so, and revive it if its worker died.
@@ -64,7 +65,7 @@ def start(
                 "nothing_new", None, _with_problem(using, "Nothing new to backfill: every page view is counted")
             )
     try:
-        run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue)
+        run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, nice=nice, enqueue=enqueue)
     except IntegrityError:
         # another start was faster: the database has room for one active run
         if found := active_run(using):
@@ -80,7 +81,9 @@ def _with_problem(using: str, message: str) -> str:
     return f"{message}. {deleted}" if deleted else message
 
 
-def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, enqueue: Enqueue) -> BackfillRun:
+def _create(
+    using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, nice: float | None, enqueue: Enqueue
+) -> BackfillRun:
     # before the transaction: at SERIALIZABLE MariaDB would lock the ends of the table against visitors' page views
     settling = horizon.fix_target(using)
     first_cursor = folding.first_cursor(using)
@@ -100,6 +103,7 @@ def _create(using: str, *, kind: str, actor: str, via: str, chunk_size: int | No
             target=max(settling.target, generation.cursor),
             fixed_chunk_size=chunk_size,
             chunk_size=chunk_size or folding.first_chunk_size(),
+            nice=nice,
             actor=actor[:255],
             via=via,
             created_at=now,
@@ -136,16 +140,20 @@ def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
     if run is None:
         return None
     if run.pause_requested_at or run.cancel_requested_at:
-        return run if wishes.obey(run, now=now, reason="its worker had died", raise_epoch=True) else None
+        with brief_transaction(using):
+            has_obeyed = wishes.obey(run, now=now, reason="its worker had died", raise_epoch=True)
+        return run if has_obeyed else None
     if run.wait_until is None and run.stalled_count >= conf.MAX_REVIVALS:
-        return run if _give_up(run, now=now) else None
+        with brief_transaction(using):
+            has_failed = _give_up(run, now=now)
+        return run if has_failed else None
     return run if _revive(run, now=now, enqueue=enqueue) else None
 
 
 def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
     using = run._state.db or "default"
     lost = run.wait_until is None
-    with transaction.atomic(using=using):
+    with brief_transaction(using):
         raised = BackfillRun.objects.using(using).filter(
             pk=run.pk, epoch=run.epoch, active_key=BackfillRun.ACTIVE, lease_until__lte=now
         )

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from django_pagestats.backfill import states
-from django_pagestats.backfill.chain import Enqueue, lease
+from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run, current_run
 from django_pagestats.clock import database_now
+from django_pagestats.conf import rest_factor
 from django_pagestats.models import BackfillRun, Generation
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class DoomedError(Exception):
 class Answer:
     """What came of a wish; `message` says what happened, and what happens next."""
 
-    outcome: str  #: "done", "asked" (at the end of the chunk), or "refused"
+    outcome: str  #: "done", "already" (it is so), "asked" (at the end of the chunk), or "refused"
     run: BackfillRun | None
     message: str
 
@@ -61,7 +62,7 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
         if run_id not in (None, run.pk):
             break
         if run.status == to:
-            return Answer("refused", run, paused(run))
+            return Answer("already", run, paused(run))
         if run.cancel_requested_at is not None and to == Status.PAUSED:
             return Answer("refused", run, f"Run {run.pk} is to be cancelled, and cannot be paused any more")
         now = database_now(using)
@@ -69,14 +70,21 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
         if is_at_work(run, now):
             column = "pause_requested_at" if to == Status.PAUSED else "cancel_requested_at"
             same = BackfillRun.objects.using(using).filter(pk=run.pk, epoch=run.epoch, status=run.status)
-            if same.update(**wish, **{column: now}):
+            with brief_transaction(using):
+                is_asked = same.update(**wish, **{column: now})
+            if is_asked:
                 logger.info("run %s: to be %s, asked for by %s from %s", run.pk, to, actor or "nobody", via)
                 return Answer("asked", run, f"Run {run.pk} will be {to} at the end of the chunk that is being folded")
             continue
         for name, value in wish.items():
             setattr(run, name, value)
-        if _change(run, to, now=now, reason="", raise_epoch=True):
+        with brief_transaction(using):
+            is_done = _change(run, to, now=now, reason="", raise_epoch=True)
+        if is_done:
             return Answer("done", run, _told(run))
+    last = current_run(using)
+    if last is not None and last.status == to and run_id in (None, last.pk):
+        return Answer("already", last, f"Run {last.pk} {last.state}")
     verb = "pause" if to == Status.PAUSED else "cancel"
     which = "No run is active" if run_id is None else f"Run {run_id} is not active any more"
     return Answer("refused", None, f"{which}: there is nothing to {verb}")
@@ -142,6 +150,30 @@ def possible(using: str, run: BackfillRun) -> list[str]:
     return ["resume"] if run.status == Status.FAILED and current_run(using) == run else []
 
 
+def change_nice(using: str, nice: float | None, *, run_id: int | None = None, actor: str = "", via: str) -> Answer:
+    """Let the active run rest so many times as long as each chunk takes, from its next chunk on.
+
+    None: as PAGESTATS_NICE says. `run_id` as in `pause`. Raises ValueError for what PAGESTATS_NICE may not be.
+    """
+    if complaint := rest_factor(nice):
+        raise ValueError(f"The rest after a chunk {complaint}")
+    run = active_run(using)
+    if run is None or run_id not in (None, run.pk):
+        which = "No run is active" if run_id is None else f"Run {run_id} is not active any more"
+        return Answer("refused", run, f"{which}: there is nothing to change")
+    what = "as PAGESTATS_NICE says" if nice is None else f"{nice:g} times as long as it took"
+    with brief_transaction(using):
+        runs = BackfillRun.objects.using(using).filter(pk=run.pk, active_key=BackfillRun.ACTIVE)
+        if not runs.update(nice=nice):
+            return Answer("refused", run, f"Run {run.pk} has ended meanwhile")
+        now = database_now(using)
+        reason = f"rests after each chunk {what}"
+        states.record(run, run.status, run.status, now=now, actor=actor, via=via, reason=reason)
+    run.nice = nice
+    logger.info("run %s: %s, asked for by %s from %s", run.pk, reason, actor or "nobody", via)
+    return Answer("done", run, f"Run {run.pk} {reason}, from the next chunk on")
+
+
 def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, enqueue: Enqueue) -> Answer:
     """Let a paused run, or the last one if it failed, go on from its cursor; a pause asked for is withdrawn.
 
@@ -163,6 +195,9 @@ def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, 
         what = "its aggregates do not add up, or are being deleted"
         return Answer("refused", run, f"Run {run.pk} cannot be resumed, since {what}: start a new one with --rebuild")
     if not resumed:
+        fresh = current_run(using)
+        if fresh == run and fresh is not None and fresh.is_going:  # somebody else resumed it at the same time
+            return _withdraw(using, fresh)
         return Answer("refused", run, f"Run {run.pk} has changed meanwhile: see --status")
     logger.info("run %s: resumed by %s from %s", run.pk, actor or "nobody", via)
     return Answer(
@@ -173,7 +208,7 @@ def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, 
 def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqueue) -> bool:
     now = database_now(using)
     since = run.paused_at or run.finished_at or now
-    with transaction.atomic(using=using):
+    with brief_transaction(using):
         if not states.change(
             run,
             Status.QUEUED,
@@ -186,6 +221,7 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
             failure_count=0,
             stalled_count=0,
             error="",
+            traceback=None,
             paused_at=None,
             finished_at=None,
             idle_seconds=run.idle_seconds + max(0.0, (now - since).total_seconds()),
@@ -201,6 +237,10 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
 
 def _withdraw(using: str, run: BackfillRun) -> Answer:
     wished = BackfillRun.objects.using(using).filter(pk=run.pk, pause_requested_at__isnull=False, status=run.status)
-    if wished.filter(cancel_requested_at=None).update(**NO_WISH):
+    with brief_transaction(using):
+        is_withdrawn = wished.filter(cancel_requested_at=None).update(**NO_WISH)
+    if is_withdrawn:
         return Answer("done", run, f"Run {run.pk} goes on: the pause that was asked for is withdrawn")
-    return Answer("refused", run, f"Run {run.pk} is {run.status}: there is nothing to resume")
+    if run.cancel_requested_at is not None:
+        return Answer("refused", run, f"Run {run.pk} is to be cancelled, and cannot be resumed any more")
+    return Answer("already", run, f"Run {run.pk} is {run.status}: there is nothing to resume")

@@ -10,19 +10,25 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon, throttles
-from django_pagestats.backfill import history, looking, states, wishes
-from django_pagestats.backfill.chain import Enqueue, enqueue_nothing, lease
+from django_pagestats.backfill import failing, history, looking, states, wishes
+from django_pagestats.backfill.chain import Enqueue, brief_transaction, enqueue_nothing, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.switching import Check
 from django_pagestats.clock import DatabaseClock
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import DifferentRunError, PausedError, TableWentBackError, TakenOverError
+from django_pagestats.exceptions import (
+    DifferentRunError,
+    PausedError,
+    QueueUnreachableError,
+    TableWentBackError,
+    TakenOverError,
+)
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation
 
@@ -35,6 +41,13 @@ Status = BackfillRun.Status
 WAIT_SECONDS = 10
 #: between two questions to the throttles
 THROTTLE_SECONDS = 1.0
+#: a rest in a worker that is held meanwhile; and from so many times a chunk on, one that gives the worker back, about
+#: as long as django-q2 takes to look at its schedules
+SHORT_REST_SECONDS = 1.0
+LONG_RESTS_FROM = 20
+LONG_REST_SECONDS = 30.0
+#: between two looks at the run during a rest
+LOOK_SECONDS = 1.0
 
 
 class SupersededError(Exception):
@@ -44,11 +57,11 @@ class SupersededError(Exception):
 def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: float | None) -> None:
     """One link: claim the run, fold chunks for so many seconds (None: to the end), hand over to the next link.
 
-    Harmless however often and however late it is called. Every exception is counted in the run, which fails after
-    PAGESTATS_MAX_FAILURES in a row.
+    Harmless however often and however late it is called. Every exception is counted in the run: what may pass is tried
+    again with smaller chunks, and fails the run after PAGESTATS_MAX_FAILURES of the smallest; any other fails it.
     """
     if run := _claim(using, run_id, epoch):
-        _Worker(using, run, enqueue=enqueue, seconds=seconds, nice=folding.niceness(using, is_cluster=True)).work()
+        _Worker(using, run, enqueue=enqueue, seconds=seconds).work()
 
 
 def _claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | None:
@@ -65,10 +78,11 @@ def _claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun |
         "enqueued_at": None,
         "taken_at": now,
     }
-    if not runs.filter(epoch=epoch, status=Status.RUNNING).update(**changes):
-        queued = runs.filter(epoch=epoch, status=Status.QUEUED).first()
-        if queued is None or not states.change(queued, Status.RUNNING, now=now, via=states.Via.WORKER, **changes):
-            return None
+    with brief_transaction(using):
+        if not runs.filter(epoch=epoch, status=Status.RUNNING).update(**changes):
+            queued = runs.filter(epoch=epoch, status=Status.QUEUED).first()
+            if queued is None or not states.change(queued, Status.RUNNING, now=now, via=states.Via.WORKER, **changes):
+                return None
     return runs.filter(epoch=epoch + 1, status=Status.RUNNING).first()
 
 
@@ -79,6 +93,7 @@ def run_here(
     actor: str = "",
     via: str,
     chunk_size: int | None = None,
+    nice: float | None = None,
     watch: Callable[[BackfillRun], bool] | None = None,
 ) -> Started:
     """Start a run and work on it in this process to its end; an active run of the same kind is taken over.
@@ -99,14 +114,16 @@ def run_here(
     if run is not None:
         started = Started("active", run, f"Run {run.pk} taken over")
     else:
-        started = start(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, enqueue=enqueue_nothing)
+        started = start(
+            using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, nice=nice, enqueue=enqueue_nothing
+        )
     if started.run is None:
         return started
-    sizes = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
-    claimed = _claim(using, started.run.pk, started.run.epoch, **sizes)
+    wanted: dict[str, Any] = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
+    wanted |= {} if nice is None else {"nice": nice}
+    claimed = _claim(using, started.run.pk, started.run.epoch, **wanted)
     if claimed is not None:
-        nice = folding.niceness(using, is_cluster=False)
-        worker = _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, nice=nice, watch=watch)
+        worker = _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, watch=watch)
         is_ours = worker.work()
         claimed.refresh_from_db(using=using)
         if is_ours or claimed.status in (Status.PAUSED, Status.CANCELLED):
@@ -135,7 +152,7 @@ class _Worker:
 
     REFRESHED = ("status", "active_key", "target", "settling", "check_state", "failure_count", "rows_folded")
     #: what others may have changed while a chunk was folded, and what only the database adds up
-    LOOKED_AT = ("rows_folded", *wishes.NO_WISH)
+    LOOKED_AT = ("rows_folded", "nice", *wishes.NO_WISH)
 
     def __init__(
         self,
@@ -144,17 +161,18 @@ class _Worker:
         *,
         enqueue: Enqueue,
         seconds: float | None,
-        nice: float,
         watch: Callable[[BackfillRun], bool] | None = None,
     ) -> None:
         self.using = using
         self.run = run
         self.enqueue = enqueue
-        self.nice = nice
         self.watch = watch
         self.clock = DatabaseClock(using)
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.last_took = 0.0
+        self.rests_for = 0.0  #: seconds of the chunk after which there is a rest to come
+        self.is_folding = False  #: also after a chunk that failed
+        self.failures = 0  #: in a row, in this process
         self.has_looked_back = False
         self.throttled: throttles.Wait | None = None
         self.asks_again_at = time.monotonic()
@@ -174,8 +192,9 @@ class _Worker:
         return folder
 
     def _new_folder(self) -> folding.Folder:
-        size = self.run.fixed_chunk_size
-        return folding.Folder(self.using, self.run.generation, size or self.run.chunk_size, is_fixed=size is not None)
+        return folding.Folder(
+            self.using, self.run.generation, self.run.chunk_size, fixed_size=self.run.fixed_chunk_size
+        )
 
     def _handover(self, epoch: int) -> Handover:
         return self.using, self.run.pk, self.run.created_at, epoch
@@ -204,19 +223,27 @@ class _Worker:
         while self.run.is_going:
             try:
                 handed_over = self._step()
+                if not handed_over:
+                    self._look()
+                    handed_over = self._rest()
             except SupersededError:
                 raise
             except Exception as error:
                 handed_over = self._count_failure(error)
-            if handed_over:
+            if handed_over or self._is_called_off():
                 return self._let_go(handed_over)
-            self.run.refresh_from_db(using=self.using, fields=self.LOOKED_AT)
-            if self.watch is not None and self.run.is_going and self.watch(self.run):
-                return self._let_go(handed_over)
+
+    def _look(self) -> None:
+        self.run.refresh_from_db(using=self.using, fields=self.LOOKED_AT)
+
+    def _is_called_off(self) -> bool:
+        """Whether whoever watches has had enough."""
+        return self.watch is not None and self.run.is_going and self.watch(self.run)
 
     def _step(self) -> bool:
         """Do the next thing; True if this worker is done with the run and somebody else goes on."""
-        if self.run.pause_requested_at or self.run.cancel_requested_at:
+        self.is_folding = False
+        if self._is_wished():
             return self._obey()
         if self._table_has_changed():
             return False
@@ -253,6 +280,8 @@ class _Worker:
 
     def _fold(self) -> bool:
         began = time.monotonic()
+        self.is_folding = True
+        self.folder.chunk_seconds = self._chunk_seconds()
         handing_over = self._is_time_up(self.last_took)
         try:
             self.folder.fold(
@@ -265,10 +294,9 @@ class _Worker:
         except RowsLockedError:
             return self._wait(horizon.rows_locked(self.clock.now()))
         self.last_took = time.monotonic() - began
+        self.failures = 0
         self.run.generation.cursor = self.folder.cursor
-        logger.debug("run %s: cursor %s", self.run.pk, self.folder.cursor)
-        if not handing_over and self.folder.cursor < self.run.target:
-            folding.rest(self.nice * self.last_took, self.using)
+        self.rests_for = self.last_took if self.folder.cursor < self.run.target else 0.0
         return handing_over
 
     def _expected_chunks(self, *, handing_over: bool) -> float:
@@ -278,7 +306,7 @@ class _Worker:
         if handing_over:
             return 1.0
         left = self.deadline - time.monotonic()
-        return max(2.0, left / (self.last_took * (1 + self.nice))) if self.last_took else 2.0
+        return max(2.0, left / (self.last_took * (1 + self._nice()))) if self.last_took else 2.0
 
     def _is_time_up(self, next_takes: float = 0.0) -> bool:
         return self.deadline is not None and time.monotonic() + next_takes >= self.deadline
@@ -287,6 +315,7 @@ class _Worker:
         """The first statement of a chunk's transaction; and the next link goes out in it, or not at all."""
         now = self.clock.now()
         recorded = self._history(chunk, now)
+        self._log(chunk, now)
         self._update(
             lease_until=now + lease(),
             rows_folded=F("rows_folded") + chunk.page_views,
@@ -300,6 +329,17 @@ class _Worker:
         )
         if handing_over:
             self.enqueue(self.using, self.run.pk, self.run.epoch)
+
+    def _log(self, chunk: folding.Chunk, now: datetime) -> None:
+        """Say how far it is, once it commits; for the first chunk of each second, whichever process folded the last."""
+        before = self.run.progressed_at
+        if before is not None and int(before.timestamp()) == int(now.timestamp()):
+            return
+        folded = self.run.rows_folded + chunk.page_views
+        rate = folded / max(looking.worked_seconds(self.run, now), 0.001)
+        said = self.run.pk, chunk.upto, self.run.target, folded, rate
+        text = "run %s: cursor %s of %s, %s page views, %.0f per second"
+        transaction.on_commit(lambda: logger.info(text, *said), using=self.using, robust=True)
 
     def _history(self, chunk: folding.Chunk, now: datetime) -> dict[str, Any]:
         """The run's history with this chunk, if it is time for another sample."""
@@ -334,40 +374,88 @@ class _Worker:
             reason = self.run.wait_reason  # the same wait goes on: since when does not change
         return self._hold(reason)
 
-    def _hold(self, reason: str, until: datetime | None = None) -> bool:
+    def _hold(self, reason: str, until: datetime | None = None, *, seconds: float = WAIT_SECONDS) -> bool:
         """Give the worker back: a later link, or whoever revives, goes on at `wait_until`."""
         now = self.clock.now()
         if self.deadline is None:  # in this process there is nobody else: look again
             self._update(lease_until=now + lease(), wait_reason=reason)
             return False
-        until = max(until or now, now + timedelta(seconds=WAIT_SECONDS))
+        until = max(until or now, now + timedelta(seconds=seconds))
         with transaction.atomic(using=self.using):
             self._update(wait_reason=reason, wait_until=until, lease_until=until)
             self.enqueue(self.using, self.run.pk, self.run.epoch, at=until)
         logger.info("run %s: %s", self.run.pk, reason)
         return True
 
+    def _nice(self) -> float:
+        """How long to rest after a chunk, in times of what it took."""
+        if self.run.nice is not None:
+            return self.run.nice
+        return folding.niceness(self.using, is_cluster=self.deadline is not None)
+
+    def _chunk_seconds(self) -> float:
+        """How long a chunk should last: not so long that the rest after it is more than a worker may be held."""
+        usual = database_for(self.using).CHUNK_SECONDS
+        nice = self._nice()
+        if nice <= 0:
+            return usual
+        return min(usual, (SHORT_REST_SECONDS if nice <= LONG_RESTS_FROM else LONG_REST_SECONDS) / nice)
+
+    def _rest(self) -> bool:
+        """Leave the database to others after a chunk; True if this worker is given back meanwhile."""
+        seconds, self.rests_for = self._nice() * self.rests_for, 0.0
+        if self._is_wished():
+            return False
+        if self.deadline is not None and seconds > max(conf.LINK_SECONDS, SHORT_REST_SECONDS):
+            return self._hold(f"rests {self._nice():g} times as long as its chunk took", seconds=seconds)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            folding.rest(min(left, LOOK_SECONDS), self.using)
+            if left <= LOOK_SECONDS:
+                return False
+            self._update(lease_until=self.clock.now() + lease())
+            self._look()
+            if self._is_wished() or self._nice() == 0 or self._is_called_off():
+                return False
+        return False
+
+    def _is_wished(self) -> bool:
+        return bool(self.run.pause_requested_at or self.run.cancel_requested_at)
+
     def _count_failure(self, error: Exception) -> bool:
-        """Count it in the run, with its text; too many in a row fail the run, else it is tried again."""
+        """Keep it in the run, with its text; what may pass is tried again, for a while, and anything else fails it."""
         logger.warning("run %s: %s: %s", self.run.pk, type(error).__name__, error, exc_info=error)
-        connection = connections[self.using]
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
-        if isinstance(error, OperationalError):
-            self.folder.shrink()
+        failing.reconnect(self.using, seconds=conf.LEASE_SECONDS if self.deadline is None else conf.LINK_SECONDS)
         # all but the epoch, which may be somebody else's by now: what a rolled back transaction left in memory
         self.run.refresh_from_db(using=self.using, fields=self.REFRESHED)
-        count = self.run.failure_count + 1
-        text = f"{type(error).__name__}: {error}"
+        if failing.may_pass(self.using, error):
+            return self._try_again(error)
+        where = f" at {failing.page_views(self.folder)}" if self.is_folding else ""
+        self._fail(f"An unexpected error{where}: {failing.describe(self.using, error)}", error)
+        return False
+
+    def _try_again(self, error: Exception) -> bool:
+        """The same page views, fewer at a time; at one at a time PAGESTATS_MAX_FAILURES times in a row at most."""
+        # when the queue is down the chunk is committed: only its next link is missing
+        is_chunk = self.is_folding and not isinstance(error, QueueUnreachableError)
+        is_smaller = is_chunk and self.folder.shrink()
+        count = self.run.failure_count + (not is_smaller)
+        text = failing.describe(self.using, error)
+        if is_chunk:
+            text = f"{failing.page_views(self.folder).capitalize()} could not be folded. {text}"
         if count >= conf.MAX_FAILURES:
-            self._end(Status.FAILED, failure_count=count, error=text)
+            self._fail(f"{text} (tried {count} times in a row)", error, failure_count=count)
             return False
+        self.failures += 1
         self._update(
             failure_count=count, error=text, chunk_size=self.folder.chunk_size, lease_until=self.clock.now() + lease()
         )
-        folding.rest(min(2.0, 0.1 * 2**count), self.using)
+        folding.rest(failing.wait_seconds(self.failures + count), self.using)
         self.folder.reload()
         return self._hand_over() if self._is_time_up() else False
+
+    def _fail(self, text: str, error: Exception, **changes: Any) -> None:
+        self._end(Status.FAILED, error=text, traceback=failing.traceback_of(error), **changes)
 
     def _hand_over(self) -> bool:
         with transaction.atomic(using=self.using):

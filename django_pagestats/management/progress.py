@@ -34,6 +34,8 @@ def _figures(run: BackfillRun, so_far: backfill.Progress) -> str:
         text += f", {duration(so_far.eta_seconds)} left"
     if run.wait_reason:
         text += f", {run.wait_reason}"
+    if run.wait_until is not None and run.is_going:
+        text += f" (until {run.wait_until:%H:%M:%S} UTC)"
     return text
 
 
@@ -51,6 +53,10 @@ def describe(run: BackfillRun) -> str:
         f" {run.state}: {so_far.percent:.1f} %",
         f"{_figures(run, so_far)}; cursor {_cursor(run)} of {run.target}, chunk size {run.chunk_size}",
     ]
+    if run.nice is not None:
+        lines.append(f"rests {run.nice:g} times as long as each chunk takes")
+    if run.taken_at is not None and run.is_active:
+        lines.append(f"a worker took a task of it last at {run.taken_at:%Y-%m-%d %H:%M:%S} UTC")
     if run.cancel_requested_at or run.pause_requested_at:
         by = f" by {run.requested_by}" if run.requested_by else ""
         what = "cancelled" if run.cancel_requested_at else "paused"

@@ -6,6 +6,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from enum import Enum
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -27,6 +28,15 @@ GENERATION_TABLE = Generation._meta.db_table
 
 class RowsLockedError(Exception):
     """Page views of a chunk are locked by a transaction that has not ended."""
+
+
+class Trouble(Enum):
+    """What an error of the database means, where a person can do something about it."""
+
+    LOCKED = "locked"  #: somebody else holds a lock for longer than it was waited for
+    DISK_FULL = "disk full"  #: there is no room to write
+    READ_ONLY = "read-only"  #: nothing may be written, as on a replica
+    IDLE = "idle"  #: the server ended a transaction whose client did not move
 
 
 class PageViewRow(NamedTuple):
@@ -59,9 +69,25 @@ class Database(ABC):
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
-    def folding(self) -> AbstractContextManager[None]:
-        """Around many chunks: what suits the connection meanwhile."""
+    def folding(self, idle_seconds: float) -> AbstractContextManager[None]:
+        """Around many chunks: what suits the connection meanwhile.
+
+        Where the server can, it ends a transaction of ours whose client has not moved for `idle_seconds`: one that is
+        frozen, or on a host that is lost, would hold its locks for ever.
+        """
         return nullcontext()
+
+    def lock_wait(self, seconds: int) -> AbstractContextManager[None]:
+        """Within a transaction: wait so long for a lock, and no longer; then see `trouble`."""
+        return nullcontext()
+
+    @abstractmethod
+    def trouble(self, error: BaseException) -> Trouble | None:
+        """What is known of an error that the database, or Django for it, has raised."""
+
+    def lock_holder(self, table: str) -> str:
+        """Which session of the server holds a table's rows, in words, with how to end it; empty: nobody can tell."""
+        return ""
 
     # -- page views
 

@@ -16,12 +16,19 @@ from django_pagestats.merging.base import (
     Key,
     PageViewRow,
     RowsLockedError,
+    Trouble,
     portions,
 )
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.tally import Level
 
 LOCK_WAIT_TIMEOUT = 1205
+#: numbers of errors: of locks; of full disks and tables; of --read-only, of read-only transactions and servers
+TROUBLES = {
+    LOCK_WAIT_TIMEOUT: Trouble.LOCKED,
+    **dict.fromkeys((1021, 1114), Trouble.DISK_FULL),
+    **dict.fromkeys((1290, 1792, 1836), Trouble.READ_ONLY),
+}
 #: TO_SECONDS('1970-01-01')
 EPOCH_SECONDS = 62_167_219_200
 #: rows of ids that one statement inserts: with the longest paths 2 MB, see STATEMENT_BYTES
@@ -33,6 +40,34 @@ LOCK_WAIT_SECONDS = 1
 class MySQL(LookupDatabase):
     #: bytes of one INSERT; max_allowed_packet is 16 MB by default, and may be 4 MB on old set-ups
     STATEMENT_BYTES: ClassVar[int] = 1_000_000
+
+    @contextmanager
+    def folding(self, idle_seconds: float) -> Iterator[None]:
+        if not self.connection.mysql_is_mariadb:  # MySQL has no such time-out
+            yield
+            return
+        limit = max(1, round(idle_seconds))
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT @@SESSION.idle_transaction_timeout")
+            (before,) = cursor.fetchone()
+            if not 0 < before <= limit:  # 0: none
+                cursor.execute(f"SET SESSION idle_transaction_timeout = {limit:d}")
+        try:
+            yield
+        finally:
+            self._put_back("idle_transaction_timeout", before)
+
+    def trouble(self, error: BaseException) -> Trouble | None:
+        return TROUBLES.get(error.args[0]) if error.args else None
+
+    def lock_holder(self, table: str) -> str:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_locked > 0"
+                " AND trx_mysql_thread_id <> CONNECTION_ID() ORDER BY trx_started LIMIT 1"
+            )
+            found = cursor.fetchone()
+        return f"The oldest transaction is that of connection {found[0]}; KILL {found[0]} ends it" if found else ""
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         # TO_SECONDS: unix_timestamp() depends on the session's time zone, TIMESTAMPDIFF rounds up before 1970
@@ -56,7 +91,7 @@ class MySQL(LookupDatabase):
 
         The lock needs a transaction of its own, and ends with it before ids and merge.
         """
-        with self._lock_wait(LOCK_WAIT_SECONDS):
+        with self.lock_wait(LOCK_WAIT_SECONDS):
             try:
                 with self.chunk_transaction():
                     return self._fetch(statement)
@@ -66,7 +101,7 @@ class MySQL(LookupDatabase):
                 raise
 
     @contextmanager
-    def _lock_wait(self, seconds: int) -> Iterator[None]:
+    def lock_wait(self, seconds: int) -> Iterator[None]:
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT @@SESSION.innodb_lock_wait_timeout")
             before = cursor.fetchone()[0]
@@ -74,9 +109,12 @@ class MySQL(LookupDatabase):
         try:
             yield
         finally:
-            if self.connection.connection is not None and not self.connection.needs_rollback:
-                with self.connection.cursor() as cursor:
-                    cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {before:d}")
+            self._put_back("innodb_lock_wait_timeout", before)
+
+    def _put_back(self, variable: str, value: int) -> None:
+        if self.connection.connection is not None and not self.connection.needs_rollback:
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION {variable} = {value:d}")
 
     def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
         found: dict[str, int] = {}

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import transaction
 
@@ -15,6 +16,7 @@ from django_pagestats.merging.base import (
     AggregateRow,
     Key,
     PageViewRow,
+    Trouble,
     portions_by_size,
 )
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
@@ -29,7 +31,65 @@ COPY_BYTES = 262_144
 ARRAY_CHARACTERS = 2_000_000
 
 
+#: SQLSTATE: lock_not_available, disk_full, read_only_sql_transaction, idle_in_transaction_session_timeout
+TROUBLES = {
+    "55P03": Trouble.LOCKED,
+    "53100": Trouble.DISK_FULL,
+    "25006": Trouble.READ_ONLY,
+    "25P03": Trouble.IDLE,
+}
+#: time-outs of a transaction whose client does not move: between two statements, and within a COPY that stops
+TIMEOUTS = ("idle_in_transaction_session_timeout", "statement_timeout")
+#: of a connection of Django's, while it folds: the first statement of each chunk's transaction
+BEGINNINGS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+
 class PostgreSQL(LookupDatabase):
+    @contextmanager
+    def folding(self, idle_seconds: float) -> Iterator[None]:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT name, setting::bigint FROM pg_settings WHERE name = ANY(%s)", [list(TIMEOUTS)])
+            own = {name: milliseconds for name, milliseconds in cursor.fetchall() if milliseconds}  # 0: none
+        # SET LOCAL: behind a transaction pooler the session is somebody else's after the COMMIT
+        limit = round(idle_seconds * 1_000)
+        local = (f"SET LOCAL {name} = {min(limit, own.get(name, limit)):d}" for name in TIMEOUTS)
+        BEGINNINGS[self.connection] = "; ".join((READ_COMMITTED, *local))
+        try:
+            yield
+        finally:
+            BEGINNINGS.pop(self.connection, None)
+
+    @contextmanager
+    def lock_wait(self, seconds: int) -> Iterator[None]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{seconds:d}s"]
+            )
+            before = cursor.fetchone()[0]
+        yield  # an error takes the setting back with what else the transaction did
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [before])
+
+    def trouble(self, error: BaseException) -> Trouble | None:
+        return TROUBLES.get(getattr(error.__cause__, "sqlstate", None) or "")
+
+    def lock_holder(self, table: str) -> str:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT a.pid, a.state FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid"
+                " WHERE l.relation = %s::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
+                " AND l.pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 1",
+                [table],
+            )
+            found = cursor.fetchone()
+        if found is None:
+            return ""
+        pid, state = found
+        return (
+            f"Session {pid} of PostgreSQL holds it ({state or 'unknown'}); SELECT pg_terminate_backend({pid}) ends it"
+        )
+
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         bound = "" if upto is None else f" AND id <= {upto:d}"
         with self.connection.cursor() as cursor:
@@ -74,7 +134,7 @@ class PostgreSQL(LookupDatabase):
         with transaction.atomic(using=self.connection.alias, durable=True):
             if not nested:
                 with self.connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    cursor.execute(BEGINNINGS.get(self.connection, READ_COMMITTED))
             yield
 
     def _lookup(
@@ -118,7 +178,8 @@ class PostgreSQL(LookupDatabase):
         first = next(iterator, None)
         if first is None:
             return
-        with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        # copy() is the driver's own: without the wrapper its errors would be too
+        with self.connection.cursor() as cursor, self.connection.wrap_database_errors, cursor.copy(statement) as copy:
             # piece by piece: the server inserts one while the next is made
             copy.write(COPY_HEADER + first)
             for piece in iterator:

@@ -18,6 +18,7 @@ from django_pagestats.merging.base import (
     Database,
     Highest,
     PageViewRow,
+    Trouble,
     deserialized,
     new_rows,
     portions,
@@ -25,6 +26,12 @@ from django_pagestats.merging.base import (
 )
 from django_pagestats.tally import Tally
 
+#: SQLite's own words; Python tells the code of an error from 3.11 on only
+TROUBLES = {
+    "is locked": Trouble.LOCKED,
+    "disk is full": Trouble.DISK_FULL,
+    "readonly database": Trouble.READ_ONLY,
+}
 #: parameters of one statement; SQLite before 3.32 takes 999
 MOST_PARAMETERS = 999
 #: pages of the write-ahead log, 40 MB of it with SQLite's pages of 4 KB, between two checkpoints of a fold
@@ -64,7 +71,7 @@ class SQLite(Database):
     NICE: ClassVar[float] = 1.0
 
     @contextmanager
-    def folding(self) -> Iterator[None]:
+    def folding(self, idle_seconds: float) -> Iterator[None]:
         """Let the WAL grow: chunk after chunk writes the same pages, and each checkpoint copies and syncs them all."""
         with self.connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_autocheckpoint")
@@ -77,6 +84,10 @@ class SQLite(Database):
             if self.connection.connection is not None:
                 with self.connection.cursor() as cursor:
                     cursor.execute(f"PRAGMA wal_autocheckpoint = {before:d}")
+
+    def trouble(self, error: BaseException) -> Trouble | None:
+        text = str(error)
+        return next((trouble for words, trouble in TROUBLES.items() if words in text), None)
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         bound = "" if upto is None else f" AND id <= {upto:d}"

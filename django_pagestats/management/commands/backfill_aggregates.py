@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +15,7 @@ from django.core.management.base import CommandError
 
 from django_pagestats import backfill, folding, tasks
 from django_pagestats.clock import DatabaseClock, database_now
-from django_pagestats.conf import MOST_ROWS, conf
+from django_pagestats.conf import MOST_ROWS, conf, rest_factor
 from django_pagestats.exceptions import PausedError, QueueUnreachableError
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.management.progress import ProgressBar, describe, duration
@@ -56,25 +56,39 @@ class Command(DatabaseCommand):
         parser.add_argument(
             "--chunk-size", type=int, metavar="N", help="A fixed number of page views a chunk; by default it adapts."
         )
+        parser.add_argument(
+            "--nice",
+            type=_nice,
+            metavar="N",
+            help="Rest N times as long as each chunk takes; it may be changed while the run is active. 'default': as"
+            " PAGESTATS_NICE says.",
+        )
         parser.add_argument("--json", action="store_true", help="Print the status as one JSON object.")
 
     def work(self, *, database: str, **options: Any) -> None:
-        self.speaks = options["verbosity"] > 0 and not options["json"]
+        self.is_json = options["json"]
+        self.speaks = options["verbosity"] > 0 and not self.is_json
         _check_options(options)
         if options["status"]:
-            self._status(database, is_json=options["json"])
+            self._status(database, is_json=self.is_json)
             return
         wish = next((name for name in WISHES if options[name]), None)
-        outcome, message = self._begin(database, options) if wish is None else self._wish(database, wish, options)
-        if options["json"]:
-            self.stdout.write(json.dumps({"outcome": outcome, "message": message, **backfill.status(database)}))
+        told = self._begin(database, options) if wish is None else self._wish(database, wish, options)
+        self._tell(database, *told)
+
+    def _tell(self, using: str, outcome: str, message: str) -> None:
+        if self.is_json:
+            self.stdout.write(json.dumps({"outcome": outcome, "message": message, **backfill.status(using)}))
 
     def _begin(self, using: str, options: dict[str, Any]) -> tuple[str, str]:
         wanted = {
             "kind": BackfillRun.Kind.REBUILD if options["rebuild"] else BackfillRun.Kind.BACKFILL,
             "chunk_size": options["chunk_size"],
+            "nice": _wanted_nice(options),
             "via": RunEvent.Via.COMMAND,
         }
+        if options["nice"] is not None and backfill.active_run(using) is not None:
+            self._change_nice(using, options)
         started = self._sync(using, wanted) if options["sync"] else self._start(using, wanted, wait=options["wait"])
         return started.outcome, started.message
 
@@ -88,14 +102,21 @@ class Command(DatabaseCommand):
                 self._check_queue()
             answer = WISHES[wish](using, via=RunEvent.Via.COMMAND)
         if answer.outcome == "refused":
+            self._tell(using, answer.outcome, answer.message)
             raise CommandError(f"{answer.message}.")
         self._say(f"{answer.message}.")
+        if options["nice"] is not None:
+            self._change_nice(using, options)
         run = answer.run
         if run is not None and options["sync"]:
             self._sync(using, {"kind": run.kind, "via": RunEvent.Via.COMMAND})
         elif run is not None and options["wait"]:
             self._wait(using, run)
         return answer.outcome, answer.message
+
+    def _change_nice(self, using: str, options: dict[str, Any]) -> None:
+        answer = backfill.change_nice(using, _wanted_nice(options), via=RunEvent.Via.COMMAND)
+        self._say(f"{answer.message}.")
 
     # -- through the cluster
 
@@ -144,7 +165,7 @@ class Command(DatabaseCommand):
             before, run = run, runs.get(pk=run.pk)
             if run.revival_count > before.revival_count:
                 since = before.progressed_at or before.created_at
-                bar.note(f"No sign of life of run {run.pk} since {since:%H:%M:%S} UTC: it is given to another worker.")
+                bar.note(f"No sign of life of run {run.pk} since {since:%H:%M:%S} UTC: another worker may take it now.")
         bar.show(run)
         return run
 
@@ -185,13 +206,16 @@ class Command(DatabaseCommand):
 
     def _say_end(self, using: str, run: BackfillRun) -> None:
         if run.status == BackfillRun.Status.PAUSED:
+            self._tell(using, run.status, backfill.paused(run))
             self._say(f"{backfill.paused(run)}.")
             sys.exit(PAUSED)
         if run.status != BackfillRun.Status.SUCCEEDED:
             why = f": {run.error}" if run.error else ""
-            raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views{why}")
-        assert run.started_at is not None and run.finished_at is not None  # noqa: S101 - it has succeeded
-        took = (run.finished_at - run.started_at).total_seconds()
+            text = f"Run {run.pk} {run.status} after {run.rows_folded:,} page views{why}"
+            self._tell(using, run.status, text)
+            raise CommandError(text)
+        assert run.finished_at is not None  # noqa: S101 - it has succeeded
+        took = backfill.worked_seconds(run, run.finished_at)
         self._say(
             f"Run {run.pk} succeeded: {run.rows_folded:,} page views in {duration(took)}"
             f" ({run.rows_folded / max(took, 0.001):,.0f} per second)."
@@ -240,10 +264,26 @@ def _check_options(options: dict[str, Any]) -> None:
     for name in ("status", "pause", "resume", "cancel"):
         if options[name] and (options["rebuild"] or size is not None):
             raise CommandError(f"--{name} starts nothing: leave out --rebuild and --chunk-size.")
+    if options["nice"] is not None and (options["status"] or options["pause"] or options["cancel"]):
+        raise CommandError("--nice goes with a start or --resume; alone it changes the active run, or starts one.")
     if options["resume"] and (options["status"] or options["pause"] or options["cancel"]):
         raise CommandError("--resume goes with --wait or --sync, or alone.")
     if size is not None and not 1 <= size <= MOST_ROWS:
         raise CommandError(f"--chunk-size must be a whole number from 1 to {MOST_ROWS:,}, not {size}.")
+
+
+def _nice(text: str) -> float | str:
+    """The value of --nice; raises ValueError for what PAGESTATS_NICE may not be."""
+    if text == "default":
+        return text
+    number = float(text)
+    if complaint := rest_factor(number):
+        raise ArgumentTypeError(complaint)
+    return number
+
+
+def _wanted_nice(options: dict[str, Any]) -> float | None:
+    return None if options["nice"] == "default" else options["nice"]
 
 
 def _at_most(tail: int) -> str:
