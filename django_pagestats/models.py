@@ -222,7 +222,8 @@ class BackfillRun(models.Model):
     nice = models.FloatField(_("rest after a chunk"), null=True)
     #: of a rebuild: whether the generation that it replaces is kept
     keep_old = models.BooleanField(_("keeps the old generation"), default=False, db_default=False)
-    #: failures in a row that no smaller chunk cures; how often it was found without a living worker, and how often in a row without progress
+    #: failures in a row that no smaller chunk cures; how often it was found without a living worker, and how often in a
+    #: row without progress
     failure_count = models.IntegerField(_("failures in a row"), default=0)
     revival_count = models.IntegerField(_("revivals"), default=0)
     stalled_count = models.IntegerField(_("revivals in a row without progress"), default=0, db_default=0)

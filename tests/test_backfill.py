@@ -329,7 +329,9 @@ def test_a_lost_connection_is_a_failure_like_others(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(folding.Folder, "read", lose_the_connection)
     links.deliver_next()
     assert (the_run().status, the_run().chunk_size) == ("running", 2), "tried again with fewer"
-    assert the_run().error.startswith(f"The page views after {active_generation().cursor} could not be folded. OperationalError")
+    assert the_run().error.startswith(
+        f"The page views after {active_generation().cursor} could not be folded. OperationalError"
+    )
     links.drain()
     assert the_run().status == "succeeded"
     assert the_run().error == "", "it has not failed in the end"
