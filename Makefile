@@ -2,6 +2,9 @@
 #   make demo    a site on SQLite, a real cluster, a backfill to watch, the numbers
 #   make test    the tests, on SQLite and on each server that can be reached
 # Another interpreter: make test PYTHON=python3.12; two databases at once: make test JOBS=2
+# The crash matrix, of which make test does a part, at length: every scenario on every database, and those that draw
+# lots in so many rounds, each with a seed of its own that is shown in the test's name:
+#   make torture ROUNDS=5
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,8 +12,9 @@ BIN = $(VENV)/bin
 DEMO_DB = demo/demo.sqlite3
 TESTS ?= project sqlite postgresql mariadb
 JOBS ?= 1
+ROUNDS ?= 5
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test torture lint clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -22,6 +26,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/tested
 	$(BIN)/python -m tests.run --jobs $(JOBS) $(TESTS)
+
+torture: $(VENV)/tested
+	PAGESTATS_TORTURE=$(ROUNDS) $(BIN)/python -m tests.run --no-coverage --only-crashes --jobs $(JOBS) \
+	  sqlite postgresql mariadb
 
 lint: $(VENV)/linted
 	$(BIN)/ruff check

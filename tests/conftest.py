@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import torture
+
 #: tests of the whole project: once is enough, on any database
 PROJECT_TESTS = ["test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
-collect_ignore = PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else []
+CRASH_TESTS = [path.name for path in Path(__file__).parent.glob("test_crash_*.py")]
+collect_ignore = [*(PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else ()), *(CRASH_TESTS if torture.IS_OFF else ())]
 
 # a busy machine makes single examples slow, and databases are slow to begin with
 settings.register_profile(
@@ -31,3 +35,15 @@ def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PAGESTATS_SETTLE_SECONDS = 0
     monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
     monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))
+
+
+def pytest_report_header() -> str:
+    return torture.described()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is for the longer form, or for another database's turn."""
+    left_out = [item for item in items if not torture.is_chosen(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -1,0 +1,54 @@
+"""How much of the crash matrix (tests/test_crash_*.py) a run of the tests does.
+
+PAGESTATS_TORTURE   unset: the bounded form, part of `make test`. A number: the long form, with so many rounds of random
+                    seeds, what `make torture` does. 0: nothing of it, for the pairs of versions beside the newest
+PAGESTATS_TURN      sqlite, postgresql or mariadb: where the tests marked `in_turn` run in the bounded form. Unset: a
+                    different one each day, by the number of the day in UTC, modulo 3
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from datetime import datetime, timezone
+
+import pytest
+
+from testproject.settings import KIND
+
+KINDS = ("sqlite", "postgresql", "mariadb")
+FORM = os.environ.get("PAGESTATS_TORTURE") or "bounded"
+IS_LONG = FORM not in ("bounded", "0")
+IS_OFF = FORM == "0"
+
+
+def turn() -> str:
+    """The database in turn."""
+    today = datetime.now(timezone.utc).date()
+    return os.environ.get("PAGESTATS_TURN") or KINDS[today.toordinal() % len(KINDS)]
+
+
+def is_chosen(item: pytest.Item) -> bool:
+    """Whether a test belongs to this form, on this database."""
+    if IS_LONG:
+        return True
+    if item.get_closest_marker("torture") is not None:
+        return False
+    return item.get_closest_marker("in_turn") is None or turn() == KIND
+
+
+def seeds() -> list[int]:
+    """One for each round: always the same one in the bounded form. A test's name shows its seed.
+
+    PAGESTATS_SEED plays one round again.
+    """
+    if "PAGESTATS_SEED" in os.environ:
+        return [int(os.environ["PAGESTATS_SEED"])]
+    return [random.randrange(10**6) for _ in range(int(FORM))] if IS_LONG else [1]
+
+
+def described() -> str:
+    rounds = (
+        f"long form, {FORM} rounds" if IS_LONG else f"bounded form, what goes in turn is for {turn()} (PAGESTATS_TURN)"
+    )
+    return f"crash matrix: {'left out' if IS_OFF else rounds}"
