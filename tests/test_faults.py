@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection
 from django.db.backends.signals import connection_created
-from django.db.models import F
 
 from django_pagestats import backfill, folding, horizon
 from django_pagestats.backfill import failing, starting, working
@@ -34,6 +33,7 @@ from tests.chains import (
 from tests.factories import ALL, SITE, insert_page_views, make_page_views
 from tests.factories import START as AT
 from tests.test_ids import run_at_once
+from tests.unprotected import merge_at_any_cursor, merge_in_two_transactions, without_epochs
 
 Deliver = Callable[[Links, random.Random], None]
 Database = type(database_for("default"))
@@ -103,30 +103,9 @@ def test_every_link_comes_three_times_some_late(kind: str) -> None:
     shuffled_chain(kind, deliver_three_times, seed=1)
 
 
-class WithoutEpochs:
-    """Takes the fence away: whoever comes gets the run, and nobody finds that it was taken over."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(working, "_claim", self.claim)
-        monkeypatch.setattr(working._Worker, "_update", self.update)
-
-    @staticmethod
-    def claim(using: str, run_id: int, epoch: int) -> BackfillRun | None:
-        runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
-        runs.update(status="running", wait_until=None)
-        return runs.select_related("generation").first()
-
-    @staticmethod
-    def update(worker: Any, **changes: Any) -> None:
-        BackfillRun.objects.filter(pk=worker.run.pk).update(**changes)
-        for name, value in changes.items():
-            if not hasattr(value, "resolve_expression"):
-                setattr(worker.run, name, value)
-
-
 @pytest.mark.django_db
 def test_control_without_the_epoch_copies_make_chains_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    WithoutEpochs(monkeypatch)
+    without_epochs(monkeypatch.setattr)
     make_page_views(300)
     links = Links()
     links.start(chunk_size=11)
@@ -203,7 +182,7 @@ def test_a_worker_that_was_taken_over_stops_and_enqueues_nothing(kind: str, monk
 
 @pytest.mark.django_db(transaction=True)
 def test_control_without_the_epoch_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    WithoutEpochs(monkeypatch)
+    without_epochs(monkeypatch.setattr)
     make_page_views(100)
     links = Links()
     links.start(chunk_size=10)
@@ -315,22 +294,6 @@ def test_moves_of_the_cursor_and_merges_fail_and_every_link_comes_three_times(ki
     assert the_run().failure_count == 0, "counted in a row"
 
 
-def merge_in_two_transactions(
-    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
-) -> tuple[dict[Any, Any], float]:
-    """The aggregates first, the cursor after them."""
-    database = database_for(using)
-    with database.chunk_transaction():
-        database.merge(chunk.generation, database.prepare(chunk.tally))
-    with database.chunk_transaction():
-        if fence is not None:
-            fence(chunk)
-        moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
-        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
-            raise folding.CursorMovedError
-    return {}, 0.1
-
-
 @pytest.mark.django_db(transaction=True)
 def test_control_with_cursor_and_aggregates_in_two_transactions_page_views_are_counted_twice(
     monkeypatch: pytest.MonkeyPatch,
@@ -344,25 +307,12 @@ def test_control_with_cursor_and_aggregates_in_two_transactions_page_views_are_c
 @pytest.mark.django_db(transaction=True)
 def test_control_without_the_epoch_there_are_many_chains(monkeypatch: pytest.MonkeyPatch) -> None:
     """All else is still right: a chunk's transaction compares the cursor too."""
-    WithoutEpochs(monkeypatch)
+    without_epochs(monkeypatch.setattr)
     monkeypatch.setattr("tests.test_faults.assert_no_second_chain", lambda links: chains.append(count_chains(links)))
     chains: list[int] = []
     with Faults():
         shuffled_chain("backfill", deliver_three_times, seed=2)
     assert max(chains) > 10
-
-
-def merge_at_any_cursor(
-    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
-) -> tuple[dict[Any, Any], float]:
-    """In one transaction, and without a look at where the cursor is."""
-    database = database_for(using)
-    with database.chunk_transaction():
-        if fence is not None:
-            fence(chunk)
-        Generation.objects.using(using).filter(pk=chunk.generation).update(cursor=chunk.upto)
-        database.merge(chunk.generation, database.prepare(chunk.tally))
-    return {}, 0.1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -371,7 +321,7 @@ def test_control_without_epoch_and_cursor_a_worker_that_was_taken_over_counts_pa
     has_epochs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_epochs:
-        WithoutEpochs(monkeypatch)
+        without_epochs(monkeypatch.setattr)
     monkeypatch.setattr(folding, "merge", merge_at_any_cursor)
     make_page_views(100)
     links = Links()

@@ -1,0 +1,154 @@
+"""What the tests of the crash matrix share: a large table, live visitors, workers that die, and what must hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import chain
+from types import TracebackType
+from typing import Any
+
+from django.core.management import call_command
+from django.db import connection
+from django.db.models import Count, Sum
+from django_q.models import OrmQ
+
+from django_pagestats import stats, tasks
+from django_pagestats.merging.base import portions
+from django_pagestats.models import Aggregate, BackfillRun, PageView
+from testproject import traffic
+from testproject.settings import BASE_DIR
+from tests.chains import active_generation, assert_all_counted, expire_lease, rows_upto, the_run
+from tests.cluster import Site
+from tests.dying import Order
+from tests.factories import ALL, SITE, START, count_naively
+
+CHUNK_SIZE = 200
+PAGE_VIEWS = 60_000
+
+
+def make_large_table() -> None:
+    """So many page views that a run takes three hundred chunks; by plain SQL, which takes a tenth of the ORM's time."""
+    wanted = traffic.page_views(PAGE_VIEWS, seed=3, visitors=5_000, paths=40, days=20, start=START)
+    adapted = connection.ops.adapt_datetimefield_value
+    rows = [(path, key, adapted(viewed_at)) for path, key, viewed_at in wanted]
+    with connection.cursor() as cursor:
+        for portion in portions(rows, 5_000):
+            cursor.execute(
+                f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at)"
+                f" VALUES {', '.join(['(%s, %s, %s)'] * len(portion))}",
+                list(chain.from_iterable(portion)),
+            )
+
+
+class Child:
+    """A module of the tests as a process on the test's database; a context manager that ends it."""
+
+    def __init__(self, site: Site, module: str) -> None:
+        self.log = site.log.with_name(f"{module}.log")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                cwd=BASE_DIR,
+                env={**os.environ, **site.environment, "DJANGO_SETTINGS_MODULE": "testproject.settings"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def told(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+class Visitors(Child):
+    """Live visitors, who record page views until `leave`."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site, "tests.visitors")
+        self.before = PageView.objects.count()
+
+    def leave(self) -> int:
+        """How many page views they have recorded: none of them was lost."""
+        recorded, lost = map(int, self.process.communicate(timeout=60)[0].split())
+        assert lost == 0, self.told()
+        return recorded
+
+
+class Nursery(Child):
+    """Where workers are forked that die when they are told to."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site, "tests.dying")
+
+    def order(self, order: Order) -> dict[str, Any]:
+        """What became of the child: {"ended": exit status, "steps": its statements}."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order._asdict()) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, self.told()
+        done: dict[str, Any] = json.loads(answer)
+        assert done["ended"] in (0, -9), self.told()
+        return done
+
+
+def queued_epochs(run: BackfillRun) -> list[int]:
+    """Of the run's links in the ORM's queue."""
+    calls = [task.task["args"] for task in OrmQ.objects.all()]
+    return [epoch for _, run_id, epoch in calls if run_id == run.pk]
+
+
+def next_link() -> int:
+    """The epoch of the active run's one live link; a chain that was lost is revived."""
+    run = the_run()
+    live = queued_epochs(run).count(run.epoch)
+    assert live <= 1, f"{live} chains"
+    if live == 0:
+        expire_lease()
+        revived = tasks.revive("default")
+        assert revived is not None, f"{run} is not revived"
+        assert queued_epochs(revived).count(revived.epoch) == 1
+        return revived.epoch
+    return run.epoch
+
+
+def assert_consistent() -> None:
+    """At any moment without a worker: what is folded is what a plain count finds up to the cursor, in sum."""
+    generation = active_generation()
+    counted = PageView.objects.filter(pk__lte=generation.cursor).aggregate(
+        page_views=Count("pk"), visitors=Count("session_key", distinct=True)
+    )
+    stored = Aggregate.objects.filter(generation=generation.pk)
+    levels = stored.values_list("dimension", "granularity").annotate(Sum("page_views"))
+    sums = {tuple(level): total for *level, total in levels}
+    assert set(sums.values()) <= {counted["page_views"]}, (sums, counted)
+    assert len(sums) == (5 if counted["page_views"] else 0)
+    site = stored.filter(dimension=SITE, granularity=ALL).values_list("visitors", flat=True).first() or 0
+    assert site == counted["visitors"]
+    folded = BackfillRun.objects.filter(generation=generation.pk).aggregate(folded=Sum("rows_folded"))["folded"]
+    assert folded == counted["page_views"], "a run's own number is not what was folded"
+
+
+def assert_right(visitors: int) -> None:
+    """In the end, with nobody at work: every aggregate and every answer is as counted by hand."""
+    rows = rows_upto()
+    assert len(rows) == PAGE_VIEWS + visitors
+    answers = stats.summary()
+    count = count_naively(rows)
+    assert (answers.page_views, answers.visitors, answers.paths) == (count.page_views, count.visitors, count.paths)
+    pages = {page.path: (page.page_views, page.visitors) for page in stats.top_pages(limit=1_000)}
+    assert pages == {path: (counted.page_views, counted.visitors) for path, counted in count.pages.items()}
+    call_command("verify_aggregates", verbosity=0)  # raises at a difference
+    call_command("backfill_aggregates", "--sync", verbosity=0)  # those since the last target
+    assert_all_counted()

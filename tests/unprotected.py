@@ -1,0 +1,69 @@
+"""The package without one of its protections, for the controls of tests: they show the faults that these prevent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import F
+
+from django_pagestats import folding
+from django_pagestats.backfill import working
+from django_pagestats.merging import database_for
+from django_pagestats.models import BackfillRun, Generation
+
+
+def claim_whatever_the_epoch(using: str, run_id: int, epoch: int) -> BackfillRun | None:
+    runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
+    runs.update(status="running", wait_until=None)
+    return runs.select_related("generation").first()
+
+
+def update_whatever_the_epoch(worker: Any, **changes: Any) -> None:
+    BackfillRun.objects.filter(pk=worker.run.pk).update(**changes)
+    for name, value in changes.items():
+        if not hasattr(value, "resolve_expression"):
+            setattr(worker.run, name, value)
+
+
+def without_epochs(set_attribute: Callable[[object, str, object], None]) -> None:
+    """Takes the fence away: whoever comes gets the run, and nobody finds that it was taken over."""
+    set_attribute(working, "_claim", claim_whatever_the_epoch)
+    set_attribute(working._Worker, "_update", update_whatever_the_epoch)
+
+
+def merge_in_two_transactions(
+    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
+) -> tuple[dict[Any, Any], float]:
+    """The aggregates first, the cursor after them."""
+    database = database_for(using)
+    with database.chunk_transaction():
+        database.merge(chunk.generation, database.prepare(chunk.tally))
+    with database.chunk_transaction():
+        if fence is not None:
+            fence(chunk)
+        moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
+        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1):
+            raise folding.CursorMovedError
+    return {}, 0.1
+
+
+def merge_at_any_cursor(
+    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
+) -> tuple[dict[Any, Any], float]:
+    """In one transaction, and without a look at where the cursor is."""
+    database = database_for(using)
+    with database.chunk_transaction():
+        if fence is not None:
+            fence(chunk)
+        Generation.objects.using(using).filter(pk=chunk.generation).update(cursor=chunk.upto)
+        database.merge(chunk.generation, database.prepare(chunk.tally))
+    return {}, 0.1
+
+
+#: by name, for workers in other processes
+WITHOUT: dict[str, Callable[[], None]] = {
+    "cursor": lambda: setattr(folding, "merge", merge_at_any_cursor),
+    "epochs": lambda: without_epochs(setattr),
+    "one transaction": lambda: setattr(folding, "merge", merge_in_two_transactions),
+}
