@@ -72,6 +72,11 @@ class Cluster:
         self._kill_group()
         return self.exit_status
 
+    def kill(self) -> None:
+        """End all of its processes at once, orphans too, as a machine that is switched off does."""
+        self._kill_group()
+        self.exit_status = self.process.wait()
+
     def _kill_group(self) -> None:
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -83,4 +88,15 @@ class Cluster:
 
     def worker_pids(self) -> list[int]:
         """The pids of all workers so far, the latest last."""
-        return [int(pid) for pid in re.findall(r"ready for work at (\d+)", self.log())]
+        return self._pids("ready for work")
+
+    def pusher_pids(self) -> list[int]:
+        """Of those that take tasks from the broker."""
+        return self._pids("pushing tasks")
+
+    def monitor_pids(self) -> list[int]:
+        """Of those that store results, and tell the broker that a task is done."""
+        return self._pids("monitoring")
+
+    def _pids(self, doing: str) -> list[int]:
+        return [int(pid) for pid in re.findall(rf"{doing} at (\d+)", self.log())]

@@ -96,7 +96,7 @@ DATABASES = {"default": DATABASE}
 
 Q_CLUSTER = {
     "name": os.environ.get("PAGESTATS_CLUSTER_NAME", "testproject"),
-    "workers": 1,
+    "workers": int(os.environ.get("PAGESTATS_WORKERS", "1")),
     "queue_limit": 1,
     "bulk": 1,
     "poll": float(os.environ.get("PAGESTATS_POLL", "0.2")),

@@ -43,6 +43,11 @@ class Site:
     def cluster(self) -> Cluster:
         return Cluster(log=self.log, environment=self.environment)
 
+    def another_cluster(self, **environment: str) -> Cluster:
+        """After one that was killed, or beside it, with a log of its own."""
+        log = self.log.with_name(f"qcluster-{uuid.uuid4().hex[:8]}.log")
+        return Cluster(log=log, environment={**self.environment, **environment})
+
     def manage(self, *words: str) -> str:
         """The output of a command that uses the queue; a failure of it fails the test, and shows the cluster's log."""
         if self.broker == "orm":

@@ -136,8 +136,6 @@ def assert_consistent() -> None:
     assert len(sums) == (5 if counted["page_views"] else 0)
     site = stored.filter(dimension=SITE, granularity=ALL).values_list("visitors", flat=True).first() or 0
     assert site == counted["visitors"]
-    folded = BackfillRun.objects.filter(generation=generation.pk).aggregate(folded=Sum("rows_folded"))["folded"]
-    assert folded == counted["page_views"], "a run's own number is not what was folded"
 
 
 def assert_right(visitors: int) -> None:

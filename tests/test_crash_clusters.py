@@ -1,0 +1,345 @@
+"""Real clusters whose processes are killed, stopped and frozen in the middle of runs, on a site with live visitors.
+
+Whatever happens, whoever looks after the run (`--wait`, the admin's page and the schedule do so by `revive`) lets it go
+on, and in the end the numbers are those of a plain count. Two runs are never active, and a run that nobody stops ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import transaction
+
+from django_pagestats import backfill
+from django_pagestats.clock import database_now
+from django_pagestats.models import Aggregate, BackfillRun
+from testproject.cluster import MANAGE, Cluster
+from tests import servers, torture
+from tests.chains import expire_lease, the_run
+from tests.cluster import BROKERS, Site, wait_until
+from tests.crashes import CHUNK_SIZE, Visitors, assert_consistent, assert_right, make_large_table
+from tests.factories import ALL, SITE, make_page_views
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: so long without progress the run is looked after; a lease is not waited for
+PATIENCE = 3.0
+#: for what takes seconds on an idle machine
+TIMEOUT = 120.0
+
+
+class Scene:
+    """A site with visitors, a run, and clusters to which things happen."""
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self.site = site
+        self.dice = random.Random(seed)
+        self.clusters: list[Cluster] = []
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill_clusters()
+        self.site.forget()
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.clusters[-1]
+
+    def start_cluster(self, workers: int = 1) -> None:
+        self.clusters.append(self.site.another_cluster(PAGESTATS_WORKERS=str(workers)))
+        self.cluster.start()
+
+    def kill_clusters(self) -> None:
+        for cluster in self.clusters:
+            cluster.kill()
+        self.clusters.clear()
+
+    # -- the run
+
+    def start(self, *options: str) -> None:
+        self.site.manage("backfill_aggregates", "--chunk-size", str(CHUNK_SIZE), *options)
+
+    def look_after(self) -> None:
+        """What `--wait` does, without waiting for the lease."""
+        expire_lease()
+        self.site.manage("backfill_aggregates")
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Look after the run whenever it has not moved for a while."""
+        deadline = time.monotonic() + TIMEOUT
+        seen, seen_at = None, time.monotonic()
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: {the_run()}, {self.cluster.log()}"
+            if seen != (seen := the_run().rows_folded):
+                seen_at = time.monotonic()
+            elif time.monotonic() > seen_at + PATIENCE:
+                self.look_after()
+                seen_at = time.monotonic()
+            time.sleep(0.02)
+
+    def go_on(self) -> None:
+        """The run folds a chunk; if there is none to be folded any more, a new run does."""
+        before = (the_run().pk, the_run().rows_folded)
+        self.wait_for(lambda: (the_run().pk, the_run().rows_folded) != before or not the_run().is_active, "no progress")
+        if not the_run().is_active:
+            assert the_run().status == "succeeded", the_run().error
+            self.start("--rebuild")
+            self.wait_for(lambda: the_run().rows_folded > 0, "no progress of a new run")
+
+    def end(self) -> None:
+        self.wait_for(lambda: not the_run().is_active, "the run does not end")
+        assert the_run().status == "succeeded", the_run().error
+
+    @contextlib.contextmanager
+    def mid_link(self) -> Iterator[None]:
+        """A worker has the run, and cannot commit before the end of this block: it is in the middle of its link."""
+        while True:
+            self.go_on()
+            with transaction.atomic():
+                run = BackfillRun.objects.select_for_update().get(pk=the_run().pk)
+                if run.status == "running" and run.enqueued_at is None:
+                    yield
+                    return
+
+    # -- what may happen
+
+    def everything_is_killed(self) -> None:
+        """And a cluster with another number of workers comes."""
+        with self.mid_link():
+            self.kill_clusters()
+        assert_consistent()
+        self.start_cluster(self.dice.choice([1, 2, 3]))
+
+    def the_pusher_is_killed(self) -> None:
+        self._kill(self.cluster.pusher_pids()[-1])
+        wait_until(lambda: len(self.cluster.pusher_pids()) > 1, "a new pusher")
+
+    def the_monitor_is_killed(self) -> None:
+        """The new one waits for ever for the lock of the dead: nothing is acknowledged any more (django-q2 #23)."""
+        self._kill(self.cluster.monitor_pids()[-1])
+        wait_until(lambda: len(self.cluster.monitor_pids()) > 1, "a new monitor")
+        self.go_on()
+        self.everything_is_killed()
+
+    def the_sentinel_is_killed(self) -> None:
+        """What is left of the cluster are orphans, which work on; a new cluster comes beside them."""
+        orphans = self.cluster
+        self._kill(parent(orphans.worker_pids()[-1]))
+        orphans.process.wait(TIMEOUT)
+        self._replace(orphans)
+
+    def the_main_process_is_killed(self) -> None:
+        orphans = self.cluster
+        self._kill(orphans.process.pid)
+        orphans.process.wait(TIMEOUT)
+        self._replace(orphans)
+
+    def _replace(self, orphans: Cluster) -> None:
+        self.go_on()
+        self.start_cluster()
+        self.go_on()
+        with self.mid_link():
+            orphans.kill()
+        self.clusters.remove(orphans)
+
+    def another_host_comes_and_goes(self) -> None:
+        """Two clusters on one database, killed in turn, each while the other goes on."""
+        self.start_cluster(self.dice.choice([1, 2]))
+        self.go_on()
+        for cluster in list(self.clusters):
+            with self.mid_link():
+                cluster.kill()
+            self.clusters.remove(cluster)
+            if not self.clusters:
+                self.start_cluster()
+            self.go_on()
+
+    def a_deploy(self) -> None:
+        """SIGTERM in the middle of a chunk: the worker does its link to the end, and another cluster goes on."""
+        cluster = self.cluster
+        with self.mid_link():
+            cluster.process.terminate()
+        folded = the_run().rows_folded
+        assert cluster.stop(timeout=TIMEOUT) == 0, cluster.log()
+        self.clusters.remove(cluster)
+        assert (the_run().rows_folded, the_run().is_active) > (folded, False)
+        self.start_cluster(self.dice.choice([1, 2, 3]))
+
+    def a_pause(self) -> None:
+        self.pause()
+        self.site.manage("backfill_aggregates", "--resume")
+
+    def pause(self) -> None:
+        self.go_on()
+        answer = backfill.pause("default", via="test")
+        assert answer.outcome in ("asked", "done"), answer.message
+        self.wait_for(lambda: the_run().status == "paused" or not the_run().is_active, "it does not pause")
+        if not the_run().is_active:  # its last chunk was the last there was
+            self.go_on()
+            self.pause()
+
+    def a_cancellation(self) -> None:
+        """And a new run."""
+        self.go_on()
+        assert backfill.cancel("default", via="test").outcome in ("asked", "done")
+        self.wait_for(lambda: not the_run().is_active, "it is not cancelled")
+        assert the_run().status in ("cancelled", "succeeded")
+        self.start(*self.dice.choice([("--rebuild",), ()]))
+        if not the_run().is_active:
+            self.start("--rebuild")
+
+    def _kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+
+EVENTS = (
+    Scene.everything_is_killed,
+    Scene.the_pusher_is_killed,
+    Scene.a_deploy,
+    Scene.a_pause,
+    Scene.the_sentinel_is_killed,
+    Scene.another_host_comes_and_goes,
+    Scene.a_cancellation,
+    Scene.the_monitor_is_killed,
+    Scene.the_main_process_is_killed,
+)
+
+
+def parent(pid: int) -> int:
+    """The process that forked another."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.fixture(params=BROKERS if torture.IS_LONG else BROKERS[-1:])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    if request.param == "redis":
+        servers.require("redis")
+    return Site(tmp_path, broker=request.param, PAGESTATS_LINK_SECONDS="0.2", PAGESTATS_LEASE_SECONDS="5")
+
+
+@pytest.mark.parametrize("seed", torture.seeds())
+def test_processes_are_killed_one_after_another(site: Site, seed: int) -> None:
+    """In the bounded form each thing happens once; else in an order of its own, and twice."""
+    make_large_table()
+    with Scene(site, seed) as scene, Visitors(site) as visitors:
+        scene.start_cluster()
+        scene.start()
+        events = list(EVENTS)
+        if torture.IS_LONG:
+            events *= 2
+            scene.dice.shuffle(events)
+        for event in events:
+            scene.go_on()
+            event(scene)
+        scene.end()
+        recorded = visitors.leave()
+        scene.kill_clusters()
+        assert_right(recorded)
+
+
+def test_a_cluster_that_takes_no_task_is_named_and_the_run_ends_after_a_restart(site: Site) -> None:
+    """An idle worker was killed, and holds the lock of the queue for ever: processes live, and no task is taken."""
+    make_large_table()
+    with Scene(site, 1) as scene, Visitors(site) as visitors:
+        scene.start_cluster()
+        scene.start()
+        freeze(scene)
+        taken_at = the_run().taken_at
+        # a lease's time goes by
+        BackfillRun.objects.update(enqueued_at=database_now("default") - timedelta(minutes=2))
+        status, told = ask_for_status(site)
+        assert status == 4
+        assert f"No worker has taken a task of run {the_run().pk} since {taken_at:%Y-%m-%d %H:%M:%S} UTC" in told
+        assert "restart the cluster" in told
+        do_a_part_here(site)
+        assert ask_for_status(site)[0] == 0
+        scene.kill_clusters()
+        scene.start_cluster()
+        scene.end()
+        recorded = visitors.leave()
+        scene.kill_clusters()
+        assert_right(recorded)
+
+
+def freeze(scene: Scene) -> None:
+    """Kill a worker while it waits for a task; again, if it was not waiting yet."""
+    for _ in range(10):
+        scene.pause()
+        wait_until(lambda: scene.site.queue_size() == 0, "an empty queue")
+        time.sleep(0.2)
+        before = len(scene.cluster.worker_pids())
+        os.kill(scene.cluster.worker_pids()[-1], signal.SIGKILL)
+        wait_until(lambda n=before: len(scene.cluster.worker_pids()) > n, "a new worker")
+        scene.site.manage("backfill_aggregates", "--resume")
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: the_run().status == "running", "nobody takes the link", timeout=2)
+            continue
+        return
+    raise AssertionError("the cluster never froze")
+
+
+def ask_for_status(site: Site) -> tuple[int, str]:
+    """The exit status of `--status`, and what it prints."""
+    done = subprocess.run(
+        [sys.executable, str(MANAGE), "backfill_aggregates", "--status"],
+        env={**os.environ, **site.environment},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def do_a_part_here(site: Site) -> None:
+    """`--sync` takes the run over from a cluster that does nothing; after some chunks Ctrl-C is pressed."""
+    before = the_run().rows_folded
+    here = subprocess.Popen(
+        [sys.executable, str(MANAGE), "backfill_aggregates", "--sync"],
+        env={**os.environ, **site.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: the_run().rows_folded > before, "--sync does nothing")
+    here.send_signal(signal.SIGINT)
+    assert here.wait(TIMEOUT) == 130
+    assert the_run().is_active
+
+
+@pytest.mark.control
+def test_control_without_epoch_and_cursor_two_chains_count_page_views_twice(tmp_path: Path) -> None:
+    """A link that is delivered twice, as after each death above: with the fences the second one does nothing."""
+    site = Site(
+        tmp_path,
+        PAGESTATS_LINK_SECONDS="0.1",
+        PAGESTATS_WORKERS="2",
+        PAGESTATS_WITHOUT="epochs,cursor",
+        DJANGO_SETTINGS_MODULE="tests.unprotected_settings",
+    )
+    make_page_views(3_000)
+    with Scene(site, 1) as scene:
+        site.manage("backfill_aggregates", "--chunk-size", "20")
+        twice(site)
+        scene.start_cluster(2)
+        wait_until(lambda: not the_run().is_active, "the end of the run", timeout=TIMEOUT)
+        wait_until(lambda: site.queue_size() == 0, "the end of the other chain", timeout=TIMEOUT)
+    assert Aggregate.objects.get(dimension=SITE, granularity=ALL).page_views > 3_000
+
+
+def twice(site: Site) -> None:
+    from django_pagestats import tasks
+
+    with transaction.atomic():
+        tasks.enqueue("default", the_run().pk, the_run().epoch)
