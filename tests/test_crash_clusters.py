@@ -171,11 +171,50 @@ class Scene:
         cluster = self.cluster
         with self.mid_link():
             cluster.process.terminate()
-        folded = the_run().rows_folded
         assert cluster.stop(timeout=TIMEOUT) == 0, cluster.log()
         self.clusters.remove(cluster)
-        assert (the_run().rows_folded, the_run().is_active) > (folded, False)
+        run = the_run()
+        was_handed_over = run.enqueued_at is not None or run.wait_until is not None
+        assert was_handed_over or not run.is_active, "the link was lost"
         self.start_cluster(self.dice.choice([1, 2, 3]))
+
+    def the_worker_is_killed(self) -> None:
+        """In its link, so that the run is lost, then while it waits for a task: see `freeze`."""
+        self.kill_clusters()
+        self.start_cluster()
+        with self.mid_link():
+            self._kill(self.cluster.worker_pids()[-1])
+        wait_until(lambda: len(self.cluster.worker_pids()) > 1, "a new worker")
+        self.go_on()
+        self.freeze()
+        status, told = ask_for_status(self.site)
+        assert status == 4
+        run = the_run()
+        assert f"No worker has taken a task of run {run.pk} since {run.taken_at:%Y-%m-%d %H:%M:%S} UTC" in told
+        assert "restart the cluster" in told
+        do_a_part_here(self.site)
+        assert ask_for_status(self.site)[0] == 0
+        self.kill_clusters()
+        self.start_cluster()
+
+    def freeze(self) -> None:
+        """An idle worker is killed, and holds the queue's lock for ever: processes live, and no task is taken.
+
+        Killed again if it was not idle yet. Afterwards the time of a lease has gone by.
+        """
+        for _ in range(10):
+            self.pause()
+            wait_until(lambda: self.site.queue_size() == 0, "an empty queue")
+            workers = len(self.cluster.worker_pids())
+            self._kill(self.cluster.worker_pids()[-1])
+            wait_until(lambda before=workers: len(self.cluster.worker_pids()) > before, "a new worker")
+            self.site.manage("backfill_aggregates", "--resume")
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: the_run().status == "running", "the link is not taken", timeout=PATIENCE)
+                continue
+            BackfillRun.objects.update(enqueued_at=database_now("default") - timedelta(minutes=2))
+            return
+        raise AssertionError("the cluster never froze")
 
     def a_pause(self) -> None:
         self.pause()
@@ -212,6 +251,7 @@ EVENTS = (
     Scene.the_sentinel_is_killed,
     Scene.another_host_comes_and_goes,
     Scene.a_cancellation,
+    Scene.the_worker_is_killed,
     Scene.the_monitor_is_killed,
     Scene.the_main_process_is_killed,
 )
@@ -247,47 +287,6 @@ def test_processes_are_killed_one_after_another(site: Site, seed: int) -> None:
         recorded = visitors.leave()
         scene.kill_clusters()
         assert_right(recorded)
-
-
-def test_a_cluster_that_takes_no_task_is_named_and_the_run_ends_after_a_restart(site: Site) -> None:
-    """An idle worker was killed, and holds the lock of the queue for ever: processes live, and no task is taken."""
-    make_large_table()
-    with Scene(site, 1) as scene, Visitors(site) as visitors:
-        scene.start_cluster()
-        scene.start()
-        freeze(scene)
-        taken_at = the_run().taken_at
-        # a lease's time goes by
-        BackfillRun.objects.update(enqueued_at=database_now("default") - timedelta(minutes=2))
-        status, told = ask_for_status(site)
-        assert status == 4
-        assert f"No worker has taken a task of run {the_run().pk} since {taken_at:%Y-%m-%d %H:%M:%S} UTC" in told
-        assert "restart the cluster" in told
-        do_a_part_here(site)
-        assert ask_for_status(site)[0] == 0
-        scene.kill_clusters()
-        scene.start_cluster()
-        scene.end()
-        recorded = visitors.leave()
-        scene.kill_clusters()
-        assert_right(recorded)
-
-
-def freeze(scene: Scene) -> None:
-    """Kill a worker while it waits for a task; again, if it was not waiting yet."""
-    for _ in range(10):
-        scene.pause()
-        wait_until(lambda: scene.site.queue_size() == 0, "an empty queue")
-        time.sleep(0.2)
-        before = len(scene.cluster.worker_pids())
-        os.kill(scene.cluster.worker_pids()[-1], signal.SIGKILL)
-        wait_until(lambda n=before: len(scene.cluster.worker_pids()) > n, "a new worker")
-        scene.site.manage("backfill_aggregates", "--resume")
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: the_run().status == "running", "nobody takes the link", timeout=2)
-            continue
-        return
-    raise AssertionError("the cluster never froze")
 
 
 def ask_for_status(site: Site) -> tuple[int, str]:
