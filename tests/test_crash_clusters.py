@@ -233,20 +233,18 @@ class Scene:
         self.site.manage("backfill_aggregates", "--resume")
 
     def pause(self) -> None:
-        self.go_on()
-        answer = backfill.pause("default", via="test")
-        assert answer.outcome in ("asked", "done"), answer.message
-        self.wait_for(lambda: the_run().status == "paused" or not the_run().is_active, "it does not pause")
-        if not the_run().is_active:  # its last chunk was the last there was
+        self._ask_for(backfill.pause, "paused")
+
+    def _ask_for(self, wish: Callable[..., object], status: str) -> None:
+        """Until a run is so: one may always end before it is asked, or with the chunk at hand."""
+        while the_run().status != status:
             self.go_on()
-            self.pause()
+            wish("default", via="test")
+            self.wait_for(lambda: the_run().status == status or not the_run().is_active, f"it is not {status}")
 
     def a_cancellation(self) -> None:
         """And a new run."""
-        self.go_on()
-        assert backfill.cancel("default", via="test").outcome in ("asked", "done")
-        self.wait_for(lambda: not the_run().is_active, "it is not cancelled")
-        assert the_run().status in ("cancelled", "succeeded")
+        self._ask_for(backfill.cancel, "cancelled")
         self.start(*self.dice.choice([("--rebuild",), ()]))
         if not the_run().is_active:
             self.start("--rebuild")
