@@ -30,7 +30,7 @@ from testproject.settings import KIND
 
 COMMAND = [sys.executable, str(MANAGE), "backfill_aggregates", "--rebuild", "--verbosity", "0", "--skip-checks"]
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-EMPTIED = ("aggregate", "backfillrun", "generation")
+EMPTIED = ("aggregate", "runevent", "backfillrun", "generation")
 IDS = ("visitor", "subject")
 
 
