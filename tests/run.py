@@ -1,6 +1,6 @@
 """Run the tests on each database, with one report of coverage: what `make test` does.
 
-    python -m tests.run [--no-coverage] [--jobs 2] [--only-crashes] project sqlite postgresql mariadb
+    python -m tests.run [--no-coverage] [--jobs 2] [--only-crashes | --not-once] project sqlite postgresql mariadb
 
 "project" stands for the tests that no database makes a difference to: the demo, the docs, the wheel. Exits 1 if a test
 failed on any of them. The tests of a database whose server is missing are counted as skipped; in CI that is a failure
@@ -81,6 +81,7 @@ def main() -> int:
     parser.add_argument("--no-coverage", action="store_true")
     parser.add_argument("--jobs", type=int, default=1, help="so many databases at once")
     parser.add_argument("--only-crashes", action="store_true", help="only the crash matrix")
+    parser.add_argument("--not-once", action="store_true", help='leave out what is marked "once"')
     parser.add_argument("kinds", nargs="+")
     options = parser.parse_args()
     os.environ.pop("PAGESTATS_DB", None)
@@ -88,7 +89,7 @@ def main() -> int:
     begun = time.monotonic()
     if not options.no_coverage:
         subprocess.run([*COVERAGE, "erase"], check=True)
-    tests = CRASH_TESTS if options.only_crashes else ()
+    tests = [*(CRASH_TESTS if options.only_crashes else ()), *(("-m", "not once") if options.not_once else ())]
     one = partial(run, with_coverage=not options.no_coverage, is_live=options.jobs == 1, tests=tests)
     with ThreadPoolExecutor(options.jobs) as pool:
         results = dict(zip(options.kinds, pool.map(one, options.kinds), strict=True))

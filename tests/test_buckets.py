@@ -165,6 +165,7 @@ def test_an_hour_lies_in_one_day_unless_clocks_change_in_it(moment: tuple[str, i
         assert calendar.day(start) == calendar.day(last)
 
 
+@pytest.mark.once
 def test_hours_never_go_back_nor_skip_one_in_any_zone() -> None:
     """What `hour_start` and the ranges of an answer rest on."""
     seen = 0

@@ -25,7 +25,7 @@ from django_pagestats.stats.tail import LongTail
 from tests.factories import Row, insert_page_views
 from tests.stats_oracle import Oracle, fold_naively, fold_on
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 DAY = date(2025, 3, 1)
 START = datetime(2025, 3, 1, 8, tzinfo=timezone.utc)

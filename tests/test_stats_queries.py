@@ -20,7 +20,7 @@ from django_pagestats.models import Aggregate, Dimension, Generation, Granularit
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import Oracle, fold_naively
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 DAY = date(2025, 3, 2)
 START = datetime(2025, 3, 2, tzinfo=timezone.utc)

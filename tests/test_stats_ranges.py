@@ -189,6 +189,7 @@ def test_a_time_series_wants_a_granularity_and_a_closed_range() -> None:
         stats.time_series("day", datetime(2025, 3, 1, 5, tzinfo=UTC), date(2025, 3, 4))
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize("granularity", ["day", "hour"])
 def test_a_series_has_not_more_points_than_fit_a_page(granularity: str) -> None:

@@ -348,6 +348,7 @@ def test_small_groups_find_nothing_in_what_is_right(db: None) -> None:
     assert verification.aggregates == Aggregate.objects.count()
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("dimension", "granularity"), LEVELS, ids=IDS)
 def test_small_groups_find_every_row(db: None, dimension: int, granularity: int) -> None:
@@ -396,6 +397,7 @@ HARD_ZONES = ["UTC", "Asia/Pyongyang", "America/St_Johns", "Pacific/Apia", "Amer
 CHANGES = [1_525_446_000, 1_162_089_060, 1_325_239_200, 1_762_059_600, 1_743_865_200]
 
 
+@pytest.mark.once
 class TestAnyPageViews(HypothesisTestCase):
     @settings(max_examples=15)
     @given(
