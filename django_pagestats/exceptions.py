@@ -25,6 +25,10 @@ class PausedError(PageStatsError):
     """The run is paused: it goes on when somebody resumes it, and not by another start."""
 
 
+class GenerationReplacedError(PageStatsError):
+    """Another generation came to answer while a run was being started."""
+
+
 class TakenOverError(PageStatsError):
     """Another worker has taken over the run that was worked on in this process."""
 

@@ -426,7 +426,7 @@ def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:
                 rest(niceness(folder.using, is_cluster=True) * (time.monotonic() - began), folder.using)
         except CursorMovedError:
             if not folder.generation.is_active:
-                return KeptUp(folded, "a rebuild has switched to another generation")
+                return KeptUp(folded, "another generation answers by now")
         except RowsLockedError:
             return KeptUp(folded, f"waits for {horizon.rows_locked(database_now(folder.using))}")
     return KeptUp(folded)
@@ -514,8 +514,8 @@ def _other_zone(generation: Generation | None) -> str:
 def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, nice: float = 0.0) -> int:
     """Delete the aggregates of generations that answer no more, in chunks; returns how many rows went.
 
-    One that a run is still building is left alone, or may go on with, and so is the active one. After each chunk comes
-    a rest of `nice` times as long as it took.
+    One that a run is still building is left alone, or may go on with, and so are the active one and those that are
+    kept. After each chunk comes a rest of `nice` times as long as it took.
     """
     deadline = time.monotonic() + seconds
     database = database_for(using)
@@ -535,8 +535,8 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, ni
 
 
 def _swept_generations(using: str) -> list[int]:
-    """Those that nobody needs: not active, and neither of the active run nor of the last one if it may be resumed."""
-    old = Generation.objects.using(using).filter(is_active=None, swept_at=None)
+    """Those that nobody needs: neither active nor kept, nor of the active run, nor of the last if it may be resumed."""
+    old = Generation.objects.using(using).filter(is_active=None, kept_at=None, swept_at=None)
     last = BackfillRun.objects.using(using).order_by("-pk").first()
     if last is not None and last.status == BackfillRun.Status.FAILED:
         old = old.exclude(pk=last.generation_id, doomed_at=None)
@@ -544,12 +544,14 @@ def _swept_generations(using: str) -> list[int]:
 
 
 def doom(using: str, generation: int) -> bool:
-    """Mark a generation as one whose aggregates are being deleted; False if a run is going on with it after all."""
+    """Mark a generation as one whose aggregates are being deleted; False if it is needed after all."""
     with transaction.atomic(using=using):
         found = Generation.objects.using(using).select_for_update().get(pk=generation)
         if found.doomed_at is not None:
             return True
-        if found.is_active or found.runs.using(using).filter(active_key=BackfillRun.ACTIVE).exists():
+        if found.is_active or found.kept_at is not None:
+            return False
+        if found.runs.using(using).filter(active_key=BackfillRun.ACTIVE).exists():
             return False
         Generation.objects.using(using).filter(pk=generation).update(doomed_at=database_now(using))
     return True

@@ -74,10 +74,12 @@ def start_backfill(
     via: str,
     chunk_size: int | None = None,
     nice: float | None = None,
+    keep_old: bool = False,
 ) -> backfill.Started:
     """`backfill.start` with the real queue."""
     ensure_schedule(using)
-    return backfill.start(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, nice=nice, enqueue=enqueue)
+    wanted: dict[str, Any] = {"kind": kind, "actor": actor, "via": via, "chunk_size": chunk_size, "nice": nice}
+    return backfill.start(using, **wanted, keep_old=keep_old, enqueue=enqueue)
 
 
 def revive(using: str) -> BackfillRun | None:

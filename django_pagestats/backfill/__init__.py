@@ -6,6 +6,7 @@ over changes nothing, and a run whose worker died is revived by raising the epoc
 """
 
 from django_pagestats.backfill.chain import Enqueue, enqueue_nothing
+from django_pagestats.backfill.generations import activate, built_by, discard, kept
 from django_pagestats.backfill.looking import (
     Progress,
     active_run,
@@ -27,12 +28,16 @@ __all__ = [
     "Enqueue",
     "Progress",
     "Started",
+    "activate",
     "active_run",
+    "built_by",
     "cancel",
     "change_nice",
     "current_run",
+    "discard",
     "enqueue_nothing",
     "is_stuck",
+    "kept",
     "missing_cluster",
     "pause",
     "paused",

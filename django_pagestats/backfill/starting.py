@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,8 @@ from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
+from django_pagestats.exceptions import GenerationReplacedError
+from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun
 from django_pagestats.signals import backfill_started
 
@@ -23,6 +26,22 @@ logger = logging.getLogger(__name__)
 
 Kind = BackfillRun.Kind
 Status = BackfillRun.Status
+
+
+#: a start begins anew when another generation came to answer meanwhile; more often than this nobody does that
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a start was asked for."""
+
+    kind: str
+    actor: str
+    via: str
+    chunk_size: int | None
+    nice: float | None
+    keep_old: bool  #: of a rebuild: whether the generation that it replaces is kept
 
 
 @dataclass(frozen=True)
@@ -42,15 +61,26 @@ def start(
     via: str,
     chunk_size: int | None = None,
     nice: float | None = None,
+    keep_old: bool = False,
     enqueue: Enqueue,
 ) -> Started:
     """Start a run and enqueue its first link, unless one is active: then say so, and revive it if its worker died.
 
-    Raises TableWentBackError for a backfill of a table that lost page views which are counted.
+    With `keep_old` a rebuild keeps the generation that it replaces, also a rebuild that is active already. Raises
+    TableWentBackError for a backfill of a table that lost page views which are counted.
     """
     folding.check_autocommit(using)
+    wanted = Wanted(kind, actor, via, chunk_size, nice, keep_old)
+    for _ in range(TRIES - 1):
+        with suppress(GenerationReplacedError):
+            return _start(using, wanted, enqueue)
+    return _start(using, wanted, enqueue)
+
+
+def _start(using: str, wanted: Wanted, enqueue: Enqueue) -> Started:
+    kind = wanted.kind
     if found := active_run(using):
-        return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
+        return _already_active(using, found, wanted, enqueue)
     highest = horizon.highest_id(using)
     generation = folding.active_generation(using)
     if highest is None and (generation is None or generation.cursor <= 0 or kind == Kind.BACKFILL):
@@ -65,13 +95,13 @@ def start(
                 "nothing_new", None, _with_problem(using, "Nothing new to backfill: every page view is counted")
             )
     try:
-        run = _create(using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, nice=nice, enqueue=enqueue)
+        run = _create(using, wanted, enqueue)
     except IntegrityError:
         # another start was faster: the database has room for one active run
         if found := active_run(using):
-            return _already_active(using, found, enqueue, kind=kind, chunk_size=chunk_size)
+            return _already_active(using, found, wanted, enqueue)
         raise
-    logger.info("run %s: %s started by %s from %s", run.pk, run.kind, actor or "nobody", via)
+    logger.info("run %s: %s started by %s from %s", run.pk, run.kind, wanted.actor or "nobody", wanted.via)
     message = f"{run.get_kind_display().capitalize()} started: run {run.pk}"
     return Started("started", run, message if kind == Kind.REBUILD else _with_problem(using, message))
 
@@ -81,51 +111,61 @@ def _with_problem(using: str, message: str) -> str:
     return f"{message}. {deleted}" if deleted else message
 
 
-def _create(
-    using: str, *, kind: str, actor: str, via: str, chunk_size: int | None, nice: float | None, enqueue: Enqueue
-) -> BackfillRun:
+def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
     # before the transaction: at SERIALIZABLE MariaDB would lock the ends of the table against visitors' page views
     settling = horizon.fix_target(using)
     first_cursor = folding.first_cursor(using)
     with transaction.atomic(using=using):
-        if kind == Kind.REBUILD:
+        if wanted.kind == Kind.REBUILD:
             generation = folding.new_generation(using, first_cursor, is_active=False)
         else:
             generation = folding.ensure_active_generation(using)
         now = database_now(using)
         run = BackfillRun.objects.using(using).create(
-            kind=kind,
+            kind=wanted.kind,
+            keep_old=wanted.keep_old,
             active_key=BackfillRun.ACTIVE,
             generation=generation,
             lease_until=now + lease(),
             settling=settling.as_json(),
             start_cursor=max(generation.cursor, first_cursor),
             target=max(settling.target, generation.cursor),
-            fixed_chunk_size=chunk_size,
-            chunk_size=chunk_size or folding.first_chunk_size(),
-            nice=nice,
-            actor=actor[:255],
-            via=via,
+            fixed_chunk_size=wanted.chunk_size,
+            chunk_size=wanted.chunk_size or folding.first_chunk_size(),
+            nice=wanted.nice,
+            actor=wanted.actor[:255],
+            via=wanted.via,
             created_at=now,
             enqueued_at=now,
         )
-        states.record(run, "", run.status, now=now, actor=actor, via=via)
+        # only now, that whoever makes another generation answer either sees this run or is seen here
+        if run.kind == Kind.BACKFILL and not database_for(using).stays_active(generation.pk):
+            raise GenerationReplacedError("Another generation came to answer while a run was started: start it again.")
+        states.record(run, "", run.status, now=now, actor=wanted.actor, via=wanted.via)
         states.announce(backfill_started, run)
         enqueue(using, run.pk, run.epoch)
     return run
 
 
-def _already_active(using: str, run: BackfillRun, enqueue: Enqueue, *, kind: str, chunk_size: int | None) -> Started:
+def _already_active(using: str, run: BackfillRun, wanted: Wanted, enqueue: Enqueue) -> Started:
     if run.status == Status.PAUSED:
         return Started("active", run, f"{wishes.paused(run)}. Nothing was started: one run is active at a time")
     revived = revive(using, enqueue=enqueue)
     what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
     message = f"Run {run.pk} ({run.kind}, started from {run.via}) {what}"
-    if run.kind != kind:
-        message += f": no {kind} was started, since one run is active at a time"
-    elif chunk_size is not None and chunk_size != run.fixed_chunk_size:
-        message += f": the chunk size of {chunk_size} is not used"
+    if run.kind != wanted.kind:
+        message += f": no {wanted.kind} was started, since one run is active at a time"
+    elif wanted.chunk_size is not None and wanted.chunk_size != run.fixed_chunk_size:
+        message += f": the chunk size of {wanted.chunk_size} is not used"
+    if run.kind == wanted.kind and wanted.keep_old and _keep_old(run):
+        message += ". The generation that it replaces will be kept"
     return Started("active", run, message)
+
+
+def _keep_old(run: BackfillRun) -> bool:
+    """Let an active run keep the generation that it replaces; False if it has ended meanwhile."""
+    active = BackfillRun.objects.using(run._state.db).filter(pk=run.pk, active_key=BackfillRun.ACTIVE)
+    return bool(active.update(keep_old=True))
 
 
 def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:

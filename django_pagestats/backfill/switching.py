@@ -1,12 +1,14 @@
-"""The check of a rebuild before its generation answers."""
+"""The check of a rebuild before its generation answers, and how another generation comes to answer."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, F, Max, Sum
 
-from django_pagestats.models import Aggregate, Dimension, Granularity, PageView
+from django_pagestats.models import Aggregate, Dimension, Generation, Granularity, PageView
 
 #: page views, and days of pages, that one statement of the check counts
 CHECK_PAGE_VIEWS = 500_000
@@ -71,3 +73,28 @@ class Check:
     def _sum(self, dimension: Dimension, granularity: Granularity) -> int:
         rows = self.aggregates.filter(dimension=dimension, granularity=granularity)
         return rows.aggregate(n=Sum("page_views"))["n"] or 0
+
+
+def lock(using: str, generation: int) -> dict[int, Generation] | None:
+    """Lock the generation that answers and one more, if there is such a one, and give them as they are then, by id.
+
+    In the order of their ids, like every fold; in a READ COMMITTED transaction. None, if another one came to answer
+    before the lock was there: then end the transaction, and begin anew.
+    """
+    generations = Generation.objects.using(using)
+    wanted = {*generations.filter(is_active=True).values_list("pk", flat=True), generation}
+    locked = {found.pk: found for found in generations.filter(pk__in=wanted).order_by("pk").select_for_update()}
+    return None if generations.filter(is_active=True).exclude(pk__in=wanted).exists() else locked
+
+
+def switch(using: str, generation: int, locked: Collection[Generation], *, keep_old: bool, now: datetime) -> None:
+    """Make a generation answer instead of the one that does, in the transaction that has locked them.
+
+    The old one is kept, or it is doomed at once: nothing makes it answer again, and a sweep deletes its rows. Answers
+    that read across the switch see it by the revisions, also when the same generation comes to answer again.
+    """
+    generations = Generation.objects.using(using)
+    old = [found.pk for found in locked if found.is_active and found.pk != generation]
+    fate = {"kept_at" if keep_old else "doomed_at": now}
+    generations.filter(pk__in=old).update(is_active=None, revision=F("revision") + 1, settling=None, **fate)
+    generations.filter(pk=generation).update(is_active=True, kept_at=None, revision=F("revision") + 1, settling=None)

@@ -28,8 +28,8 @@ NO_WISH: dict[str, Any] = {
 }
 
 
-class DoomedError(Exception):
-    """The generation of a run that was to be resumed is being deleted."""
+class UnfitError(Exception):
+    """The generation of a run that was to be resumed is none to go on with; the text says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,8 @@ def possible(using: str, run: BackfillRun) -> list[str]:
         return ["resume" if run.pause_requested_at else "pause", "cancel"]
     if run.status == Status.PAUSED:
         return ["resume", "cancel"]
+    if run.kind == BackfillRun.Kind.BACKFILL and not run.generation.is_active:
+        return []
     return ["resume"] if run.status == Status.FAILED and current_run(using) == run else []
 
 
@@ -191,9 +193,8 @@ def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, 
         resumed = _resume(using, run, actor=actor, via=via, enqueue=enqueue)
     except IntegrityError:  # the database has room for one active run
         resumed = False
-    except DoomedError:
-        what = "its aggregates do not add up, or are being deleted"
-        return Answer("refused", run, f"Run {run.pk} cannot be resumed, since {what}: start a new one with --rebuild")
+    except UnfitError as error:
+        return Answer("refused", run, f"Run {run.pk} cannot be resumed, since {error}")
     if not resumed:
         fresh = current_run(using)
         if fresh == run and fresh is not None and fresh.is_going:  # somebody else resumed it at the same time
@@ -228,9 +229,12 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
             **NO_WISH,
         ):
             return False
-        # locked, so that a sweep either is seen here or sees this run
-        if Generation.objects.using(using).select_for_update().get(pk=run.generation_id).doomed_at is not None:
-            raise DoomedError
+        # locked, so that a sweep, or whoever makes another generation answer, either is seen here or sees this run
+        generation = Generation.objects.using(using).select_for_update().get(pk=run.generation_id)
+        if run.kind == BackfillRun.Kind.BACKFILL and not generation.is_active:
+            raise UnfitError("another generation answers by now: start a new one")
+        if generation.doomed_at is not None:
+            raise UnfitError("its aggregates do not add up, or are being deleted: start a new one with --rebuild")
         enqueue(using, run.pk, run.epoch)
     return True
 

@@ -19,7 +19,7 @@ from django_pagestats.backfill import failing, history, looking, states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, enqueue_nothing, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.starting import Started, start
-from django_pagestats.backfill.switching import Check
+from django_pagestats.backfill.switching import Check, lock, switch
 from django_pagestats.clock import DatabaseClock
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import (
@@ -30,7 +30,7 @@ from django_pagestats.exceptions import (
     TakenOverError,
 )
 from django_pagestats.merging import RowsLockedError, database_for
-from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def run_here(
     via: str,
     chunk_size: int | None = None,
     nice: float | None = None,
+    keep_old: bool = False,
     watch: Callable[[BackfillRun], bool] | None = None,
 ) -> Started:
     """Start a run and work on it in this process to its end; an active run of the same kind is taken over.
@@ -114,14 +115,14 @@ def run_here(
     if run is not None:
         started = Started("active", run, f"Run {run.pk} taken over")
     else:
-        started = start(
-            using, kind=kind, actor=actor, via=via, chunk_size=chunk_size, nice=nice, enqueue=enqueue_nothing
-        )
+        wanted: dict[str, Any] = {"kind": kind, "actor": actor, "via": via, "chunk_size": chunk_size, "nice": nice}
+        started = start(using, **wanted, keep_old=keep_old, enqueue=enqueue_nothing)
     if started.run is None:
         return started
-    wanted: dict[str, Any] = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
-    wanted |= {} if nice is None else {"nice": nice}
-    claimed = _claim(using, started.run.pk, started.run.epoch, **wanted)
+    changes: dict[str, Any] = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
+    changes |= {} if nice is None else {"nice": nice}
+    changes |= {"keep_old": True} if keep_old else {}
+    claimed = _claim(using, started.run.pk, started.run.epoch, **changes)
     if claimed is not None:
         worker = _Worker(using, claimed, enqueue=enqueue_nothing, seconds=None, watch=watch)
         is_ours = worker.work()
@@ -520,17 +521,12 @@ class _Worker:
 
     def _switch(self) -> None:
         """Make the new generation answer, in one transaction; does nothing if the old one has moved on meanwhile."""
-        generations = Generation.objects.using(self.using)
         with database_for(self.using).chunk_transaction():
-            self._update(lease_until=self.clock.now() + lease())
-            old = generations.filter(is_active=True).values_list("pk", flat=True)
-            wanted = sorted({*old, self.run.generation_id})
-            # locked in the order of their ids, like every fold; and what was read before the lock is read again
-            locked = {g.pk: g for g in generations.filter(pk__in=wanted).order_by("pk").select_for_update()}
-            if self._missing_target():
+            now = self.clock.now()
+            self._update(lease_until=now + lease())
+            locked = lock(self.using, self.run.generation_id)
+            if locked is None or self._missing_target():  # what was read before the lock is read again
                 return
-            for generation in locked.values():
-                if generation.is_active:
-                    generations.filter(pk=generation.pk).update(is_active=None, revision=F("revision") + 1)
-            generations.filter(pk=self.run.generation_id).update(is_active=True, revision=F("revision") + 1)
+            self.run.refresh_from_db(using=self.using, fields=["keep_old"])  # a later start may have asked for it
+            switch(self.using, self.run.generation_id, locked.values(), keep_old=self.run.keep_old, now=now)
             self._finish()

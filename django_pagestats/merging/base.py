@@ -65,6 +65,8 @@ class Database(ABC):
     READS_AHEAD: ClassVar[bool] = True
     #: a rest after each chunk in a cluster, in times of what the chunk took
     NICE: ClassVar[float] = 0.0
+    #: the end of a SELECT that keeps others from changing its rows; empty where there is one writer
+    SHARE: ClassVar[str] = ""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -112,6 +114,20 @@ class Database(ABC):
 
         Gives `key` -> id of what was inserted, where the database tells without another question: else nothing.
         """
+
+    # -- generations
+
+    def stays_active(self, generation: int) -> bool:
+        """Whether a generation answers; if so, it does until the caller's transaction ends.
+
+        A shared lock: a new run's foreign key holds one already, and MariaDB takes what makes an exclusive one of it,
+        while others wait for the row, for a deadlock.
+        """
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT 1 FROM {GENERATION_TABLE} WHERE id = {generation:d} AND is_active = TRUE{self.SHARE}"
+            )
+            return cursor.fetchone() is not None
 
     # -- aggregates
 

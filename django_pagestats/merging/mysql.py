@@ -40,6 +40,7 @@ LOCK_WAIT_SECONDS = 1
 class MySQL(LookupDatabase):
     #: bytes of one INSERT; max_allowed_packet is 16 MB by default, and may be 4 MB on old set-ups
     STATEMENT_BYTES: ClassVar[int] = 1_000_000
+    SHARE: ClassVar[str] = " LOCK IN SHARE MODE"
 
     @contextmanager
     def folding(self, idle_seconds: float) -> Iterator[None]:

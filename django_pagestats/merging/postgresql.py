@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from django.db import transaction
@@ -46,6 +46,8 @@ READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
 class PostgreSQL(LookupDatabase):
+    SHARE: ClassVar[str] = " FOR SHARE"
+
     @contextmanager
     def folding(self, idle_seconds: float) -> Iterator[None]:
         with self.connection.cursor() as cursor:

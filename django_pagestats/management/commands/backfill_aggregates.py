@@ -63,6 +63,16 @@ class Command(DatabaseCommand):
             help="Rest N times as long as each chunk takes; it may be changed while the run is active. 'default': as"
             " PAGESTATS_NICE says.",
         )
+        parser.add_argument(
+            "--keep-old",
+            action="store_true",
+            help="With --rebuild or --activate: keep the aggregates that answered before, for --activate.",
+        )
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--activate", type=int, metavar="ID", help="Let a generation that is kept answer again.")
+        which.add_argument(
+            "--discard", type=int, metavar="ID", help="Keep a generation no longer; its rows are deleted."
+        )
         parser.add_argument("--json", action="store_true", help="Print the status as one JSON object.")
 
     def work(self, *, database: str, **options: Any) -> None:
@@ -72,8 +82,12 @@ class Command(DatabaseCommand):
         if options["status"]:
             self._status(database, is_json=self.is_json)
             return
-        wish = next((name for name in WISHES if options[name]), None)
-        told = self._begin(database, options) if wish is None else self._wish(database, wish, options)
+        if options["activate"] is not None or options["discard"] is not None:
+            told = self._change_generation(database, options)
+        elif wish := next((name for name in WISHES if options[name]), None):
+            told = self._wish(database, wish, options)
+        else:
+            told = self._begin(database, options)
         self._tell(database, *told)
 
     def _tell(self, using: str, outcome: str, message: str) -> None:
@@ -85,6 +99,7 @@ class Command(DatabaseCommand):
             "kind": BackfillRun.Kind.REBUILD if options["rebuild"] else BackfillRun.Kind.BACKFILL,
             "chunk_size": options["chunk_size"],
             "nice": _wanted_nice(options),
+            "keep_old": options["keep_old"],
             "via": RunEvent.Via.COMMAND,
         }
         if options["nice"] is not None and backfill.active_run(using) is not None:
@@ -117,6 +132,21 @@ class Command(DatabaseCommand):
     def _change_nice(self, using: str, options: dict[str, Any]) -> None:
         answer = backfill.change_nice(using, _wanted_nice(options), via=RunEvent.Via.COMMAND)
         self._say(f"{answer.message}.")
+
+    # -- generations
+
+    def _change_generation(self, using: str, options: dict[str, Any]) -> tuple[str, str]:
+        if options["discard"] is not None:
+            answer = backfill.discard(using, options["discard"], via=RunEvent.Via.COMMAND)
+        else:
+            keep_old = options["keep_old"]
+            answer = backfill.activate(using, options["activate"], keep_old=keep_old, via=RunEvent.Via.COMMAND)
+        if answer.outcome == "refused":
+            raise CommandError(f"{answer.message}.")
+        self._say(f"{answer.message}.")
+        if options["sync"]:
+            self._sweep(using)
+        return answer.outcome, answer.message
 
     # -- through the cluster
 
@@ -194,9 +224,12 @@ class Command(DatabaseCommand):
             sys.exit(INTERRUPTED)
         else:
             self._say_end(using, run)
-            if swept := folding.sweep(using, nice=folding.niceness(using, is_cluster=False)):
-                self._say(f"Deleted {swept:,} rows of the aggregates before.")
+            self._sweep(using)
         return started
+
+    def _sweep(self, using: str) -> None:
+        if swept := folding.sweep(using, nice=folding.niceness(using, is_cluster=False)):
+            self._say(f"Deleted {swept:,} rows of the aggregates before.")
 
     # -- saying
 
@@ -220,6 +253,8 @@ class Command(DatabaseCommand):
             f"Run {run.pk} succeeded: {run.rows_folded:,} page views in {duration(took)}"
             f" ({run.rows_folded / max(took, 0.001):,.0f} per second)."
         )
+        for told in backfill.kept(using)[: int(run.keep_old)]:
+            self._say(f"{told}.")
         if not self._say_problem(using) and (tail := folding.tail_length(using, conf.TAIL_LIMIT)):
             self._say(f"{_at_most(tail)} page views came since; answers count them already.")
 
@@ -254,6 +289,8 @@ class Command(DatabaseCommand):
             self.stdout.write("No backfill has run yet.")
             return
         self.stdout.write(describe(run))
+        for told in backfill.kept(using):
+            self.stdout.write(f"{told}.")
         if missing := backfill.missing_cluster(run, database_now(using)):
             self.stdout.write(missing)
 
@@ -261,6 +298,7 @@ class Command(DatabaseCommand):
 def _check_options(options: dict[str, Any]) -> None:
     """Raise CommandError for what goes together with nothing."""
     size = options["chunk_size"]
+    _check_generation_options(options)
     for name in ("status", "pause", "resume", "cancel"):
         if options[name] and (options["rebuild"] or size is not None):
             raise CommandError(f"--{name} starts nothing: leave out --rebuild and --chunk-size.")
@@ -284,6 +322,15 @@ def _nice(text: str) -> float | str:
 
 def _wanted_nice(options: dict[str, Any]) -> float | None:
     return None if options["nice"] == "default" else options["nice"]
+
+
+def _check_generation_options(options: dict[str, Any]) -> None:
+    if options["keep_old"] and not options["rebuild"] and options["activate"] is None:
+        raise CommandError("--keep-old goes with --rebuild or --activate.")
+    others = ("wait", "status", "pause", "resume", "cancel", "rebuild", "chunk_size")
+    for name in ("activate", "discard"):
+        if options[name] is not None and any(options[other] not in (False, None) for other in others):
+            raise CommandError(f"--{name} goes with --sync, which deletes in this process, or alone.")
 
 
 def _at_most(tail: int) -> str:

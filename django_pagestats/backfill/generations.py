@@ -1,0 +1,145 @@
+"""Generations that are kept: one of them can be made to answer again, or is given up."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from django.db import transaction
+
+from django_pagestats import folding
+from django_pagestats.backfill import switching
+from django_pagestats.backfill.looking import active_run
+from django_pagestats.backfill.wishes import Answer
+from django_pagestats.clock import database_now
+from django_pagestats.conf import conf
+from django_pagestats.exceptions import TableWentBackError
+from django_pagestats.merging import database_for
+from django_pagestats.models import BackfillRun, Generation
+
+logger = logging.getLogger(__name__)
+
+
+def activate(using: str, generation_id: int, *, keep_old: bool = False, actor: str = "", via: str) -> Answer:
+    """Make a kept generation answer again, in one transaction; the one that answered is kept too, or it is doomed.
+
+    Not inside another transaction. While a run is active it is refused: the run may be folding into the one that
+    answers. "unchanged" if the generation answers already.
+    """
+    folding.check_autocommit(using)
+    while True:
+        with database_for(using).chunk_transaction():
+            locked = switching.lock(using, generation_id)
+            if locked is None:
+                continue
+            if answer := _no_activation(using, generation_id, locked.get(generation_id)):
+                return answer
+            old = [found.pk for found in locked.values() if found.is_active]
+            switching.switch(using, generation_id, locked.values(), keep_old=keep_old, now=database_now(using))
+            message = _told(using, generation_id, old, keep_old=keep_old)  # within: if it raises, nothing is done
+        fate = "kept" if keep_old else "doomed"
+        logger.info("generation %s: answers, by %s from %s; %s: %s", generation_id, actor or "nobody", via, fate, old)
+        return Answer("done", None, message)
+
+
+def _no_activation(using: str, generation_id: int, found: Generation | None) -> Answer | None:
+    """Why a generation, which is locked, cannot come to answer; None if it can."""
+    if found is not None and found.is_active:
+        return Answer("unchanged", None, f"Generation {found.pk} answers already")
+    if found is None or found.kept_at is None:
+        return Answer("refused", None, f"{_not_kept(using, generation_id, found)}: {_choice(using)}")
+    # now that the lock is there: whoever starts a run sees, after its own lock, which generation answers
+    if run := active_run(using):
+        return Answer("refused", run, f"Run {run.pk} ({run.kind}) is {run.status}: let it end, or cancel it, first")
+    try:
+        folding.check_not_back(using, found)
+    except TableWentBackError as error:
+        return Answer("refused", None, f"Generation {found.pk} cannot answer. {str(error).rstrip('.')}")
+    return None
+
+
+def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool) -> str:
+    """What was done, and what it means until the next backfill."""
+    sentences = [f"Generation {generation_id} answers again"]
+    for pk in old:
+        sentences.append(_kept(pk) if keep_old else f"The aggregates of generation {pk} are deleted in chunks")
+    tail = folding.tail_length(using, conf.TAIL_LIMIT)
+    is_long = tail > conf.TAIL_LIMIT
+    if tail:
+        sentences.append(
+            f"{f'More than {conf.TAIL_LIMIT:,}' if is_long else f'{tail:,}'} page views came since it was kept: answers"
+            f" count them one by one{', slowly,' if is_long else ''} until"
+            f" {'' if is_long else 'keeping up or '}'manage.py backfill_aggregates' has folded them"
+        )
+    sentences += [folding.other_zone(using).rstrip("."), folding.deleted_page_views(using).rstrip(".")]
+    return ". ".join(sentence for sentence in sentences if sentence)
+
+
+def discard(using: str, generation_id: int, *, actor: str = "", via: str) -> Answer:
+    """Keep a generation no longer: it cannot answer any more, and a sweep deletes its rows in chunks.
+
+    "unchanged" if that is so already.
+    """
+    folding.check_autocommit(using)
+    with transaction.atomic(using=using):
+        found = Generation.objects.using(using).select_for_update().filter(pk=generation_id).first()
+        if found is not None and found.doomed_at is not None:
+            return Answer("unchanged", None, _not_kept(using, generation_id, found))
+        if found is None or found.kept_at is None:
+            return Answer("refused", None, f"{_not_kept(using, generation_id, found)}: {_choice(using)}")
+        now = database_now(using)
+        Generation.objects.using(using).filter(pk=generation_id).update(kept_at=None, doomed_at=now)
+    logger.info("generation %s: kept no longer, by %s from %s", generation_id, actor or "nobody", via)
+    return Answer("done", None, f"Generation {generation_id} is kept no longer: its aggregates are deleted in chunks")
+
+
+def _not_kept(using: str, generation_id: int, found: Generation | None) -> str:
+    if found is None:
+        return f"There is no generation {generation_id}"
+    return f"Generation {generation_id} {state(found, built_by(using, found))}"
+
+
+def _choice(using: str) -> str:
+    kept = Generation.objects.using(using).exclude(kept_at=None).order_by("pk").values_list("pk", flat=True)
+    numbers = ", ".join(map(str, kept))
+    return f"those that are kept are {numbers}" if numbers else "no generation is kept"
+
+
+# -- looking
+
+
+def built_by(using: str, generation: Generation) -> BackfillRun | None:
+    """The rebuild that built it, or does; None for one that the first fold made."""
+    return BackfillRun.objects.using(using).filter(generation=generation, kind=BackfillRun.Kind.REBUILD).first()
+
+
+def state(generation: Generation, run: BackfillRun | None) -> str:
+    """What a generation, built by a run, is there for: the end of a sentence."""
+    if generation.is_active:
+        return "answers"
+    if generation.swept_at is not None:
+        return f"was deleted at {_minute(generation.swept_at)}"
+    if generation.doomed_at is not None:
+        return f"is being deleted since {_minute(generation.doomed_at)}"
+    if generation.kept_at is not None:
+        return f"is kept since {_minute(generation.kept_at)}"
+    if run is None or run.status == BackfillRun.Status.SUCCEEDED:
+        return "is to be deleted"
+    return f"is that of run {run.pk}, which {run.state}, and was never checked"
+
+
+def kept(using: str) -> list[str]:
+    """What there is to say of each generation that is kept, the last one first."""
+    generations = Generation.objects.using(using).exclude(kept_at=None).order_by("-kept_at", "-pk")
+    return [_kept(pk) for pk in generations.values_list("pk", flat=True)]
+
+
+def _kept(pk: int) -> str:
+    return (
+        f"Generation {pk} is kept: 'manage.py backfill_aggregates --activate {pk}' makes it answer again,"
+        f" '--discard {pk}' deletes it"
+    )
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
