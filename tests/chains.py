@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.test import TestCase, override_settings
 from hypothesis import strategies as st
 
@@ -89,9 +90,9 @@ class Links:
         with TestCase.captureOnCommitCallbacks(using="default", execute=True):
             yield
 
-    def start(self, kind: str = "backfill", *, chunk_size: int | None = None) -> backfill.Started:
+    def start(self, kind: str = "backfill", **wanted: Any) -> backfill.Started:
         with self.commits():
-            return backfill.start("default", kind=kind, via="test", chunk_size=chunk_size, enqueue=self.enqueue)
+            return backfill.start("default", kind=kind, via="test", enqueue=self.enqueue, **wanted)
 
     def revive(self) -> BackfillRun | None:
         with self.commits():
@@ -143,9 +144,9 @@ def rows_upto(cursor: int | None = None) -> list[Row]:
 
 
 def assert_exact() -> None:
-    """The promise P1, of every generation that answers or is being built, by a naive count in Python."""
+    """The promise P1, of every generation that answers, is kept or is being built, by a naive count in Python."""
     runs = BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).values_list("generation", flat=True)
-    for generation in [*Generation.objects.filter(is_active=True), *Generation.objects.filter(pk__in=runs)]:
+    for generation in Generation.objects.filter(Q(is_active=True) | Q(kept_at__isnull=False) | Q(pk__in=list(runs))):
         assert_generation_exact(generation)
 
 
@@ -200,13 +201,15 @@ kinds = st.sampled_from(["backfill", "rebuild"])
 sizes = st.sampled_from([2, 3, 1, 7, None])  # mostly less than there is: what happens in the middle of a run counts
 steps = st.one_of(
     st.tuples(st.just("record"), page_views),
-    st.tuples(st.just("start"), kinds, sizes),
+    st.tuples(st.just("start"), kinds, sizes, st.booleans()),
     st.tuples(st.just("deliver"), st.integers(0, 9), st.booleans()),
     st.tuples(st.just("lose_all")),
     st.tuples(st.just("keep_up")),
-    st.tuples(st.just("here"), kinds, sizes, st.integers(1, 3) | st.none()),
+    st.tuples(st.just("here"), kinds, sizes, st.integers(1, 3) | st.none(), st.booleans()),
     st.tuples(st.just("sweep")),
     st.tuples(st.sampled_from(["pause", "resume", "cancel"])),
+    st.tuples(st.just("activate"), st.integers(0, 2), st.booleans()),
+    st.tuples(st.just("discard"), st.integers(0, 2)),
     st.tuples(st.just("move_to"), st.sampled_from(ZONES)),
 )
 
@@ -228,8 +231,8 @@ class Site:
     def record(self, views: list[tuple[str, str, datetime]]) -> None:
         insert_page_views(views)
 
-    def start(self, kind: str, chunk_size: int | None) -> None:
-        self.links.start(kind, chunk_size=chunk_size)
+    def start(self, kind: str, chunk_size: int | None, keep_old: bool = False) -> None:
+        self.links.start(kind, chunk_size=chunk_size, keep_old=keep_old)
 
     def deliver(self, which: int, again: bool) -> None:
         """Any link that was ever sent, if `again` it stays to be delivered once more."""
@@ -248,7 +251,7 @@ class Site:
     def keep_up(self) -> None:
         folding.keep_up("default", seconds=5)
 
-    def here(self, kind: str, chunk_size: int | None, chunks: int | None) -> None:
+    def here(self, kind: str, chunk_size: int | None, chunks: int | None, keep_old: bool = False) -> None:
         """`--sync`, to the end or stopped after some chunks."""
         seen = []
 
@@ -258,7 +261,8 @@ class Site:
             return len(seen) == chunks
 
         try:
-            backfill.run_here("default", kind=kind, via="test", chunk_size=chunk_size, watch=watch)
+            wanted = {"kind": kind, "chunk_size": chunk_size, "keep_old": keep_old}
+            backfill.run_here("default", via="test", watch=watch, **wanted)
         except DifferentRunError:
             assert the_run().kind != kind
         except PausedError:
@@ -273,6 +277,17 @@ class Site:
     def resume(self) -> None:
         with self.links.commits():
             backfill.resume("default", via="test", enqueue=self.links.enqueue)
+
+    def activate(self, which: int, keep_old: bool) -> None:
+        """One of those that are kept answers again, unless a run is active."""
+        if kept := list(Generation.objects.exclude(kept_at=None).order_by("pk")):
+            chosen = kept[which % len(kept)]
+            answer = backfill.activate("default", chosen.pk, keep_old=keep_old, via="test")
+            assert (answer.outcome == "done") == (active_generation() == chosen) != (answer.run is not None)
+
+    def discard(self, which: int) -> None:
+        if kept := list(Generation.objects.exclude(kept_at=None).order_by("pk")):
+            assert backfill.discard("default", kept[which % len(kept)].pk, via="test").outcome == "done"
 
     def sweep(self) -> None:
         folding.sweep("default", chunk_size=3)

@@ -104,5 +104,11 @@ class OracleTest(TestCase):
             site = Site(visit.look)
             site.play([("record", first), *script])
             site.finish()
-            site.play([("move_to", zone), ("record", first), ("here", "rebuild", 15, None), ("sweep",)])
+            before = active_generation()
+            site.play([("move_to", zone), ("record", first), ("here", "rebuild", 15, None, True), ("sweep",)])
+            assert active_generation().time_zone == zone
+            kept = list(Generation.objects.exclude(kept_at=None).order_by("pk"))
+            site.play([("activate", kept.index(before), True), ("record", first), ("keep_up",), ("sweep",)])
+            assert active_generation() == before
+            site.play([("activate", -1, False), ("sweep",)])
             assert active_generation().time_zone == zone
