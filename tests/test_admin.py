@@ -701,7 +701,8 @@ def buttons(client: Client, run: BackfillRun) -> list[str]:
         ({"status": "running", "pause_requested_at": NOON}, ["resume", "cancel"]),
         ({"status": "running", "cancel_requested_at": NOON}, []),
         ({"status": "paused"}, ["resume", "cancel"]),
-        ({"status": "failed"}, ["resume"]),
+        ({"status": "failed", "kind": "rebuild"}, ["resume"]),
+        ({"status": "failed"}, []),  # of a generation that answers no more
         ({"status": "succeeded"}, []),
         ({"status": "cancelled"}, []),
     ],

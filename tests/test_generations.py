@@ -228,33 +228,33 @@ def no_such(links: Links) -> tuple[int, str]:
 def being_deleted(links: Links) -> tuple[int, str]:
     doomed = rebuild()
     rebuild(keep_old=False)
-    return doomed.pk, "is being deleted since"
+    return doomed.pk, "is being deleted"
 
 
 def deleted(links: Links) -> tuple[int, str]:
     gone = rebuild()
     rebuild(keep_old=False)
     folding.sweep("default")
-    return gone.pk, "was deleted at"
+    return gone.pk, "was deleted"
 
 
 def being_built(links: Links) -> tuple[int, str]:
     links.start("rebuild", chunk_size=10)
     links.deliver_next()
-    return the_run().generation_id, f"is that of run {the_run().pk}, which is running, and was never checked"
+    return the_run().generation_id, "is being built, and not checked yet"
 
 
 def half_built(links: Links) -> tuple[int, str]:
     being_built(links)
     BackfillRun.objects.filter(active_key="active").update(status="failed", active_key=None)
-    return the_run().generation_id, f"is that of run {the_run().pk}, which has failed, and was never checked"
+    return the_run().generation_id, "is left over, and will be deleted"
 
 
 def replaced_before_this_release(links: Links) -> tuple[int, str]:
     old = active_generation()
     rebuild()
     Generation.objects.filter(pk=old.pk).update(kept_at=None)
-    return old.pk, "is to be deleted"
+    return old.pk, "is left over, and will be deleted"
 
 
 @pytest.mark.django_db

@@ -168,6 +168,7 @@ CHANGES: dict[str, tuple[int, Callable[[Generation], None]]] = {
     "a chunk": (15, lambda template: put_in_place(template, using="other")),
     "the whole tail": (24, lambda template: put_in_place(template, using="other")),
     "a generation": (18, put_other_in_place),
+    "one kept since": (3, put_other_in_place),
     "the revision": (FOLDED, lambda template: raise_revision()),
 }
 

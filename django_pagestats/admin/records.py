@@ -1,4 +1,4 @@
-"""Generations and import sources: what there is, to look at."""
+"""Import sources: what there is, to look at."""
 
 from __future__ import annotations
 
@@ -6,22 +6,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.admin.readonly import ReadOnlyAdmin, thousands
-from django_pagestats.models import Generation, ImportSource
-
-
-@admin.register(Generation)
-class GenerationAdmin(ReadOnlyAdmin):
-    list_display = ("id", "answers", "cursor_text", "time_zone", "created_at", "swept_at")
-    fields = ("id", "answers", "cursor_text", "revision", "time_zone", "pruned_before", "created_at", "swept_at")
-    ordering = ("-id",)
-
-    @admin.display(description=_("is active"), boolean=True)
-    def answers(self, generation: Generation) -> bool:
-        return bool(generation.is_active)  # NULL is no, not unknown
-
-    @admin.display(description=_("cursor"))
-    def cursor_text(self, generation: Generation) -> str:
-        return thousands(generation.cursor)
+from django_pagestats.models import ImportSource
 
 
 @admin.register(ImportSource)

@@ -6,7 +6,7 @@ over changes nothing, and a run whose worker died is revived by raising the epoc
 """
 
 from django_pagestats.backfill.chain import Enqueue, enqueue_nothing
-from django_pagestats.backfill.generations import activate, built_by, discard, kept
+from django_pagestats.backfill.generations import State, activate, count_rows, discard, kept, state_of
 from django_pagestats.backfill.looking import (
     Progress,
     active_run,
@@ -28,11 +28,12 @@ __all__ = [
     "Enqueue",
     "Progress",
     "Started",
+    "State",
     "activate",
     "active_run",
-    "built_by",
     "cancel",
     "change_nice",
+    "count_rows",
     "current_run",
     "discard",
     "enqueue_nothing",
@@ -49,6 +50,7 @@ __all__ = [
     "revive",
     "run_here",
     "start",
+    "state_of",
     "status",
     "status_of",
     "work",

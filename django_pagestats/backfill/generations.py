@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 
-from django.db import transaction
+from django.db import models, transaction
+from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import folding
 from django_pagestats.backfill import switching
@@ -15,7 +15,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.models import Aggregate, BackfillRun, Generation
 
 logger = logging.getLogger(__name__)
 
@@ -93,19 +93,29 @@ def discard(using: str, generation_id: int, *, actor: str = "", via: str) -> Ans
     return Answer("done", None, f"Generation {generation_id} is kept no longer: its aggregates are deleted in chunks")
 
 
-def _not_kept(using: str, generation_id: int, found: Generation | None) -> str:
-    if found is None:
-        return f"There is no generation {generation_id}"
-    return f"Generation {generation_id} {state(found, built_by(using, found))}"
-
-
-def _choice(using: str) -> str:
-    kept = Generation.objects.using(using).exclude(kept_at=None).order_by("pk").values_list("pk", flat=True)
-    numbers = ", ".join(map(str, kept))
-    return f"those that are kept are {numbers}" if numbers else "no generation is kept"
-
-
 # -- looking
+
+
+class State(models.TextChoices):
+    """What a generation is there for."""
+
+    ANSWERS = "answers", _("answers")
+    KEPT = "kept", _("kept")  #: it answered before, and can again
+    BUILT = "built", _("being built")  #: a rebuild is active, and has not checked it yet
+    LEFT = "left", _("left over")  #: its rebuild failed or was cancelled before it was checked
+    DOOMED = "doomed", _("being deleted")
+    DELETED = "deleted", _("deleted")
+
+
+def state_of(generation: Generation, run: BackfillRun | None) -> State:
+    """What a generation is there for; `run` is the one that built it, see `built_by`."""
+    if generation.is_active:
+        return State.ANSWERS
+    if generation.doomed_at is not None or generation.swept_at is not None:
+        return State.DELETED if generation.swept_at is not None else State.DOOMED
+    if generation.kept_at is not None:
+        return State.KEPT
+    return State.BUILT if run is not None and run.is_active else State.LEFT
 
 
 def built_by(using: str, generation: Generation) -> BackfillRun | None:
@@ -113,25 +123,33 @@ def built_by(using: str, generation: Generation) -> BackfillRun | None:
     return BackfillRun.objects.using(using).filter(generation=generation, kind=BackfillRun.Kind.REBUILD).first()
 
 
-def state(generation: Generation, run: BackfillRun | None) -> str:
-    """What a generation, built by a run, is there for: the end of a sentence."""
-    if generation.is_active:
-        return "answers"
-    if generation.swept_at is not None:
-        return f"was deleted at {_minute(generation.swept_at)}"
-    if generation.doomed_at is not None:
-        return f"is being deleted since {_minute(generation.doomed_at)}"
-    if generation.kept_at is not None:
-        return f"is kept since {_minute(generation.kept_at)}"
-    if run is None or run.status == BackfillRun.Status.SUCCEEDED:
-        return "is to be deleted"
-    return f"is that of run {run.pk}, which {run.state}, and was never checked"
+def _not_kept(using: str, generation_id: int, found: Generation | None) -> str:
+    if found is None:
+        return f"There is no generation {generation_id}"
+    run = built_by(using, found)
+    what = {
+        State.ANSWERS: "answers",
+        State.KEPT: "is kept",
+        State.BUILT: "is being built, and not checked yet",
+        State.LEFT: "is left over, and will be deleted",
+        State.DOOMED: "is being deleted",
+        State.DELETED: "was deleted",
+    }[state_of(found, run)]
+    return f"Generation {generation_id} {what}"
+
+
+def _choice(using: str) -> str:
+    numbers = ", ".join(map(str, _kept_ones(using).order_by("pk").values_list("pk", flat=True)))
+    return f"those that are kept are {numbers}" if numbers else "no generation is kept"
 
 
 def kept(using: str) -> list[str]:
     """What there is to say of each generation that is kept, the last one first."""
-    generations = Generation.objects.using(using).exclude(kept_at=None).order_by("-kept_at", "-pk")
-    return [_kept(pk) for pk in generations.values_list("pk", flat=True)]
+    return [_kept(pk) for pk in _kept_ones(using).order_by("-kept_at", "-pk").values_list("pk", flat=True)]
+
+
+def _kept_ones(using: str) -> models.QuerySet[Generation]:
+    return Generation.objects.using(using).filter(kept_at__isnull=False)
 
 
 def _kept(pk: int) -> str:
@@ -141,5 +159,9 @@ def _kept(pk: int) -> str:
     )
 
 
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def count_rows(using: str, generation_id: int, most: int) -> int:
+    """How many aggregate rows a generation has, counted no further than just above `most`."""
+    rows = Aggregate.objects.using(using).filter(generation=generation_id)
+    # in the order of the primary key: a scan of the table might pass all rows of another generation first
+    ordered = rows.order_by("generation", "dimension", "granularity", "bucket", "subject")
+    return ordered.values("generation")[: most + 1].count()
