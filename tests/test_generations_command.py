@@ -67,7 +67,7 @@ def test_activate(words: list[str]) -> None:
     old, new = two_generations()
     out = command("--activate", str(old.pk), *words)
     assert out.startswith(f"Generation {old.pk} answers again. ")
-    assert "10 page views came since it was kept: answers count them one by one until keeping up or" in out
+    assert "10 page views came after those that it counts: answers count them one by one until keeping up or" in out
     assert (fate(old), fate(new)) == (ANSWERS, KEPT if "--keep-old" in words else DOOMED)
     is_swept = words == ["--sync"]
     assert ("Deleted" in out) is is_swept is not has_rows(new)

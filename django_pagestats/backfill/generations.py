@@ -67,8 +67,8 @@ def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool) -> 
     is_long = tail > conf.TAIL_LIMIT
     if tail:
         sentences.append(
-            f"{f'More than {conf.TAIL_LIMIT:,}' if is_long else f'{tail:,}'} page views came since it was kept: answers"
-            f" count them one by one{', slowly,' if is_long else ''} until"
+            f"{f'More than {conf.TAIL_LIMIT:,}' if is_long else f'{tail:,}'} page views came after those that it counts:"
+            f" answers count them one by one{', slowly,' if is_long else ''} until"
             f" {'' if is_long else 'keeping up or '}'manage.py backfill_aggregates' has folded them"
         )
     sentences += [folding.other_zone(using).rstrip("."), folding.deleted_page_views(using).rstrip(".")]
