@@ -66,10 +66,12 @@ def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool) -> 
     tail = folding.tail_length(using, conf.TAIL_LIMIT)
     is_long = tail > conf.TAIL_LIMIT
     if tail:
+        length = f"More than {conf.TAIL_LIMIT:,}" if is_long else f"{tail:,}"
+        slowly = ", slowly," if is_long else ""
+        folder = "" if is_long else "keeping up or "
         sentences.append(
-            f"{f'More than {conf.TAIL_LIMIT:,}' if is_long else f'{tail:,}'} page views came after those that it counts:"
-            f" answers count them one by one{', slowly,' if is_long else ''} until"
-            f" {'' if is_long else 'keeping up or '}'manage.py backfill_aggregates' has folded them"
+            f"{length} page views came after those that it counts: answers count them one by one{slowly} until"
+            f" {folder}'manage.py backfill_aggregates' has folded them"
         )
     sentences += [folding.other_zone(using).rstrip("."), folding.deleted_page_views(using).rstrip(".")]
     return ". ".join(sentence for sentence in sentences if sentence)
