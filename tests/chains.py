@@ -208,6 +208,7 @@ steps = st.one_of(
     st.tuples(st.just("here"), kinds, sizes, st.integers(1, 3) | st.none(), st.booleans()),
     st.tuples(st.just("sweep")),
     st.tuples(st.sampled_from(["pause", "resume", "cancel"])),
+    st.tuples(st.just("go_back"), st.booleans()),  # seldom would its steps come in their order by themselves
     st.tuples(st.just("activate"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("discard"), st.integers(0, 2)),
     st.tuples(st.just("move_to"), st.sampled_from(ZONES)),
@@ -284,6 +285,12 @@ class Site:
             chosen = kept[which % len(kept)]
             answer = backfill.activate("default", chosen.pk, keep_old=keep_old, via="test")
             assert (answer.outcome == "done") == (active_generation() == chosen) != (answer.run is not None)
+
+    def go_back(self, keep_old: bool) -> None:
+        """A rebuild, if nothing is under way, that keeps what answered before, which then answers again."""
+        if not BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).exists():
+            backfill.run_here("default", kind="rebuild", via="test", keep_old=True)
+        self.activate(-1, keep_old)
 
     def discard(self, which: int) -> None:
         if kept := list(Generation.objects.exclude(kept_at=None).order_by("pk")):
