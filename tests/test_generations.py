@@ -12,12 +12,13 @@ import pytest
 from django.db import connection
 
 from django_pagestats import backfill, folding, stats
-from django_pagestats.backfill import generations, starting, switching, working
+from django_pagestats.backfill import chain, generations, starting, switching, working
 from django_pagestats.clock import database_now
-from django_pagestats.exceptions import GenerationReplacedError
+from django_pagestats.exceptions import GenerationReplacedError, RunLockedError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.chains import (
     Links,
+    Other,
     active_generation,
     assert_all_counted,
     assert_exact,
@@ -217,7 +218,7 @@ def test_a_second_time_says_that_it_is_so() -> None:
     old, new = two_generations()
     activate(old)
     answer = activate(old)
-    assert (answer.outcome, answer.message) == ("unchanged", f"Generation {old.pk} answers already")
+    assert (answer.outcome, answer.message) == ("already", f"Generation {old.pk} answers already")
     assert (fate(old), fate(new)) == (ANSWERS, DOOMED)
 
 
@@ -271,7 +272,7 @@ def test_others_are_refused_and_it_is_said_which_would_do(
     answer = verb(number)
     assert why in answer.message
     if verb is discard and make in (being_deleted, deleted):
-        assert answer.outcome == "unchanged"
+        assert answer.outcome == "already"
     else:
         assert answer.outcome == "refused"
         assert f"those that are kept are {kept.pk}" in answer.message
@@ -384,7 +385,7 @@ def test_a_kept_generation_is_given_up(caplog: pytest.LogCaptureFixture) -> None
     assert (fate(old), fate(new)) == (DOOMED, ANSWERS)
     assert folding.sweep("default", chunk_size=5) > 5
     assert not Aggregate.objects.filter(generation=old.pk).exists()
-    assert discard(old).outcome == "unchanged"
+    assert discard(old).outcome == "already"
     assert activate(old).outcome == "refused"
     assert_all_counted()
 
@@ -632,6 +633,27 @@ def test_a_rebuild_switches_from_the_one_that_answers_then() -> None:
     assert (step.given, failures, the_run().status) == (["done"], [], "succeeded")
     assert (fate(old), fate(new), fate(the_run().generation)) == (KEPT, KEPT, ANSWERS)
     assert_all_counted()
+
+
+@only_on("postgresql", "mysql")
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_is_frozen_while_it_keeps_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "LOCK_SECONDS", 1)
+    old, new = two_generations()
+    make_page_views(10, seed=2)
+    lock = "UPDATE django_pagestats_generation SET revision = revision + 1 WHERE id = %s"
+    with Other() as frozen:
+        frozen.execute(lock, [new.pk])
+        with pytest.raises(RunLockedError, match=r"The generation is locked .* nothing was changed"):
+            activate(old)
+        with pytest.raises(RunLockedError, match="The generation is locked"):
+            Links().start()
+        frozen.execute(lock, [old.pk])
+        with pytest.raises(RunLockedError, match="The generation is locked"):
+            discard(old)
+    assert (fate(old), fate(new)) == (KEPT, ANSWERS)
+    assert not BackfillRun.objects.filter(active_key="active").exists()
+    assert activate(old).outcome == "done"
 
 
 @pytest.mark.django_db

@@ -104,7 +104,7 @@ def test_what_is_refused_is_an_error(name: str) -> None:
 @pytest.mark.django_db
 def test_as_json() -> None:
     old, _ = two_generations()
-    for name, outcome in (("--activate", "done"), ("--activate", "unchanged")):
+    for name, outcome in (("--activate", "done"), ("--activate", "already")):
         printed = json.loads(command(name, str(old.pk), "--keep-old", "--json"))
         assert printed["outcome"] == outcome and printed["message"].startswith(f"Generation {old.pk} answers")
         assert printed["run_id"] == the_run().pk

@@ -25,7 +25,7 @@ NOTHING = "-"
 LIST_ROWS = 100_000
 PAGE_ROWS = 1_000_000
 LABELS: dict[str, Promise] = {"activate": _("Activate"), "discard": _("Delete aggregates")}
-LEVELS = {"done": messages.SUCCESS, "unchanged": messages.INFO, "refused": messages.WARNING}
+LEVELS = {"done": messages.SUCCESS, "already": messages.INFO, "refused": messages.WARNING}
 
 
 class ChangesGenerations(ReadOnlyAdmin):

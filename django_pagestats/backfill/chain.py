@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.merging import Trouble, database_for
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, Generation
 
 #: how long whoever wants to change a run waits for the end of the chunk that is being folded
 LOCK_SECONDS = 10
@@ -34,18 +34,25 @@ def lease() -> timedelta:
 
 
 @contextmanager
-def brief_transaction(using: str) -> Iterator[None]:
-    """A transaction about a run that waits for its row no longer than a chunk should last; then RunLockedError."""
+def brief_transaction(
+    using: str, *, of: type[BackfillRun | Generation] = BackfillRun, is_switch: bool = False
+) -> Iterator[None]:
+    """A transaction about a run that waits for its row no longer than a chunk should last; then RunLockedError.
+
+    Or about a generation; one that switches is READ COMMITTED, and not part of another.
+    """
     database = database_for(using)
+    begun = database.chunk_transaction() if is_switch else transaction.atomic(using=using)
     try:
-        with transaction.atomic(using=using), database.lock_wait(LOCK_SECONDS):
+        with begun, database.lock_wait(LOCK_SECONDS):
             yield
     except OperationalError as error:
         if database.trouble(error) is not Trouble.LOCKED:
             raise
-        holder = database.lock_holder(BackfillRun._meta.db_table)
+        holder = database.lock_holder(of._meta.db_table)
+        what = "run" if of is BackfillRun else "generation"
         raise RunLockedError(
-            f"The run is locked by whoever folds a chunk of it, for longer than {LOCK_SECONDS} s: nothing was changed."
-            " Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its process"
-            f" ends). {holder}".rstrip()
+            f"The {what} is locked by whoever folds a chunk of it, for longer than {LOCK_SECONDS} s: nothing was"
+            " changed. Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its"
+            f" process ends). {holder}".rstrip()
         ) from error

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 
-from django.db import models, transaction
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import folding
 from django_pagestats.backfill import switching
+from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.wishes import Answer
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
-from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation
 
 logger = logging.getLogger(__name__)
@@ -24,11 +24,11 @@ def activate(using: str, generation_id: int, *, keep_old: bool = False, actor: s
     """Make a kept generation answer again, in one transaction; the one that answered is kept too, or it is doomed.
 
     Not inside another transaction. While a run is active it is refused: the run may be folding into the one that
-    answers. "unchanged" if the generation answers already.
+    answers. "already" if the generation answers already.
     """
     folding.check_autocommit(using)
     while True:
-        with database_for(using).chunk_transaction():
+        with brief_transaction(using, of=Generation, is_switch=True):
             locked = switching.lock(using, generation_id)
             if locked is None:
                 continue
@@ -45,7 +45,7 @@ def activate(using: str, generation_id: int, *, keep_old: bool = False, actor: s
 def _no_activation(using: str, generation_id: int, found: Generation | None) -> Answer | None:
     """Why a generation, which is locked, cannot come to answer; None if it can."""
     if found is not None and found.is_active:
-        return Answer("unchanged", None, f"Generation {found.pk} answers already")
+        return Answer("already", None, f"Generation {found.pk} answers already")
     if found is None or found.kept_at is None:
         return Answer("refused", None, f"{_not_kept(using, generation_id, found)}: {_choice(using)}")
     # now that the lock is there: whoever starts a run sees, after its own lock, which generation answers
@@ -80,13 +80,13 @@ def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool) -> 
 def discard(using: str, generation_id: int, *, actor: str = "", via: str) -> Answer:
     """Keep a generation no longer: it cannot answer any more, and a sweep deletes its rows in chunks.
 
-    "unchanged" if that is so already.
+    "already" if that is so already.
     """
     folding.check_autocommit(using)
-    with transaction.atomic(using=using):
+    with brief_transaction(using, of=Generation):
         found = Generation.objects.using(using).select_for_update().filter(pk=generation_id).first()
         if found is not None and found.doomed_at is not None:
-            return Answer("unchanged", None, _not_kept(using, generation_id, found))
+            return Answer("already", None, _not_kept(using, generation_id, found))
         if found is None or found.kept_at is None:
             return Answer("refused", None, f"{_not_kept(using, generation_id, found)}: {_choice(using)}")
         now = database_now(using)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
@@ -19,7 +19,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import GenerationReplacedError
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, Generation
 from django_pagestats.signals import backfill_started
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
     # before the transaction: at SERIALIZABLE MariaDB would lock the ends of the table against visitors' page views
     settling = horizon.fix_target(using)
     first_cursor = folding.first_cursor(using)
-    with transaction.atomic(using=using):
+    with brief_transaction(using, of=Generation):
         if wanted.kind == Kind.REBUILD:
             generation = folding.new_generation(using, first_cursor, is_active=False)
         else:
@@ -165,7 +165,8 @@ def _already_active(using: str, run: BackfillRun, wanted: Wanted, enqueue: Enque
 def _keep_old(run: BackfillRun) -> bool:
     """Let an active run keep the generation that it replaces; False if it has ended meanwhile."""
     active = BackfillRun.objects.using(run._state.db).filter(pk=run.pk, active_key=BackfillRun.ACTIVE)
-    return bool(active.update(keep_old=True))
+    with brief_transaction(run._state.db or "default"):
+        return bool(active.update(keep_old=True))
 
 
 def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:

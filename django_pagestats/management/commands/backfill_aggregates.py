@@ -327,7 +327,7 @@ def _wanted_nice(options: dict[str, Any]) -> float | None:
 def _check_generation_options(options: dict[str, Any]) -> None:
     if options["keep_old"] and not options["rebuild"] and options["activate"] is None:
         raise CommandError("--keep-old goes with --rebuild or --activate.")
-    others = ("wait", "status", "pause", "resume", "cancel", "rebuild", "chunk_size")
+    others = ("wait", "status", "pause", "resume", "cancel", "rebuild", "chunk_size", "nice")
     for name in ("activate", "discard"):
         if options[name] is not None and any(options[other] not in (False, None) for other in others):
             raise CommandError(f"--{name} goes with --sync, which deletes in this process, or alone.")
