@@ -21,7 +21,7 @@ from hypothesis.extra.django import TestCase
 
 from django_pagestats import folding
 from django_pagestats.admin.keyset import AllTime, Place, day_of, read_page
-from django_pagestats.admin.runs import duration
+from django_pagestats.admin.wording import duration
 from django_pagestats.buckets import Calendar, day_number
 from django_pagestats.models import BackfillRun, Generation, ImportSource, PageView
 from tests.chains import Links, the_run
@@ -689,8 +689,12 @@ def test_the_list_of_runs_says_that_no_worker_takes_a_run(root: Client) -> None:
 
 
 def buttons(client: Client, run: BackfillRun) -> list[str]:
+    """Those that are to be seen: the page's script shows and hides them as they come to be of use."""
     page = client.get(f"{RUNS}{run.pk}/change/").content.decode()
-    return re.findall(rf"{RUNS}{run.pk}/(pause|resume|cancel)/", page)
+    offered = re.findall(rf'<li data-pagestats-verb="(\w+)"( hidden)?>\s*<.*"{RUNS}{run.pk}/(\w+)/"', page)
+    assert [verb for verb, _, _ in offered] == [verb for _, _, verb in offered]
+    assert len(offered) == page.count("data-pagestats-verb")
+    return [verb for verb, hidden, _ in offered if not hidden]
 
 
 @pytest.mark.parametrize(
