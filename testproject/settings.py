@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "testproject",
 ]
 MIDDLEWARE = [
+    "testproject.security.send_policy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -121,3 +122,5 @@ if "PAGESTATS_LINK_SECONDS" in os.environ:
     PAGESTATS_LINK_SECONDS = float(os.environ["PAGESTATS_LINK_SECONDS"])
 if "PAGESTATS_LEASE_SECONDS" in os.environ:
     PAGESTATS_LEASE_SECONDS = float(os.environ["PAGESTATS_LEASE_SECONDS"])
+if "PAGESTATS_NICE" in os.environ:
+    PAGESTATS_NICE = float(os.environ["PAGESTATS_NICE"])

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests import torture
 
 #: tests of the whole project: once is enough, on any database
-PROJECT_TESTS = ["test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
+PROJECT_TESTS = ["test_admin_browser.py", "test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
 CRASH_TESTS = [path.name for path in Path(__file__).parent.glob("test_crash_*.py")]
 collect_ignore = [*(PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else ()), *(CRASH_TESTS if torture.IS_OFF else ())]
 

@@ -2,9 +2,9 @@
 
     python -m tests.run [--no-coverage] [--jobs 2] [--only-crashes | --not-once] project sqlite postgresql mariadb
 
-"project" stands for the tests that no database makes a difference to: the demo, the docs, the wheel. Exits 1 if a test
-failed on any of them. The tests of a database whose server is missing are counted as skipped; in CI that is a failure
-(tests/servers.py).
+"project" stands for the tests that no database makes a difference to: the demo, the docs, the wheel, the browser.
+Exits 1 if a test failed on any of them. The tests of a database whose server is missing are counted as skipped; in CI
+that is a failure (tests/servers.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from tests import torture
 
-PROJECT_TESTS = [f"tests/test_{name}.py" for name in ("contract", "demo", "docs", "packaging")]
+PROJECT_TESTS = [f"tests/test_{name}.py" for name in ("admin_browser", "contract", "demo", "docs", "packaging")]
 PYTHON = [sys.executable, "-m"]
 #: the crash matrix, and the model of the run's protocol
 CRASH_TESTS = sorted(
@@ -50,7 +50,9 @@ def run(kind: str, *, with_coverage: bool, is_live: bool, tests: Sequence[str] =
     """The tests on one database; `is_live` shows the output as it comes, otherwise it is shown at the end."""
     runner = [*COVERAGE, "run", "-m"] if with_coverage else PYTHON
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    if kind != "project":
+    if kind == "project":  # on SQLite too, and maybe at the same time
+        environment["PAGESTATS_TEST_SUFFIX"] = environment.get("PAGESTATS_TEST_SUFFIX", "") + "_project"
+    else:
         environment["PAGESTATS_DB"] = kind
     show(f"\n--- tests on {kind}\n")
     lines = []

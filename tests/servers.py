@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -81,11 +82,24 @@ def connect_redis() -> Any:
     return client
 
 
+def find_browser() -> tuple[str, str]:
+    """The paths of Chromium and of its driver, of one version, as Debian's chromium and chromium-driver bring them."""
+    import selenium  # noqa: F401 - nothing can be driven without it
+
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        missing = "chromedriver" if browser else "neither chromium nor google-chrome"
+        raise FileNotFoundError(f"{missing} on PATH")
+    return browser, driver
+
+
 def _settings() -> Any:
     return importlib.import_module("testproject.settings")
 
 
 CONNECT: dict[str, Callable[[], Any]] = {
+    "chromium": find_browser,
     "mariadb": _connect_mariadb,
     "postgresql": _connect_postgresql,
     "redis": lambda: connect_redis().close(),

@@ -86,13 +86,12 @@
     };
 
     const showButtons = (progress) => {
+        const focused = document.activeElement;
         for (const item of document.querySelectorAll("[data-pagestats-verb]")) {
-            const isHidden = !progress.verbs.includes(item.dataset.pagestatsVerb);
-            const hadFocus = isHidden && item.contains(document.activeElement);
-            item.hidden = isHidden;
-            if (hadFocus) { // else whoever uses the keyboard would begin at the top again
-                document.querySelector("[data-pagestats-verb]:not([hidden]) :is(a, button)")?.focus();
-            }
+            item.hidden = !progress.verbs.includes(item.dataset.pagestatsVerb);
+        }
+        if (focused.closest("[data-pagestats-verb][hidden]")) { // else who uses the keyboard would begin at the top again
+            document.querySelector("[data-pagestats-verb]:not([hidden]) :is(a, button)")?.focus();
         }
         const nice = document.getElementById("pagestats-nice");
         if (nice) {
