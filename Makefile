@@ -49,9 +49,9 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 $(VENV)/tested: $(VENV)/bin/python pyproject.toml
-	@$(BIN)/python -m pip install --quiet --editable '.[mysql,postgres,redis]' --group test 2>$(VENV)/pip.log \
+	@$(BIN)/python -m pip install --quiet --editable '.[mysql,postgres,redis]' --group test --group browser 2>$(VENV)/pip.log \
 	  || { echo "mysqlclient cannot be built here ($(VENV)/pip.log says why): the tests on MariaDB will be skipped"; \
-	       $(BIN)/python -m pip install --quiet --editable '.[postgres,redis]' --group test; }
+	       $(BIN)/python -m pip install --quiet --editable '.[postgres,redis]' --group test --group browser; }
 	@touch $(VENV)/installed $@
 
 $(VENV)/linted: $(VENV)/tested

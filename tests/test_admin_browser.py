@@ -127,11 +127,12 @@ def browser(window: Browser) -> Browser:
     return window
 
 
-def test_start_watch_pause_resume_cancel(window: Browser, tmp_path: Path) -> None:
-    make_page_views(12_000)
+def test_start_watch_pause_resume_cancel(window: Browser, tmp_path: Path, settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the others take a second each
+    make_page_views(24_000)
     log_in_by_hand(window)
     # it rests after each chunk, so that there is something to see for some seconds
-    site = Site(tmp_path, PAGESTATS_LINK_SECONDS="1", PAGESTATS_NICE="20")
+    site = Site(tmp_path, PAGESTATS_LINK_SECONDS="1", PAGESTATS_NICE="6")
     with site.cluster():
         window.open(RUNS)
         window.click(f'form[action="{RUNS}backfill/"] button')
