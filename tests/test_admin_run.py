@@ -171,13 +171,13 @@ def test_what_a_run_waits_for_and_what_was_asked_of_it(root: Client) -> None:
     assert texts["waits_for"] == "transaction 4711 of psql"
     assert texts["waits_until"] == f"{now + timedelta(hours=1):%Y-%m-%d %H:%M:%S}"
     assert texts["wish"] == "a pause, by ada (admin) at 2025-03-01 12:00:00"
-    assert texts["nice"] == "2.5 times what the chunk took"
+    assert texts["nice"] == "2.5 x what the chunk took"
     assert texts["taken_at"] == "-"
     BackfillRun.objects.update(cancel_requested_at=NOON, wait_until=now - timedelta(seconds=5), nice=None)
     texts = progress_of(root, run)["texts"]
     assert texts["wish"].startswith("cancelling, by ada")
     assert texts["waits_until"] == "-"
-    assert texts["nice"].endswith("as PAGESTATS_NICE says")
+    assert texts["nice"].endswith("(PAGESTATS_NICE)")
 
 
 def test_times_are_those_of_the_site(root: Client, settings: object) -> None:

@@ -55,8 +55,8 @@ class BackfillRunAdmin(ShowsLive, StartsBackfill):
             columns.rate,
             columns.time_left,
             columns.chunk_size,
-            "kind",
             columns.started_by,
+            "kind",
             columns.created_at,
         ]
 

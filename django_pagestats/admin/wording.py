@@ -135,9 +135,9 @@ class Wording:
     @property
     def nice(self) -> str:
         if self.run.nice is not None:
-            return gettext("%s times what the chunk took") % f"{self.run.nice:g}"
+            return gettext("%s x what the chunk took") % f"{self.run.nice:g}"
         usual = folding.niceness(self.run._state.db or "default", is_cluster=True)
-        return gettext("%s times what the chunk took, as PAGESTATS_NICE says") % f"{usual:g}"
+        return gettext("%s x what the chunk took (PAGESTATS_NICE)") % f"{usual:g}"
 
     @property
     def failures(self) -> str:
