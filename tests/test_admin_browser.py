@@ -28,6 +28,11 @@ MARK = """
     window.setTimeout = (call, delay) => { window.delays.push(delay); return later(call, delay); };
 """
 
+#: what must be scrolled sideways, other than the table of a list
+SCROLLS = """[...document.querySelectorAll('*')].filter((it) => it.scrollWidth > it.clientWidth
+    && ['auto', 'scroll'].includes(getComputedStyle(it).overflowX) && !it.matches('.results')).map((it) => it.outerHTML)
+"""
+
 
 class Browser:
     """A window that says what a person sees in it."""
@@ -295,6 +300,7 @@ def test_pages_fit_a_phone_in_both_themes(browser: Browser, theme: str) -> None:
         browser.open(url)
         browser.run("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
         assert browser.run("return document.documentElement.scrollWidth") == 375, url
+        assert browser.run(f"return {SCROLLS}") == [], url
         background, colour = browser.run(
             "return [getComputedStyle(document.body).backgroundColor,"
             " getComputedStyle(document.querySelector('dd, #content p, td')).color]"
