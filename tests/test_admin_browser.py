@@ -145,7 +145,9 @@ def test_start_watch_pause_resume_cancel(window: Browser, tmp_path: Path, settin
         window.click(".messagelist a")
         window.mark()
         watch_it_move(window)
-        pause_and_resume(window)
+        pause(window)
+        change_its_rest(window)
+        resume(window)
         cancel(window)
     assert BackfillRun.objects.get().status == "cancelled"
     changes = window.run(
@@ -176,14 +178,23 @@ def watch_it_move(browser: Browser) -> None:
     browser.assert_the_same()
 
 
-def pause_and_resume(browser: Browser) -> None:
+def pause(browser: Browser) -> None:
     browser.push("pause")
     browser.mark()
     browser.wait(lambda: browser.state() == "Paused", "paused")
     browser.wait(lambda: browser.buttons() == ["resume", "cancel"], "the buttons of a paused run")
-    at = browser.percent()
-    assert at < 100
+    assert browser.percent() < 100
     browser.assert_the_same()
+
+
+def change_its_rest(browser: Browser) -> None:
+    browser.find("#pagestats-nice [name=nice]").send_keys("7.5")
+    browser.click("#pagestats-nice [type=submit]")
+    assert browser.text('[data-pagestats-text="nice"]') == "7.5 x what the chunk took"
+
+
+def resume(browser: Browser) -> None:
+    at = browser.percent()
     browser.push("resume")
     browser.mark()
     browser.wait(lambda: browser.percent() > at, "further on than where it was paused")
