@@ -134,10 +134,10 @@ def browser(window: Browser) -> Browser:
 
 def test_start_watch_pause_resume_cancel(window: Browser, tmp_path: Path, settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the others take a second each
-    make_page_views(24_000)
+    make_page_views(60_000)
     log_in_by_hand(window)
     # it rests after each chunk, so that there is something to see for some seconds
-    site = Site(tmp_path, PAGESTATS_LINK_SECONDS="1", PAGESTATS_NICE="6")
+    site = Site(tmp_path, PAGESTATS_LINK_SECONDS="1", PAGESTATS_NICE="12")
     with site.cluster():
         window.open(RUNS)
         window.click(f'form[action="{RUNS}backfill/"] button')
@@ -188,9 +188,9 @@ def pause(browser: Browser) -> None:
 
 
 def change_its_rest(browser: Browser) -> None:
-    browser.find("#pagestats-nice [name=nice]").send_keys("7.5")
+    browser.find("#pagestats-nice [name=nice]").send_keys("15.5")
     browser.click("#pagestats-nice [type=submit]")
-    assert browser.text('[data-pagestats-text="nice"]') == "7.5 x what the chunk took"
+    assert browser.text('[data-pagestats-text="nice"]') == "15.5 x what the chunk took"
 
 
 def resume(browser: Browser) -> None:
