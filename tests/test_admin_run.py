@@ -22,6 +22,7 @@ from tests.chains import Links, expire_lease, the_run
 from tests.factories import make_page_views
 from tests.test_admin import NOON, RUNS, buttons, level_tags, log_in, make_run, messages_of
 from tests.test_admin import root as root
+from tests.test_nice import slow_chunks
 
 HISTORY = [[0.0, 0, 500], [1.0, 1_000, 500], [3.0, 7_000, 1_000]]
 
@@ -152,6 +153,20 @@ def test_the_state_in_words_and_when_to_ask_again(
     page = page_of(root, run)
     assert f"{found['announcement']}</p>" in page
     assert ("data-seconds=" in page) == (seconds is not None)
+
+
+def test_a_rest_is_not_a_state(root: Client, monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
+    """Else a run with long rests would be announced anew after each chunk."""
+    settings.PAGESTATS_NICE = 10.0
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    slow_chunks(monkeypatch, 3.0)
+    links.deliver_next(seconds=60)
+    found = progress_of(root, the_run())
+    assert found["texts"]["waits_for"] == "rests 10 times as long as its chunk took"
+    assert found["texts"]["waits_until"] != "-"
+    assert found["announcement"] == f"Run {the_run().pk}: Running"
 
 
 def test_what_a_run_waits_for_and_what_was_asked_of_it(root: Client) -> None:

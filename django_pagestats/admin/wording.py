@@ -84,7 +84,9 @@ class Wording:
             return gettext("%s, to be cancelled") % status
         if self.run.pause_requested_at:
             return gettext("%s, to be paused") % status
-        return gettext("%s, waits") % status if self.run.is_going and self.run.wait_reason else status
+        # a rest after each chunk comes and goes too often for a change of state
+        waits = self.run.is_going and self.run.wait_reason and not self.run.wait_reason.startswith("rests ")
+        return gettext("%s, waits") % status if waits else status
 
     @property
     def page_views(self) -> str:
