@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_pagestats import backfill, folding
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import PageStatsError, QueueUnreachableError
+from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
 from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,10 @@ GROUP = "pagestats"
 
 def link(using: str, run_id: int, epoch: int) -> None:
     """One link of a run's chain; harmless if it comes twice, late, or never."""
-    backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
+    try:
+        backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
+    except RunLockedError as error:  # the run is revived when its lease is over; no row of a failure is left for it
+        logger.warning("run %s: a link came and went: %s", run_id, error)
 
 
 def tend(using: str) -> None:

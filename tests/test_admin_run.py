@@ -16,7 +16,7 @@ from hypothesis import given, strategies
 from django_pagestats import tasks
 from django_pagestats.admin.chart import HEIGHT, WIDTH, axis_end, chart
 from django_pagestats.clock import database_now
-from django_pagestats.exceptions import QueueUnreachableError
+from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
 from django_pagestats.models import BackfillRun, Generation, RunEvent
 from tests.chains import Links, expire_lease, the_run
 from tests.factories import make_page_views
@@ -277,9 +277,12 @@ def test_without_a_queue_nothing_is_revived(root: Client) -> None:
     assert the_run().epoch == run.epoch
 
 
-def test_a_queue_that_cannot_be_reached_is_told(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [QueueUnreachableError, RunLockedError])
+def test_a_queue_or_run_that_cannot_be_reached_is_told(
+    kind: type[Exception], root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*args: object, **options: object) -> None:
-        raise QueueUnreachableError("The queue did not take a task.")
+        raise kind("The queue did not take a task.")
 
     run = started_run()
     monkeypatch.setattr(tasks, "enqueue", refuse)

@@ -27,8 +27,9 @@ from django.db import DatabaseError
 from django.db.models import F
 from django_q.models import OrmQ
 
-from django_pagestats import backfill, folding
+from django_pagestats import backfill, folding, tasks
 from django_pagestats.clock import database_now
+from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
 from django_pagestats.management import progress
 from django_pagestats.management.commands import backfill_aggregates
 from django_pagestats.merging import database_for
@@ -715,6 +716,26 @@ def test_resuming_without_a_queue_names_sync(settings: Any) -> None:
     with pytest.raises(CommandError, match="use --sync"):
         command("--resume")
     assert the_run().status == "paused"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [QueueUnreachableError("no queue"), RunLockedError("somebody has it")])
+def test_wait_goes_on_when_the_run_cannot_be_revived(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(30)
+    links = Links()
+    links.start()
+    revive = tasks.revive
+    errors = [error]
+
+    def fail_once(using: str) -> Any:
+        if errors:
+            raise errors.pop()
+        return revive(using)
+
+    monkeypatch.setattr(tasks, "revive", fail_once)
+    while_waiting(monkeypatch, lambda: None if errors else links.drain())
+    out = command("--wait")
+    assert str(error) in out and "succeeded" in out
 
 
 # -- the rest after each chunk

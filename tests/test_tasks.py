@@ -21,7 +21,7 @@ from django_q.signing import SignedPackage
 
 from django_pagestats import backfill, tasks
 from django_pagestats.apps import schedule_tending
-from django_pagestats.exceptions import QueueUnreachableError
+from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, Generation, PageView
 from tests.chains import active_generation, assert_all_counted, assert_exact, expire_lease, the_run
@@ -68,6 +68,18 @@ def not_on_the_orm_broker(monkeypatch: pytest.MonkeyPatch, *, down: Sequence[boo
 
 
 # -- links
+
+
+@pytest.mark.django_db
+def test_a_link_that_finds_the_run_locked_leaves_no_failure_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def locked(*args: Any, **kwargs: Any) -> None:
+        raise RunLockedError("somebody has it")
+
+    monkeypatch.setattr(tasks.backfill, "work", locked)
+    tasks.link("default", 7, 0)
+    assert "run 7: a link came and went: somebody has it" in caplog.text
 
 
 @pytest.mark.django_db

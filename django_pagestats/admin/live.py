@@ -20,7 +20,7 @@ from django_pagestats.admin.chart import HEIGHT, WIDTH, chart
 from django_pagestats.admin.wishes import ObeysWishes
 from django_pagestats.admin.wording import FIGURES, PARTS, Wording, event_texts
 from django_pagestats.clock import database_now
-from django_pagestats.exceptions import QueueUnreachableError
+from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
 from django_pagestats.models import BackfillRun
 
 #: of a run, the latest
@@ -127,7 +127,7 @@ def look_after(run: BackfillRun, now: datetime) -> str:
     using = database_of(run)
     try:
         tasks.revive(using)
-    except QueueUnreachableError as error:
+    except (QueueUnreachableError, RunLockedError) as error:
         return str(error)
     finally:
         run.refresh_from_db(using=using, from_queryset=BackfillRun.objects.select_related("generation"))

@@ -35,16 +35,21 @@ def lease() -> timedelta:
 
 @contextmanager
 def brief_transaction(
-    using: str, *, of: type[BackfillRun | Generation] = BackfillRun, is_switch: bool = False
+    using: str,
+    *,
+    of: type[BackfillRun | Generation] = BackfillRun,
+    is_switch: bool = False,
+    seconds: int | None = None,
 ) -> Iterator[None]:
     """A transaction about a run that waits for its row no longer than a chunk should last; then RunLockedError.
 
     Or about a generation; one that switches is READ COMMITTED, and not part of another.
     """
     database = database_for(using)
+    seconds = LOCK_SECONDS if seconds is None else seconds
     begun = database.chunk_transaction() if is_switch else transaction.atomic(using=using)
     try:
-        with begun, database.lock_wait(LOCK_SECONDS):
+        with begun, database.lock_wait(seconds):
             yield
     except OperationalError as error:
         if database.trouble(error) is not Trouble.LOCKED:
@@ -52,7 +57,7 @@ def brief_transaction(
         holder = database.lock_holder(of._meta.db_table)
         what = "run" if of is BackfillRun else "generation"
         raise RunLockedError(
-            f"The {what} is locked by whoever folds a chunk of it, for longer than {LOCK_SECONDS} s: nothing was"
+            f"The {what} is locked by whoever folds a chunk of it, for longer than {seconds} s: nothing was"
             " changed. Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its"
             f" process ends). {holder}".rstrip()
         ) from error

@@ -30,6 +30,8 @@ Status = BackfillRun.Status
 
 #: a start begins anew when another generation came to answer meanwhile; more often than this nobody does that
 TRIES = 5
+#: whoever looks after a run comes again soon, and does not hold up a page or a tick meanwhile
+REVIVE_LOCK_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -181,11 +183,11 @@ def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
     if run is None:
         return None
     if run.pause_requested_at or run.cancel_requested_at:
-        with brief_transaction(using):
+        with brief_transaction(using, seconds=REVIVE_LOCK_SECONDS):
             has_obeyed = wishes.obey(run, now=now, reason="its worker had died", raise_epoch=True)
         return run if has_obeyed else None
     if run.wait_until is None and run.stalled_count >= conf.MAX_REVIVALS:
-        with brief_transaction(using):
+        with brief_transaction(using, seconds=REVIVE_LOCK_SECONDS):
             has_failed = _give_up(run, now=now)
         return run if has_failed else None
     return run if _revive(run, now=now, enqueue=enqueue) else None
@@ -194,7 +196,7 @@ def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
 def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
     using = run._state.db or "default"
     lost = run.wait_until is None
-    with brief_transaction(using):
+    with brief_transaction(using, seconds=REVIVE_LOCK_SECONDS):
         raised = BackfillRun.objects.using(using).filter(
             pk=run.pk, epoch=run.epoch, active_key=BackfillRun.ACTIVE, lease_until__lte=now
         )

@@ -16,7 +16,7 @@ from django.core.management.base import CommandError
 from django_pagestats import backfill, folding, tasks
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import MOST_ROWS, conf, rest_factor
-from django_pagestats.exceptions import PausedError, QueueUnreachableError
+from django_pagestats.exceptions import PausedError, QueueUnreachableError, RunLockedError
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.management.progress import ProgressBar, describe, duration
 from django_pagestats.models import BackfillRun, RunEvent
@@ -190,7 +190,7 @@ class Command(DatabaseCommand):
             time.sleep(POLL_SECONDS)
             try:
                 tasks.revive(using)
-            except QueueUnreachableError as error:  # it may come back: go on watching
+            except (QueueUnreachableError, RunLockedError) as error:  # it may pass: go on watching
                 bar.note(str(error))
             before, run = run, runs.get(pk=run.pk)
             if run.revival_count > before.revival_count:
