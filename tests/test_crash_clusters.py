@@ -222,7 +222,7 @@ class Scene:
             wait_until(lambda before=workers: len(self.cluster.worker_pids()) > before, "a new worker")
             self.site.manage("backfill_aggregates", "--resume")
             with contextlib.suppress(AssertionError):
-                wait_until(lambda: the_run().status == "running", "the link is not taken", timeout=PATIENCE)
+                wait_until(lambda: the_run().status == "running", "the link is not taken", timeout=2 * PATIENCE)
                 continue
             BackfillRun.objects.update(enqueued_at=database_now("default") - timedelta(minutes=2))
             return
