@@ -8,6 +8,7 @@ PAGESTATS_DEBUG   1 for Django's debug pages (and a slower backfill: every state
 
 import os
 from pathlib import Path
+from typing import Any
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = "only for the demo and the tests, never for a site"
@@ -57,6 +58,7 @@ KIND = os.environ.get("PAGESTATS_DB", "sqlite")
 NAME = os.environ.get("PAGESTATS_DB_NAME")
 SUFFIX = os.environ.get("PAGESTATS_TEST_SUFFIX", "")
 
+DATABASE: dict[str, Any]
 if KIND == "postgresql":
     DATABASE = {
         "ENGINE": "django.db.backends.postgresql",
