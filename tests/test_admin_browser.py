@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from django_pagestats.clock import database_now
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, Generation
 from testproject.security import POLICY
 from tests import servers
 from tests.cluster import Site, wait_until
@@ -215,7 +215,15 @@ def cancel(browser: Browser) -> None:
 def waiting_run(**columns: Any) -> BackfillRun:
     """One that nobody works on, and nobody need revive."""
     later = database_now("default").replace(year=2100)
-    wanted = {"status": "running", "active_key": "active", "lease_until": later, "wait_until": later, "rows_folded": 1}
+    answers = Generation.objects.create(time_zone="UTC", is_active=True, created_at=later)
+    wanted = {
+        "generation": answers,
+        "status": "running",
+        "active_key": "active",
+        "lease_until": later,
+        "wait_until": later,
+        "rows_folded": 1,
+    }
     return make_run(**{**wanted, **columns}, history=[[0.0, 0, 500], [60.0, 40_000, 500], [90.0, 70_000, 2_000]])
 
 

@@ -646,8 +646,12 @@ def test_a_worker_that_is_frozen_while_it_keeps_up_is_not_waited_for(monkeypatch
         frozen.execute(lock, [new.pk])
         with pytest.raises(RunLockedError, match=r"The generation is locked .* nothing was changed"):
             activate(old)
-        with pytest.raises(RunLockedError, match="The generation is locked"):
-            Links().start()
+        if connection.vendor == "postgresql":  # a fold's lock and that of a start go together
+            assert Links().start().outcome == "started"
+            assert backfill.cancel("default", via="test").outcome == "done"
+        else:
+            with pytest.raises(RunLockedError, match="The generation is locked"):
+                Links().start()
         frozen.execute(lock, [old.pk])
         with pytest.raises(RunLockedError, match="The generation is locked"):
             discard(old)

@@ -185,3 +185,16 @@ def test_chunks_are_shorter_so_that_rests_are(nice: float, settings: Any) -> Non
     assert nice * wanted <= (working.SHORT_REST_SECONDS if nice <= 20 else working.LONG_REST_SECONDS) + 1e-9
     if nice <= 1:
         assert wanted == usual
+
+
+@pytest.mark.django_db
+def test_a_run_that_rests_folds_smaller_chunks(rests: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(8_000)
+    sizes: dict[float, int] = {}
+    monkeypatch.setattr(folding, "FIRST_CHUNK_SIZE", 100)
+    monkeypatch.setattr(Database, "CHUNK_SECONDS", 1_000.0)
+    for nice in (0.0, 100.0):
+        monkeypatch.setattr(working, "LONG_REST_SECONDS", 1e-6)
+        backfill.run_here("default", kind="rebuild", via="test", nice=nice)
+        sizes[nice] = the_run().chunk_size
+    assert sizes[0.0] > 1_000 and sizes[100.0] == 100

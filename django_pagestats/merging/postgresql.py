@@ -46,7 +46,8 @@ READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
 class PostgreSQL(LookupDatabase):
-    SHARE: ClassVar[str] = " FOR SHARE"
+    #: a fold's UPDATE goes with it; who makes another one answer changes a unique column, and waits
+    SHARE: ClassVar[str] = " FOR KEY SHARE"
 
     @contextmanager
     def folding(self, idle_seconds: float) -> Iterator[None]:
