@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from django_pagestats.backfill import looking, states
+from django_pagestats.conf import conf
+from django_pagestats.management.commands import backfill_aggregates as command
+from django_pagestats.models import BackfillRun
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "benchmarks").glob("**/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -90,3 +95,47 @@ def project_files() -> Iterator[Path]:
             if path.suffix in {".py", ".md", ".html", ".css", ".js"} and path != Path(__file__):
                 yield path
     yield from (ROOT / name for name in ("Makefile", "README.md", "CHANGELOG.md", "pyproject.toml", "tox.ini"))
+
+
+# -- docs/operations.md
+
+
+def operations() -> str:
+    return (ROOT / "docs" / "operations.md").read_text()
+
+
+def first_cells(heading: str) -> list[str]:
+    """Of the rows of the tables below a heading, without the row of titles."""
+    section = re.split(r"^#+ ", operations().split(f"## {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.findall(r"(?<=\n)\| (?!---)(.*?) \|(?!.*\n\|---)", section)
+
+
+def test_operations_has_every_status_and_every_change() -> None:
+    told = [cell.replace("`", "") for cell in first_cells("What each state means")]
+    changes = [tuple(cell.split(" → ")) for cell in told if "→" in cell]
+    assert sorted(changes) == sorted(states.TRANSITIONS)
+    assert [cell for cell in told if "→" not in cell] == BackfillRun.Status.values
+
+
+def test_operations_has_every_exit_status() -> None:
+    known = {0, 1, command.PAUSED, command.STUCK, command.INTERRUPTED}
+    assert {int(cell) for cell in first_cells("Exit statuses")} == known
+
+
+def test_operations_quotes_what_is_said() -> None:
+    """Reasons to wait in full, and the keys of the status object."""
+    sources = "".join(path.read_text() for path in (ROOT / "django_pagestats").rglob("*.py"))
+    assert "waits for {" in sources
+    cells = first_cells("What each wait means")
+    assert len(cells) == 6
+    quoted = [text.removeprefix("waits for ").strip() for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    assert [text for text in quoted if text not in sources] == []
+    keys = {key for cell in first_cells("While it runs") for key in re.findall(r"`([a-z_]+)`", cell)}
+    assert "cluster_problem" in keys
+    assert keys <= {"status", *looking.COMPUTED_FIELDS, *looking.RUN_FIELDS}
+
+
+def test_operations_names_settings_that_exist() -> None:
+    named = set(re.findall(r"PAGESTATS_[A-Z_]+", operations()))
+    assert len(named) >= 10
+    assert named <= {setting.name for setting in conf.all()}
