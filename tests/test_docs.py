@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +140,36 @@ def test_operations_names_settings_that_exist() -> None:
     named = set(re.findall(r"PAGESTATS_[A-Z_]+", operations()))
     assert len(named) >= 10
     assert named <= {setting.name for setting in conf.all()}
+
+
+# -- docs/correctness.md
+
+
+def names_in(path: Path) -> set[str]:
+    """The tests and classes of a file, as pytest names them; also those that are left out on this database."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+            inner = node.body if isinstance(node, ast.ClassDef) else []
+            found |= {f"{node.name}::{method.name}" for method in inner if isinstance(method, ast.FunctionDef)}
+    return found
+
+
+def test_correctness_names_tests_that_exist() -> None:
+    named = re.findall(r"(tests/test_\w+\.py)::([\w:]+)", (ROOT / "docs" / "correctness.md").read_text())
+    assert len(named) > 100
+    known = {name: names_in(ROOT / name) for name, _ in named if (ROOT / name).exists()}
+    assert [f"{name}::{test}" for name, test in named if test not in known.get(name, set())] == []
+
+
+def test_correctness_names_every_control() -> None:
+    named = (ROOT / "docs" / "correctness.md").read_text()
+    controls = [
+        f"{path.relative_to(ROOT)}::{test}"
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        for test in sorted(names_in(path))
+        if "test_control_" in test
+    ]
+    assert len(controls) > 10
+    assert [control for control in controls if control not in named] == []
