@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import states
+from django_pagestats.backfill import states, working
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import PausedError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, RunEvent
@@ -132,6 +132,27 @@ def test_a_worker_obeys_before_its_next_chunk(status: str) -> None:
     assert (run.pause_requested_at, run.cancel_requested_at) == (None, None)
     assert events()[-1] == ("running", status, "ada", "admin")
     assert RunEvent.objects.latest("pk").reason == f"after page view {active_generation().cursor}"
+    assert_exact()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("wanted", "becomes"), [("resume", "succeeded"), ("cancel", "cancelled")])
+def test_a_wish_that_changes_while_the_worker_is_about_to_obey(
+    wanted: str, becomes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = half_done()
+    assert wish("paused").outcome == "asked"
+    obey = working._Worker._obey
+
+    def obey_late(worker: working._Worker) -> bool:
+        monkeypatch.setattr(working._Worker, "_obey", obey)
+        assert (resume(links) if wanted == "resume" else wish("cancelled")).outcome in ("done", "asked")
+        return obey(worker)
+
+    monkeypatch.setattr(working._Worker, "_obey", obey_late)
+    links.drain()
+    assert the_run().status == becomes
+    assert [to for _, to, _, _ in events()] == ["queued", "running", becomes]
     assert_exact()
 
 

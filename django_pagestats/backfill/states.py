@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -44,16 +45,26 @@ class IllegalChangeError(Exception):
 
 
 def change(
-    run: BackfillRun, to: str, *, now: datetime, actor: str = "", via: str, reason: str = "", **columns: Any
+    run: BackfillRun,
+    to: str,
+    *,
+    now: datetime,
+    actor: str = "",
+    via: str,
+    reason: str = "",
+    seen: Sequence[str] = (),
+    **columns: Any,
 ) -> bool:
     """Change a run's status and record it, in one transaction; False, and nothing done, if the run has moved on.
 
-    That is, if its status or its epoch is not what `run` says any more. `columns` are changed with it.
+    That is, if its status, its epoch or one of the columns named by `seen` is not what `run` says any more. `columns`
+    are changed with it.
     """
     if (run.status, to) not in TRANSITIONS:
         raise IllegalChangeError(f"{run}: {run.status} -> {to}")
     using = run._state.db
-    runs = BackfillRun.objects.using(using).filter(pk=run.pk, status=run.status, epoch=run.epoch)
+    as_seen = {name: getattr(run, name) for name in ("pk", "status", "epoch", *seen)}
+    runs = BackfillRun.objects.using(using).filter(**as_seen)
     active_key = BackfillRun.ACTIVE if to in ACTIVE else None
     with transaction.atomic(using=using):
         if not runs.update(status=to, active_key=active_key, **columns):

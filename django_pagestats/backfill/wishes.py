@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 Status = BackfillRun.Status
 
+#: a wish withdrawn, or changed to another, is not to be obeyed any more
+WISHES = ("pause_requested_at", "cancel_requested_at")
 NO_WISH: dict[str, Any] = {
     "pause_requested_at": None,
     "cancel_requested_at": None,
@@ -96,12 +99,14 @@ def is_at_work(run: BackfillRun, now: datetime) -> bool:
 
 
 def obey(run: BackfillRun, *, now: datetime, reason: str, raise_epoch: bool = False) -> bool:
-    """Pause or cancel a run as it was asked for; False if the run has moved on meanwhile."""
+    """Pause or cancel a run as it was asked for; False if the run has moved on, or the wish has changed meanwhile."""
     to = Status.CANCELLED if run.cancel_requested_at else Status.PAUSED
-    return _change(run, to, now=now, reason=reason, raise_epoch=raise_epoch)
+    return _change(run, to, now=now, reason=reason, raise_epoch=raise_epoch, seen=WISHES)
 
 
-def _change(run: BackfillRun, to: str, *, now: datetime, reason: str, raise_epoch: bool) -> bool:
+def _change(
+    run: BackfillRun, to: str, *, now: datetime, reason: str, raise_epoch: bool, seen: Sequence[str] = ()
+) -> bool:
     moment = {"paused_at": now} if to == Status.PAUSED else {"finished_at": now}
     who = {"requested_by": run.requested_by, "requested_via": run.requested_via}
     done = states.change(
@@ -111,6 +116,7 @@ def _change(run: BackfillRun, to: str, *, now: datetime, reason: str, raise_epoc
         actor=run.requested_by,
         via=run.requested_via,
         reason=reason,
+        seen=seen,
         epoch=run.epoch + raise_epoch,
         wait_until=None,
         wait_reason="",

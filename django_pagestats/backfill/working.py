@@ -485,8 +485,9 @@ class _Worker:
         logger.info("run %s: %s after %s page views", self.run.pk, status, self.run.rows_folded)
 
     def _obey(self) -> bool:
-        if not wishes.obey(self.run, now=self.clock.now(), reason=f"after page view {self.folder.cursor}"):
-            raise SupersededError
+        now = self.clock.now()
+        if not wishes.obey(self.run, now=now, reason=f"after page view {self.folder.cursor}"):
+            self._update(lease_until=now + lease())  # if the run is ours still, the wish has changed: look again
         return False
 
     # -- a rebuild's end
