@@ -13,9 +13,9 @@ from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
 
 
-def claim_whatever_the_epoch(using: str, run_id: int, epoch: int) -> BackfillRun | None:
+def claim_whatever_the_epoch(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | None:
     runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
-    runs.update(status="running", wait_until=None)
+    runs.update(status="running", wait_until=None, **changes)
     return runs.select_related("generation").first()
 
 
