@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections, transaction
 
 from django_pagestats import backfill, folding, horizon
 from django_pagestats.clock import database_now
@@ -304,11 +304,46 @@ def test_stronger_locks_are_waited_for(mode: str) -> None:
         assert horizon.blockers("default", settling) == []
 
 
+class Undone(Exception):  # noqa: N818 - no error
+    """Rolls back what was done."""
+
+
+@only_on("postgresql")
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["INSERT", "a plan that is kept", "WITH", "COPY", "by hand"])
+def test_a_writer_has_its_lock_before_it_draws_an_id(how: str) -> None:
+    """What the wait for writers rests on; whoever draws an id by hand has none, and is outside."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE drawn (id bigserial, path text);"
+            "CREATE FUNCTION draw() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN"
+            " IF NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'drawn'::regclass AND mode = 'RowExclusiveLock'"
+            " AND pid = pg_backend_pid()) THEN RAISE EXCEPTION 'no lock'; END IF;"
+            " RETURN nextval('drawn_id_seq'); END $$"
+        )
+        cursor.execute("ALTER TABLE drawn ALTER id SET DEFAULT draw()")
+        if how == "a plan that is kept":
+            with contextlib.suppress(Undone), transaction.atomic():
+                cursor.execute("PREPARE writes AS INSERT INTO drawn (path) VALUES ('/')")
+                raise Undone  # it stays prepared, without the lock that this took
+        if how == "COPY":
+            with cursor.copy("COPY drawn (path) FROM STDIN") as copy:
+                copy.write(b"/\n")
+            return
+        statements = {
+            "INSERT": "INSERT INTO drawn (path) VALUES ('/')",
+            "a plan that is kept": "EXECUTE writes; DEALLOCATE writes",
+            "WITH": "WITH w AS (INSERT INTO drawn (path) SELECT '/' RETURNING id) SELECT * FROM w",
+            "by hand": "SELECT draw()",
+        }
+        expected = pytest.raises(DatabaseError, match="no lock") if how == "by hand" else contextlib.nullcontext()
+        with expected:
+            cursor.execute(statements[how])
+
+
 @only_on("postgresql")
 @pytest.mark.django_db(transaction=True)
 def test_ones_own_transaction_is_not_waited_for() -> None:
-    from django.db import transaction
-
     with transaction.atomic():
         make_page_views(5)
         assert horizon.blockers("default", horizon.fix_target("default")) == []
