@@ -35,7 +35,7 @@ from django_pagestats.management.commands import backfill_aggregates
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from testproject.cluster import MANAGE
-from tests.chains import Links, active_generation, assert_all_counted, assert_exact, the_run
+from tests.chains import Links, active_generation, assert_all_counted, assert_exact, expire_lease, the_run
 from tests.cluster import Site
 from tests.factories import make_page_views
 from tests.test_backfill import STATUS_KEYS
@@ -390,6 +390,21 @@ def test_the_status_of_a_run_that_no_cluster_takes(settings: Any) -> None:
     BackfillRun.objects.update(enqueued_at=F("enqueued_at") - timedelta(seconds=30))
     assert re.search(r"No worker has taken run \d+ for 30 s: no cluster seems to run.* --sync", command("--status"))
     assert "no cluster seems to run" in json.loads(command("--status", "--json"))["cluster_problem"]
+
+
+@pytest.mark.django_db
+def test_the_status_of_a_run_whose_cluster_died_in_mid_link() -> None:
+    make_page_views(30)
+    links = Links()
+    links.start(chunk_size=10)
+    backfill.run_here("default", via="test", watch=lambda run: True)
+    links.sent.clear()
+    expire_lease()
+    assert "Nobody has worked on run" in command("--status")
+    BackfillRun.objects.update(lease_until=database_now("default") - timedelta(seconds=61))
+    with pytest.raises(SystemExit) as ending:
+        command("--status")
+    assert ending.value.code == 4
 
 
 @pytest.mark.django_db

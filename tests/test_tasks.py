@@ -182,6 +182,46 @@ def test_a_queue_that_is_down_after_the_commit_is_a_failure_that_is_tried_again(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_queue_that_stays_down_ends_the_link_without_a_failure(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.PAGESTATS_LINK_SECONDS = 0.0
+    make_page_views(30)
+    with not_on_the_orm_broker(monkeypatch, down=[False, True, True]) as sent:
+        tasks.start_backfill("default", via="test", chunk_size=10)
+        tasks.link(*sent.pop()[1:])
+        assert (the_run().status, the_run().rows_folded, sent) == ("running", 10, [])
+        expire_lease()
+        tasks.revive("default")
+        while sent:
+            tasks.link(*sent.pop(0)[1:])
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_revivals_that_the_queue_did_not_take_do_not_fail_the_run(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.PAGESTATS_MAX_REVIVALS = 2
+    make_page_views(30)
+    with not_on_the_orm_broker(monkeypatch, down=[False] + [True] * 5) as sent:
+        tasks.start_backfill("default", via="test", chunk_size=10)
+        sent.clear()
+        for _ in range(5):
+            expire_lease()
+            with pytest.raises(QueueUnreachableError):
+                tasks.revive("default")
+        assert (the_run().status, the_run().stalled_count) == ("queued", 0)
+        expire_lease()
+        assert tasks.revive("default") is not None
+        assert the_run().stalled_count == 1
+        tasks.link(*sent.pop()[1:])
+        while sent:
+            tasks.link(*sent.pop(0)[1:])
+    assert_all_counted()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_synchronous_queue_folds_in_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chain would call itself, link in link, until the stack ends."""
     monkeypatch.setattr(Conf, "SYNC", True)

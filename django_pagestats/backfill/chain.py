@@ -57,7 +57,7 @@ def brief_transaction(
         holder = database.lock_holder(of._meta.db_table)
         what = "run" if of is BackfillRun else "generation"
         raise RunLockedError(
-            f"The {what} is locked by whoever folds a chunk of it, for longer than {seconds} s: nothing was"
+            f"The {what} is locked by whoever folds a chunk of it, for longer than a chunk should last: nothing was"
             " changed. Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its"
             f" process ends). {holder}".rstrip()
         ) from error

@@ -149,8 +149,9 @@ def missing_cluster(run: BackfillRun, now: datetime) -> str:
 
 
 def is_stuck(run: BackfillRun, now: datetime) -> bool:
-    """Whether a link of the run has been in the queue for longer than a lease."""
-    return run.is_going and run.enqueued_at is not None and run.enqueued_at + lease() <= now
+    """Whether a link of the run has been in the queue for longer than a lease, or its lease is over for so long."""
+    since = run.lease_until if run.enqueued_at is None else run.enqueued_at
+    return run.is_going and since + lease() <= now
 
 
 def _rounded(number: float | None) -> float | None:

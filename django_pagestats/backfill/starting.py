@@ -17,7 +17,7 @@ from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import GenerationReplacedError
+from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
 from django_pagestats.signals import backfill_started
@@ -190,7 +190,13 @@ def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
         with brief_transaction(using, seconds=REVIVE_LOCK_SECONDS):
             has_failed = _give_up(run, now=now)
         return run if has_failed else None
-    return run if _revive(run, now=now, enqueue=enqueue) else None
+    try:
+        return run if _revive(run, now=now, enqueue=enqueue) else None
+    except QueueUnreachableError:
+        # no worker got it, so this one says nothing about workers, however long the queue is down
+        unsent = BackfillRun.objects.using(using).filter(pk=run.pk, epoch=run.epoch + 1, stalled_count__gt=0)
+        unsent.update(stalled_count=F("stalled_count") - 1)
+        raise
 
 
 def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
@@ -209,7 +215,7 @@ def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
             stalled_count=F("stalled_count") + int(lost),
         ):
             return False
-        since = run.progressed_at or run.created_at
+        since = f"{run.progressed_at or run.created_at:%Y-%m-%d %H:%M:%S} UTC"
         if lost:
             states.record(
                 run,

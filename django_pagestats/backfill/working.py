@@ -453,7 +453,13 @@ class _Worker:
         )
         folding.rest(failing.wait_seconds(self.failures + count), self.using)
         self.folder.reload()
-        return self._hand_over() if self._is_time_up() else False
+        if not self._is_time_up():
+            return False
+        try:
+            return self._hand_over()
+        except QueueUnreachableError as failure:  # still: whoever revives the run tries again after the lease
+            logger.warning("run %s: %s", self.run.pk, failure)
+            return True
 
     def _fail(self, text: str, error: Exception, **changes: Any) -> None:
         self._end(Status.FAILED, error=text, traceback=failing.traceback_of(error), **changes)
