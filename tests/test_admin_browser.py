@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def cancel(browser: Browser) -> None:
 
 def waiting_run(**columns: Any) -> BackfillRun:
     """One that nobody works on, and nobody need revive."""
-    later = database_now("default").replace(year=2100)
+    later = database_now("default") + timedelta(days=1)
     answers = Generation.objects.create(time_zone="UTC", is_active=True, created_at=later)
     wanted = {
         "generation": answers,
