@@ -20,7 +20,7 @@ from django_pagestats.buckets import Calendar, epoch_seconds, instant
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
-from django_pagestats.ids import IdCache, subject_ids, visitor_ids
+from django_pagestats.ids import IdCache, are_there, subject_ids, visitor_ids
 from django_pagestats.merging import Highest, RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation, PageView
 from django_pagestats.tally import Tally, tally
@@ -151,8 +151,15 @@ class Folder:
         """Be used once more, from where the generation stands by now; what was read ahead is used if it still fits."""
         self._is_kept = False
         self.generation = generation
+        if not are_there(self.using, self.subjects, self.visitors):
+            self.forget()
         if generation.cursor != self.cursor:
             self.reload()
+
+    def forget(self) -> None:
+        """Drop the ids that are remembered, and what was read ahead with them: the database may have lost some."""
+        self.release()
+        self.subjects, self.visitors = IdCache(), IdCache()
 
     def release(self) -> None:
         """Drop what was read ahead, once it is read."""
@@ -196,7 +203,9 @@ class Folder:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             wait([ahead])  # in any case: two readers at once would share the caches of ids
-            if ahead.exception() is None and (chunk := ahead.result()).after == self.cursor and chunk.target == target:
+            if ahead.exception() is not None:
+                self.forget()
+            elif (chunk := ahead.result()).after == self.cursor and chunk.target == target:
                 return chunk
         return self.read(target, expected=expected)
 

@@ -26,7 +26,7 @@ class IdCache:
     """Ids that were found committed, bounded in number and in bytes: when one half is full, the older half goes.
 
     It lives as long as one link or run, or is handed to the run's very next link, never longer: a restored or flushed
-    database has other ids.
+    database has other ids. Nor does it outlive an error of the database, which may have lost its last commits.
     """
 
     #: of all values in one half; paths may be 2,048 characters long
@@ -37,6 +37,8 @@ class IdCache:
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
         self._characters = 0
+        #: the value with the highest id of all that were found
+        self.newest: tuple[str, int] | None = None
 
     def resolve(self, values: Iterable[str], fetch: Callable[[set[str]], dict[str, int]]) -> dict[str, int]:
         """value -> id for all of the values, and for others too; `fetch` gets those that are not remembered."""
@@ -49,7 +51,11 @@ class IdCache:
         self._young.update(again)
         missing.difference_update(again)
         if missing:
-            self._young.update(fetch(missing))
+            found = fetch(missing)
+            self._young.update(found)
+            value = max(found, key=found.__getitem__)
+            if self.newest is None or found[value] > self.newest[1]:
+                self.newest = value, found[value]
         return self._young
 
 
@@ -68,6 +74,22 @@ def known_subject_ids(using: str, paths: Iterable[str]) -> dict[str, int]:
     by_digest = {digest_of(path): path for path in paths}
     found = database_for(using).select_ids(Subject._meta.db_table, "digest", sorted(by_digest), PATHS)
     return {by_digest[digest]: subject for digest, subject in found.items()}
+
+
+def are_there(using: str, subjects: IdCache, visitors: IdCache) -> bool:
+    """Whether the database has the newest ids that are remembered, and so, since it loses its last commits first, all.
+
+    A server that crashed without having synced each commit, or a replica that took over, may have lost some.
+    """
+    if visitors.newest is not None:
+        session_key, pk = visitors.newest
+        if not Visitor.objects.using(using).filter(pk=pk, session_key=session_key).exists():
+            return False
+    if subjects.newest is not None:
+        path, pk = subjects.newest
+        if not Subject.objects.using(using).filter(pk=pk, digest=digest_of(path)).exists():
+            return False
+    return True
 
 
 def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:

@@ -13,12 +13,13 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.test import TestCase, override_settings
 from hypothesis import strategies as st
+from pyroaring import BitMap
 
 from django_pagestats import backfill, folding
 from django_pagestats.backfill import working
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
-from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject, Visitor
 from tests.factories import Row, expected_aggregates, insert_page_views, stored_aggregates
 
 Link = tuple[str, int, int]
@@ -132,6 +133,15 @@ def the_run() -> BackfillRun:
     run = BackfillRun.objects.select_related("generation").order_by("-pk").first()
     assert run is not None
     return run
+
+
+def unused_ids() -> list[Visitor | Subject]:
+    """Of visitors and paths that no aggregate knows: a server that loses its last commits may lose these."""
+    visitors = BitMap()
+    for stored in Aggregate.objects.values_list("visitor_set", flat=True):
+        visitors |= BitMap.deserialize(bytes(stored))
+    counted = Aggregate.objects.values_list("subject", flat=True).distinct()
+    return [*Visitor.objects.exclude(pk__in=list(visitors)), *Subject.objects.exclude(pk__in=list(counted))]
 
 
 def active_generation() -> Generation:

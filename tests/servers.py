@@ -10,7 +10,7 @@ import importlib
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -37,9 +37,15 @@ def complaint(kind: str) -> str | None:
 
 def require(kind: str) -> None:
     """Skip the test that calls this if the server is missing; fail it in CI."""
-    missing = complaint(kind)
-    if missing:
-        (pytest.fail if in_ci() else pytest.skip)(missing)
+    if reason := complaint(kind):
+        missing(reason)
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test that calls this; fail it in CI."""
+    if in_ci():
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _connect_postgresql() -> None:

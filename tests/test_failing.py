@@ -18,8 +18,8 @@ from django_pagestats import backfill, folding
 from django_pagestats.backfill import failing
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.merging import Trouble, database_for
-from django_pagestats.models import Generation
-from tests.chains import Links, Other, assert_all_counted, assert_exact, expire_lease, only_on, the_run
+from django_pagestats.models import Generation, Subject, Visitor
+from tests.chains import Links, Other, assert_all_counted, assert_exact, expire_lease, only_on, the_run, unused_ids
 from tests.factories import make_page_views
 from tests.test_backfill import raising
 
@@ -149,6 +149,32 @@ def test_the_wait_before_each_try_is_longer(monkeypatch: pytest.MonkeyPatch) -> 
     backfill.run_here("default", via="test", chunk_size=30)
     waits = [rest for rest in rests if rest > 0]
     assert waits[:3] == [0.2, 0.4, 1.6], "the last one was at the smallest size"
+
+
+@pytest.mark.django_db
+def test_ids_that_the_database_lost_with_the_connection_are_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a failover to a replica that was behind: ids are committed before the chunk that needs them."""
+    make_page_views(60)
+    merge = Database.merge
+    calls = []
+
+    def lose_the_last_commits(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            lost.append(unused_ids())
+            raise OperationalError("the server has gone away")
+        return merge(*args, **kwargs)
+
+    def rest(seconds: float, using: str) -> None:
+        for row in lost.pop() if lost else ():  # the chunk is rolled back by now
+            row.delete()
+
+    lost: list[list[Visitor | Subject]] = []
+    monkeypatch.setattr(folding, "rest", rest)
+    monkeypatch.setattr(Database, "merge", lose_the_last_commits)
+    backfill.run_here("default", via="test", chunk_size=20)
+    assert len(calls) > 3
+    assert_all_counted()
 
 
 # -- what no other try would help

@@ -452,6 +452,7 @@ class _Worker:
             failure_count=count, error=text, chunk_size=self.folder.chunk_size, lease_until=self.clock.now() + lease()
         )
         folding.rest(failing.wait_seconds(self.failures + count), self.using)
+        self.folder.forget()
         self.folder.reload()
         if not self._is_time_up():
             return False
