@@ -61,9 +61,18 @@ def merge_at_any_cursor(
     return {}, 0.1
 
 
+def switch_in_two_transactions(worker: Any) -> None:
+    """The old generation answers no more, and after that the new one does."""
+    generations = Generation.objects.using(worker.using)
+    generations.filter(is_active=True).update(is_active=None)
+    generations.filter(pk=worker.run.generation_id).update(is_active=True)
+    worker._finish()
+
+
 #: by name, for workers in other processes
 WITHOUT: dict[str, Callable[[], None]] = {
     "cursor": lambda: setattr(folding, "merge", merge_at_any_cursor),
     "epochs": lambda: without_epochs(setattr),
+    "one transaction of the switch": lambda: setattr(working._Worker, "_switch", switch_in_two_transactions),
     "one transaction": lambda: setattr(folding, "merge", merge_in_two_transactions),
 }

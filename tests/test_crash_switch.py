@@ -1,0 +1,138 @@
+"""`kill -9` of a worker between every two statements of a rebuild's last link, on a site with live visitors.
+
+That link catches up with the active generation, checks the new one, and switches. Before each death keeping up has
+moved the active generation on, so that there is something to catch up with. Whenever the worker dies one generation
+answers, and it is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_pagestats import backfill, folding, stats, tasks
+from django_pagestats.models import BackfillRun, Generation, PageView
+from tests import torture
+from tests.chains import the_run
+from tests.cluster import Site
+from tests.crashes import CHUNK_SIZE, Nursery, Visitors, assert_consistent, assert_right, make_large_table, next_link
+from tests.dying import Order, Place, Steps
+from tests.factories import make_page_views
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn]
+
+#: long enough for all of a link's work
+TO_THE_END = 600.0
+#: of rebuilds after the first: few chunks, since it is their end that matters
+LARGE_CHUNKS = 20_000
+
+
+@pytest.fixture
+def nursery(tmp_path: Path, settings: Any) -> Iterator[Nursery]:
+    settings.PAGESTATS_SETTLE_SECONDS = 0.1
+    settings.PAGESTATS_MAX_REVIVALS = 1_000  # links that die before they fold make no progress
+    with Nursery(Site(tmp_path)) as nursery:
+        yield nursery
+
+
+def start_rebuild(nursery: Nursery, chunk_size: int) -> BackfillRun:
+    """And let it do all but its last link: until it is as far as its target, and the active generation."""
+    started = tasks.start_backfill("default", kind="rebuild", via="test", chunk_size=chunk_size)
+    assert started.outcome == "started" and started.run is not None, started.message
+    while (cursor := the_run().generation.cursor) < the_run().target:
+        left = PageView.objects.filter(pk__gt=cursor, pk__lte=the_run().target).count()
+        # each folds one chunk and hands over: one more would begin with what comes after the last chunk
+        links = max(1, math.ceil(left / chunk_size))
+        epoch = next_link()
+        nursery.order(Order(started.run.pk, list(range(epoch, epoch + links))))
+    return the_run()
+
+
+def keep_up() -> None:
+    """There is something to catch up with, whether a visitor came or not."""
+    make_page_views(1)
+    before = folding.active_generation("default")
+    assert before is not None
+    kept_up = folding.keep_up("default", seconds=30)
+    assert kept_up.page_views > 0, kept_up.reason
+
+
+class LastLinks:
+    """Lets one worker after another die in the last link of a rebuild, in each place in turn."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self.nursery = nursery
+        self.places: list[Place] = []
+        self.runs = 0
+        self.made = 0
+
+    def ready(self) -> BackfillRun:
+        """A rebuild of which only the last link is to be done; its links died so far, if any."""
+        run = backfill.active_run("default")
+        if run is None:
+            self.runs += 1
+            run = start_rebuild(self.nursery, CHUNK_SIZE if self.runs == 1 else LARGE_CHUNKS)
+        keep_up()
+        self.made += 1
+        return run
+
+    def work(self, dies: Place | None, *, without: str = "") -> list[str]:
+        run = self.ready()
+        done = self.nursery.order(Order(run.pk, [next_link()], dies, seconds=TO_THE_END, without=without))
+        assert_one_answers()
+        if done["ended"] != 0 and dies is not None:
+            assert done["steps"][-1] == dies.before
+            self.places.append(dies)
+        steps: list[str] = done["steps"]
+        return steps
+
+
+def assert_one_answers() -> None:
+    """The old generation, or the new one if the run has succeeded; and it is what a plain count finds."""
+    active = Generation.objects.get(is_active=True)
+    run = the_run()
+    assert run.status in ("running", "succeeded"), run.error
+    assert (active.pk == run.generation_id) == (run.status == "succeeded")
+    assert_consistent()
+    assert stats.count_page_views() >= PageView.objects.filter(pk__lte=active.cursor).count()
+
+
+def places_of(steps: list[str]) -> list[Place]:
+    counting = Steps()
+    return [counting.place(step) for step in steps]
+
+
+def test_workers_die_between_every_two_statements_of_a_switch(tmp_path: Path, nursery: Nursery) -> None:
+    make_large_table()
+    with Visitors(Site(tmp_path)) as visitors:
+        started = tasks.start_backfill("default", via="test")
+        assert started.run is not None
+        nursery.order(Order(started.run.pk, [next_link()], seconds=TO_THE_END))
+        if the_run().is_active:
+            nursery.order(Order(started.run.pk, [next_link()], seconds=TO_THE_END))
+        links = LastLinks(nursery)
+        for place in places_of(links.work(None)):
+            if torture.IS_LONG or place not in links.places:
+                links.work(place)
+        if the_run().is_active:
+            links.work(None)
+        recorded = visitors.leave()
+    texts = " ".join(place.before for place in links.places)
+    for statement in ("COUNT", "SUM", "is_active", "runevent", "COMMIT"):
+        assert statement in texts, links.places
+    assert_right(recorded + links.made)
+
+
+@pytest.mark.control
+def test_control_with_a_switch_in_two_transactions_nothing_answers(nursery: Nursery) -> None:
+    make_page_views(500)
+    folding.keep_up("default", seconds=30)
+    links = LastLinks(nursery)
+    steps = links.work(None, without="one transaction of the switch")
+    place = [place for place in places_of(steps) if "is_active" in place.before and "UPDATE" in place.before][-1]
+    with pytest.raises(Generation.DoesNotExist):
+        links.work(place, without="one transaction of the switch")
