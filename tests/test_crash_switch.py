@@ -8,6 +8,7 @@ answers, and it is right.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn]
 TO_THE_END = 600.0
 #: of rebuilds after the first: few chunks, since it is their end that matters
 LARGE_CHUNKS = 20_000
+#: the merge of a chunk: in the bounded form these deaths are left to tests/test_crash_statements.py
+MERGING = re.compile(r"COPY|stored|(INSERT INTO|DELETE FROM) .?django_pagestats_aggregate|MAX\(bucket\)")
 
 
 @pytest.fixture
@@ -115,8 +118,9 @@ def test_workers_die_between_every_two_statements_of_a_switch(tmp_path: Path, nu
         if the_run().is_active:
             nursery.order(Order(started.run.pk, [next_link()], seconds=TO_THE_END))
         links = LastLinks(nursery)
+        links.work(None)  # catches up in several chunks
         for place in places_of(links.work(None)):
-            if torture.IS_LONG or place not in links.places:
+            if torture.IS_LONG or not MERGING.search(place.before):
                 links.work(place)
         if the_run().is_active:
             links.work(None)
