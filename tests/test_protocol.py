@@ -515,8 +515,12 @@ CONTROLS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], type[Protocol]]]
 }
 
 
+#: what they show is the same everywhere, and takes the servers a minute
+on_sqlite_or_at_length = pytest.mark.torture if connection.vendor != "sqlite" else lambda test: test
+
+
 @pytest.mark.control
-@pytest.mark.in_turn
+@on_sqlite_or_at_length
 @pytest.mark.parametrize("without", CONTROLS)
 def test_control_the_machine_finds_what_is_missing(without: str, monkeypatch: pytest.MonkeyPatch) -> None:
     take_away, machine = CONTROLS[without]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db.models import F
+from django.utils import timezone
 
 from django_pagestats import folding
-from django_pagestats.backfill import working
+from django_pagestats.backfill import starting, working
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
 
@@ -69,10 +70,16 @@ def switch_in_two_transactions(worker: Any) -> None:
     worker._finish()
 
 
+def take_ones_own_clock() -> None:
+    """Of whoever looks whether a lease has run out."""
+    starting.database_now = lambda using: timezone.now()
+
+
 #: by name, for workers in other processes
 WITHOUT: dict[str, Callable[[], None]] = {
     "cursor": lambda: setattr(folding, "merge", merge_at_any_cursor),
     "epochs": lambda: without_epochs(setattr),
+    "the database's clock": take_ones_own_clock,
     "one transaction of the switch": lambda: setattr(working._Worker, "_switch", switch_in_two_transactions),
     "one transaction": lambda: setattr(folding, "merge", merge_in_two_transactions),
 }
