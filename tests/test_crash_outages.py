@@ -23,9 +23,8 @@ import pytest
 
 from django_pagestats.models import BackfillRun
 from testproject.cluster import MANAGE, Cluster
-from testproject.settings import KIND
 from tests import servers
-from tests.chains import expire_lease, the_run
+from tests.chains import expire_lease, only_on, the_run
 from tests.cluster import Site, wait_until
 from tests.crashes import CHUNK_SIZE, PAGE_VIEWS, Visitors, assert_right, make_large_table
 
@@ -168,152 +167,163 @@ class OutageSite:
         assert int(counted.split()[0]) >= PAGE_VIEWS
 
 
-if KIND == "postgresql":
+@pytest.fixture
+def outage_site(tmp_path: Path) -> Iterator[OutageSite]:
+    programs = programs_of_postgresql()
+    if programs is None:
+        servers.missing("no initdb of PostgreSQL: neither on PATH nor in /usr/lib/postgresql")
+    with Instance(programs) as instance:
+        yield OutageSite(instance, tmp_path)
 
-    @pytest.fixture
-    def outage_site(tmp_path: Path) -> Iterator[OutageSite]:
-        programs = programs_of_postgresql()
-        if programs is None:
-            servers.missing("no initdb of PostgreSQL: neither on PATH nor in /usr/lib/postgresql")
-        with Instance(programs) as instance:
-            yield OutageSite(instance, tmp_path)
 
-    @pytest.mark.parametrize("how", [pytest.param("fast", marks=pytest.mark.torture), "immediate"])
-    def test_a_server_that_stops_and_starts_under_sync(how: str, outage_site: OutageSite) -> None:
-        """It waits for the server, for a lease, and goes on: nobody has to do anything."""
-        visitors = outage_site.visitors()
-        backfill = outage_site.begin("backfill_aggregates", "--sync", "--chunk-size", str(CHUNK_SIZE))
-        try:
-            wait_until(lambda: outage_site.rows_folded() > 2_000, "some chunks")
-            outage_site.instance.stop(how)
-            outage_site.instance.start()
-            told, _ = backfill.communicate(timeout=120)
-            assert backfill.returncode == 0, told
-        finally:
-            backfill.kill()
-            visitors.communicate("", timeout=60)
-        assert re.search(r"Run \d+ succeeded", told)
-        outage_site.assert_right()
+@only_on("postgresql")
+@pytest.mark.parametrize("how", [pytest.param("fast", marks=pytest.mark.torture), "immediate"])
+def test_a_server_that_stops_and_starts_under_sync(how: str, outage_site: OutageSite) -> None:
+    """It waits for the server, for a lease, and goes on: nobody has to do anything."""
+    visitors = outage_site.visitors()
+    backfill = outage_site.begin("backfill_aggregates", "--sync", "--chunk-size", str(CHUNK_SIZE))
+    try:
+        wait_until(lambda: outage_site.rows_folded() > 2_000, "some chunks")
+        outage_site.instance.stop(how)
+        outage_site.instance.start()
+        told, _ = backfill.communicate(timeout=120)
+        assert backfill.returncode == 0, told
+    finally:
+        backfill.kill()
+        visitors.communicate("", timeout=60)
+    assert re.search(r"Run \d+ succeeded", told)
+    outage_site.assert_right()
 
-    @pytest.mark.torture
-    def test_a_server_that_stops_and_starts_under_a_cluster(outage_site: OutageSite) -> None:
-        """Its link ends in an error; the run stays, and is revived by whoever follows it."""
-        visitors = outage_site.visitors()
-        cluster = Cluster(log=outage_site.log, environment=outage_site.environment)
-        cluster.start()
-        try:
-            outage_site.manage("backfill_aggregates", "--chunk-size", str(CHUNK_SIZE))
-            wait_until(lambda: outage_site.rows_folded() > 2_000, "some chunks")
-            outage_site.instance.stop("immediate")
-            outage_site.instance.start()
-            outage_site.manage("backfill_aggregates", "--wait")
-        finally:
-            cluster.kill()
-            visitors.communicate("", timeout=60)
-        outage_site.assert_right()
 
-    # -- Redis
+@only_on("postgresql")
+@pytest.mark.torture
+def test_a_server_that_stops_and_starts_under_a_cluster(outage_site: OutageSite) -> None:
+    """Its link ends in an error; the run stays, and is revived by whoever follows it."""
+    visitors = outage_site.visitors()
+    cluster = Cluster(log=outage_site.log, environment=outage_site.environment)
+    cluster.start()
+    try:
+        outage_site.manage("backfill_aggregates", "--chunk-size", str(CHUNK_SIZE))
+        wait_until(lambda: outage_site.rows_folded() > 2_000, "some chunks")
+        outage_site.instance.stop("immediate")
+        outage_site.instance.start()
+        outage_site.manage("backfill_aggregates", "--wait")
+    finally:
+        cluster.kill()
+        visitors.communicate("", timeout=60)
+    outage_site.assert_right()
 
-    class OwnRedis:
-        """A Redis server without a file, on a port of its own."""
 
-        def __init__(self) -> None:
-            self.port = free_port()
+# -- Redis
 
-        def __enter__(self) -> OwnRedis:
-            self.start()
-            return self
 
-        def __exit__(self, *error: object) -> None:
-            self.stop()
+class OwnRedis:
+    """A Redis server without a file, on a port of its own."""
 
-        def start(self) -> None:
-            self.process = subprocess.Popen(
-                ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            wait_until(self.answers, "a Redis that answers")
+    def __init__(self) -> None:
+        self.port = free_port()
 
-        def stop(self) -> None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
+    def __enter__(self) -> OwnRedis:
+        self.start()
+        return self
 
-        def client(self) -> Any:
-            import redis
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
-            return redis.Redis(host="127.0.0.1", port=self.port)
-
-        def answers(self) -> bool:
-            import redis
-
-            try:
-                with self.client() as client:
-                    return bool(client.ping())
-            except redis.RedisError:
-                return False
-
-        def flush(self) -> None:
-            with self.client() as client:
-                client.flushall()
-
-    @pytest.fixture
-    def own_redis() -> Iterator[OwnRedis]:
-        if shutil.which("redis-server") is None:
-            servers.missing("no redis-server on PATH")
-        with OwnRedis() as own_redis:
-            yield own_redis
-
-    def folded_more(than: int) -> bool:
-        return the_run().rows_folded > than
-
-    @pytest.mark.in_turn
-    @pytest.mark.django_db(transaction=True)
-    def test_a_redis_that_is_flushed_and_one_that_stops_and_starts(own_redis: OwnRedis, tmp_path: Path) -> None:
-        """What it had forgotten is sent again when the lease is over; while it is down the run stays."""
-        make_large_table()
-        site = Site(
-            tmp_path,
-            broker="redis",
-            PAGESTATS_LINK_SECONDS="0.1",
-            PAGESTATS_REDIS_HOST="127.0.0.1",
-            PAGESTATS_REDIS_PORT=str(own_redis.port),
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        with Visitors(site) as visitors, site.cluster() as cluster:
-            site.manage("backfill_aggregates", "--chunk-size", str(CHUNK_SIZE))
-            wait_until(lambda: folded_more(2_000), "some chunks")
-            stop_the_worker(cluster)
-            own_redis.flush()
-            go_on_after(site, cluster)
-            own_redis.stop()
-            wait_until(has_lost_its_link, "a link that could not be sent")
-            status = json.loads(site.manage("backfill_aggregates", "--status", "--json"))
-            assert status["status"] == "running"
-            own_redis.start()
-            expire_lease()
-            site.manage("backfill_aggregates", "--wait")
-            recorded = visitors.leave()
-        assert the_run().status == "succeeded"
-        assert the_run().revival_count >= 1
-        assert_right(recorded)
+        wait_until(self.answers, "a Redis that answers")
 
-    def stop_the_worker(cluster: Cluster) -> None:
-        """Between two links, so that the next one is in the queue: it is stopped before it takes it."""
-        for pid in cluster.pusher_pids():
-            os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: the_run().enqueued_at is not None, "a link in the queue")
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
 
-    def go_on_after(site: Site, cluster: Cluster) -> None:
-        before = the_run()
-        for pid in cluster.pusher_pids():
-            os.kill(pid, signal.SIGCONT)
-        assert BackfillRun.objects.filter(pk=before.pk, epoch=before.epoch).exists(), "nothing was in the queue"
+    def client(self) -> Any:
+        import redis
+
+        return redis.Redis(host="127.0.0.1", port=self.port)
+
+    def answers(self) -> bool:
+        import redis
+
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def flush(self) -> None:
+        with self.client() as client:
+            client.flushall()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedis]:
+    if shutil.which("redis-server") is None:
+        servers.missing("no redis-server on PATH")
+    with OwnRedis() as own_redis:
+        yield own_redis
+
+
+def folded_more(than: int) -> bool:
+    return the_run().rows_folded > than
+
+
+@only_on("postgresql")
+@pytest.mark.in_turn
+@pytest.mark.django_db(transaction=True)
+def test_a_redis_that_is_flushed_and_one_that_stops_and_starts(own_redis: OwnRedis, tmp_path: Path) -> None:
+    """What it had forgotten is sent again when the lease is over; while it is down the run stays."""
+    make_large_table()
+    site = Site(
+        tmp_path,
+        broker="redis",
+        PAGESTATS_LINK_SECONDS="0.1",
+        PAGESTATS_REDIS_HOST="127.0.0.1",
+        PAGESTATS_REDIS_PORT=str(own_redis.port),
+    )
+    with Visitors(site) as visitors, site.cluster() as cluster:
+        site.manage("backfill_aggregates", "--chunk-size", str(CHUNK_SIZE))
+        wait_until(lambda: folded_more(2_000), "some chunks")
+        stop_the_worker(cluster)
+        own_redis.flush()
+        go_on_after(site, cluster)
+        own_redis.stop()
+        wait_until(has_lost_its_link, "a link that could not be sent")
+        status = json.loads(site.manage("backfill_aggregates", "--status", "--json"))
+        assert status["status"] == "running"
+        own_redis.start()
         expire_lease()
-        site.manage("backfill_aggregates")
-        wait_until(lambda: folded_more(before.rows_folded), "the next chunk")
+        site.manage("backfill_aggregates", "--wait")
+        recorded = visitors.leave()
+    assert the_run().status == "succeeded"
+    assert the_run().revival_count >= 1
+    assert_right(recorded)
 
-    def has_lost_its_link() -> bool:
-        """A worker has had the run, and its next link is nowhere."""
-        run = the_run()
-        return bool(run.error) and "queue did not take" in run.error
+
+def stop_the_worker(cluster: Cluster) -> None:
+    """Between two links, so that the next one is in the queue: it is stopped before it takes it."""
+    for pid in cluster.pusher_pids():
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: the_run().enqueued_at is not None, "a link in the queue")
+
+
+def go_on_after(site: Site, cluster: Cluster) -> None:
+    before = the_run()
+    for pid in cluster.pusher_pids():
+        os.kill(pid, signal.SIGCONT)
+    assert BackfillRun.objects.filter(pk=before.pk, epoch=before.epoch).exists(), "nothing was in the queue"
+    expire_lease()
+    site.manage("backfill_aggregates")
+    wait_until(lambda: folded_more(before.rows_folded), "the next chunk")
+
+
+def has_lost_its_link() -> bool:
+    """A worker has had the run, and its next link is nowhere."""
+    run = the_run()
+    return bool(run.error) and "queue did not take" in run.error
