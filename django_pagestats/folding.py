@@ -233,7 +233,8 @@ class Folder:
 
     def _read_stretch(self, after: int, target: int, size: int) -> Stretch:
         """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
-        (ids, paths, session_keys, seconds), is_last = self._page_views(after, target, size)
+        with database_for(self.using).reading():
+            (ids, paths, session_keys, seconds), is_last = self._page_views(after, target, size)
         subjects = subject_ids(self.using, paths, self.subjects)
         visitors = visitor_ids(self.using, session_keys, self.visitors)
         columns = map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds

@@ -214,6 +214,8 @@ class BackfillRun(models.Model):
     #: the cursor at the start, and where the run ends
     start_cursor = models.BigIntegerField(_("start cursor"))
     target = models.BigIntegerField(_("target"))
+    #: where it was when it failed or was cancelled: later folds move the generation's cursor on
+    end_cursor = models.BigIntegerField(_("end cursor"), null=True)
     rows_folded = models.BigIntegerField(_("page views folded"), default=0)
     #: as asked for; NULL: it adapts
     fixed_chunk_size = models.IntegerField(_("fixed chunk size"), null=True)
@@ -271,6 +273,11 @@ class BackfillRun(models.Model):
     def is_going(self) -> bool:
         """Queued or running: it goes on without anybody's doing."""
         return self.status in (self.Status.QUEUED, self.Status.RUNNING)
+
+    @property
+    def cursor(self) -> int:
+        """Where it is, or was when it ended; at most its target, since keeping up and later runs go on beyond."""
+        return min(self.generation.cursor if self.end_cursor is None else self.end_cursor, self.target)
 
     @property
     def command(self) -> str:

@@ -52,6 +52,8 @@ def reason_to_wait(using: str) -> Wait | None:
         try:
             throttle: Callable[[str], str | Wait | None] = import_string(path)
             found = throttle(using)
+            if isinstance(found, Wait) and found.until is not None and found.until.tzinfo is None:
+                raise ValueError(f"Wait.until must be an aware datetime, not {found.until!r}")
         except Exception as error:
             logger.warning("the throttle %s failed: %s", path, error, exc_info=error)
             found = f"the throttle {path} failed: {type(error).__name__}: {error}"

@@ -35,7 +35,7 @@ from django_pagestats.management.commands import backfill_aggregates
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from testproject.cluster import MANAGE
-from tests.chains import Links, active_generation, assert_all_counted, assert_exact, expire_lease, the_run
+from tests.chains import Links, active_generation, assert_all_counted, assert_exact, the_run
 from tests.cluster import Site
 from tests.factories import make_page_views
 from tests.test_backfill import STATUS_KEYS
@@ -153,7 +153,9 @@ def test_a_rebuild_is_not_said_to_be_done_where_a_backfill_is_active() -> None:
     make_page_views(30)
     command()
     assert "no rebuild was started" in command("--rebuild")
-    with pytest.raises(CommandError, match=r"no rebuild was started.* Run this again when that one has ended"):
+    with pytest.raises(
+        CommandError, match=r"no rebuild was started.* Follow it with .* or run this again when it has ended"
+    ):
         command("--rebuild", "--wait")
 
 
@@ -283,7 +285,7 @@ def test_wait_says_once_that_no_cluster_seems_to_run(monkeypatch: pytest.MonkeyP
 
     while_waiting(monkeypatch, nobody_comes)
     out = command("--wait")
-    warning = f"No worker has taken run {the_run().pk} for 12 s: no cluster seems to run."
+    warning = f"No worker has taken run {the_run().pk} for 12 s: no cluster seems to run"
     assert out.count(warning) == 1
     assert "manage.py qcluster" in out and "--sync" in out
     assert "succeeded" in out.partition(warning)[2], "it goes on following"
@@ -399,7 +401,7 @@ def test_the_status_of_a_run_whose_cluster_died_in_mid_link() -> None:
     links.start(chunk_size=10)
     backfill.run_here("default", via="test", watch=lambda run: True)
     links.sent.clear()
-    expire_lease()
+    BackfillRun.objects.update(wait_until=None, lease_until=F("lease_until") - timedelta(seconds=1))
     assert "Nobody has worked on run" in command("--status")
     BackfillRun.objects.update(lease_until=database_now("default") - timedelta(seconds=61))
     with pytest.raises(SystemExit) as ending:
@@ -845,3 +847,28 @@ def test_a_wait_is_shown_with_its_time() -> None:
     until = database_now("default") + timedelta(minutes=5)
     BackfillRun.objects.update(status="running", wait_reason="throttled: full moon", wait_until=until)
     assert f"throttled: full moon (until {until:%H:%M:%S} UTC)" in command("--status")
+
+
+@pytest.mark.django_db
+def test_a_cancelled_run_stays_where_it_was() -> None:
+    make_page_views(40)
+    links = Links()
+    links.start(chunk_size=10)
+    links.deliver_next()
+    command("--cancel")
+    links.drain()
+    cancelled = the_run()
+    percent = backfill.progress(cancelled).percent
+    assert cancelled.status == "cancelled" and percent == pytest.approx(25, abs=3)
+    command("--sync")
+    cancelled.refresh_from_db()
+    assert backfill.progress(BackfillRun.objects.get(pk=cancelled.pk)).percent == percent
+    assert BackfillRun.objects.get(pk=cancelled.pk).cursor == cancelled.start_cursor + 10
+
+
+@pytest.mark.django_db
+def test_wait_for_a_run_of_another_kind_says_how_to_follow_it() -> None:
+    make_page_views(30)
+    Links().start("rebuild")
+    with pytest.raises(CommandError, match=r"Follow it with 'manage.py backfill_aggregates --rebuild --wait'"):
+        command("--wait")

@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from django_pagestats import backfill, folding
 from django_pagestats.backfill import failing
+from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.merging import Trouble, database_for
-from django_pagestats.models import Generation, Subject, Visitor
+from django_pagestats.models import BackfillRun, Generation, Subject, Visitor
 from tests.chains import Links, Other, assert_all_counted, assert_exact, expire_lease, only_on, the_run, unused_ids
 from tests.factories import make_page_views
 from tests.test_backfill import raising
@@ -483,6 +484,91 @@ def test_the_server_ends_the_transaction_of_a_worker_that_does_not_move(
     assert_all_counted()
 
 
+@only_on("postgresql", "mysql")
+@pytest.mark.django_db(transaction=True)
+def test_the_server_ends_a_claim_that_does_not_move(settings: Any) -> None:
+    settings.PAGESTATS_LEASE_SECONDS = 1.0
+    make_page_views(20)
+    Links().start()
+    with pytest.raises(DatabaseError), brief_transaction("default"):
+        BackfillRun.objects.update(actor="ours")
+        with Other() as other:
+            limit = {"postgresql": "SET lock_timeout = '20s'", "mysql": "SET innodb_lock_wait_timeout = 20"}
+            other.execute(limit[connection.vendor])
+            other.execute("UPDATE django_pagestats_backfillrun SET actor = 'theirs'")
+            other.commit()
+        BackfillRun.objects.update(actor="ours again")
+    failing.reconnect("default", seconds=0)
+    assert the_run().actor == "theirs"
+
+
+@only_on("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_session_whose_copy_does_not_go_on_is_ended_by_whoever_wants_the_run(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No time-out of PostgreSQL's ends it: it waits for data."""
+    settings.PAGESTATS_LEASE_SECONDS = 1.0
+    monkeypatch.setattr("django_pagestats.backfill.chain.LOCK_SECONDS", 2)
+    make_page_views(20)
+    Links().start()
+    with Other() as frozen:
+        frozen.execute("UPDATE django_pagestats_backfillrun SET actor = 'frozen'")
+        with (
+            pytest.raises(psycopg_error(), match="terminating connection"),
+            frozen.connection.connection.cursor() as cursor,
+            cursor.copy("COPY django_pagestats_visitor (session_key) FROM STDIN"),
+        ):
+            with pytest.raises(RunLockedError, match="had not moved for 1 s held it, and its session was ended"):
+                backfill.pause("default", via="test")
+            assert backfill.pause("default", via="test").outcome == "done"
+        frozen.connection.close()
+
+
+def psycopg_error() -> type[Exception]:
+    import psycopg
+
+    return psycopg.OperationalError
+
+
+@only_on("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_moves_is_not_ended(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_pagestats.backfill.chain.LOCK_SECONDS", 1)
+    make_page_views(20)
+    Links().start()
+    with Other() as busy:
+        busy.execute("UPDATE django_pagestats_backfillrun SET actor = 'busy'")
+        with pytest.raises(RunLockedError, match="pg_terminate_backend"):
+            backfill.pause("default", via="test")
+        busy.commit()
+    assert the_run().actor == "busy"
+
+
+@only_on("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_a_table_without_statistics_is_read_in_the_order_of_its_primary_key() -> None:
+    def plan(statement: str) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {statement}")
+            return "\n".join(row[0] for row in cursor.fetchall())
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE django_pagestats_pageview")  # while it is empty
+    rows = make_page_views(20_000)
+    read = f"SELECT id, path FROM django_pagestats_pageview WHERE id > {rows[0].id} AND id <= {rows[-1].id} ORDER BY id"
+    read += " LIMIT 2500"
+    assert "Sort" in plan(read), "the control: nothing to be seen here"
+    database = database_for("default")
+    with CaptureQueriesContext(connection) as queries:
+        folding.Folder("default", folding.ensure_active_generation("default")).read(rows[-1].id)
+    texts = [query["sql"] for query in queries]
+    first = next(n for n, sql in enumerate(texts) if "viewed_at))::bigint" in sql)
+    assert "enable_sort = off" in texts[first - 1]
+    with database.reading():
+        assert "Index Scan" in plan(read) and "Sort" not in plan(read)
+
+
 def the_actor(other: Other) -> str:
     actor: str = other.execute("SELECT actor FROM django_pagestats_backfillrun")[0][0]
     return actor
@@ -501,7 +587,7 @@ def test_a_shorter_time_out_of_the_site_stays(settings: Any) -> None:
             assert cursor.fetchone()[0] == "7s"
         finally:
             cursor.execute("RESET statement_timeout")
-    begun = [query["sql"] for query in queries if "SET LOCAL" in query["sql"]]
+    begun = [query["sql"] for query in queries if "SET LOCAL idle" in query["sql"]]
     assert begun
     assert all("statement_timeout = 7000" in sql for sql in begun)
     assert all("idle_in_transaction_session_timeout = 60000" in sql for sql in begun)

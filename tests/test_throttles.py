@@ -252,3 +252,25 @@ def test_replica_lag(settings: Any) -> None:
     assert throttles.replica_lag("default") == "the replica far is 12.5 s behind, more than 5 s"
     settings.PAGESTATS_MAX_REPLICA_LAG = 13
     assert throttles.replica_lag("default") is None
+
+
+def naive(using: str) -> throttles.Wait:
+    return throttles.Wait("soon", datetime(2026, 1, 1))  # noqa: DTZ001 - that is the fault
+
+
+@pytest.mark.django_db
+def test_a_time_without_a_zone_is_a_failure_of_the_throttle_and_not_of_the_run(settings: Any) -> None:
+    settings.PAGESTATS_THROTTLE = ["tests.test_throttles.naive"]
+    found = throttles.reason_to_wait("default")
+    assert found is not None and "must be an aware datetime" in found.reason and found.until is None
+
+
+@pytest.mark.django_db
+def test_a_wait_that_is_over_is_no_missing_cluster_until_the_scheduler_has_looked() -> None:
+    make_page_views(5)
+    Links().start()
+    now = database_now("default")
+    until = {"wait_until": now - timedelta(seconds=30), "lease_until": now - timedelta(seconds=30)}
+    BackfillRun.objects.update(status="running", enqueued_at=None, **until)
+    assert backfill.missing_cluster(the_run(), now) == ""
+    assert "Nobody has worked on" in backfill.missing_cluster(the_run(), now + timedelta(seconds=20))

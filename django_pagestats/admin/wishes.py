@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import router
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise
@@ -71,6 +71,8 @@ class ObeysWishes(ReadOnlyAdmin):
         self._check_control(request)
         if request.method == "POST":
             form = NiceForm(request.POST)
+            if "nice" not in request.POST:  # an empty field means the setting, and none means nothing
+                return HttpResponseBadRequest()
             if form.is_valid():
                 self._answer(request, backfill.change_nice, run_id, nice=form.cleaned_data["nice"])
             else:

@@ -163,8 +163,7 @@ class Wording:
 
     @property
     def cursor(self) -> str:
-        """Where the run is, or was at its end: keeping up and later runs move the generation's cursor on."""
-        return thousands(min(self.run.generation.cursor, self.run.target))
+        return thousands(self.run.cursor)
 
     @property
     def ends_at(self) -> str:

@@ -49,11 +49,16 @@ def brief_transaction(
     seconds = LOCK_SECONDS if seconds is None else seconds
     begun = database.chunk_transaction() if is_switch else transaction.atomic(using=using)
     try:
-        with begun, database.lock_wait(seconds):
+        with begun, database.lock_wait(seconds, conf.LEASE_SECONDS):
             yield
     except OperationalError as error:
         if database.trouble(error) is not Trouble.LOCKED:
             raise
+        if database.end_idle(of._meta.db_table, conf.LEASE_SECONDS):
+            raise RunLockedError(
+                f"A worker that had not moved for {conf.LEASE_SECONDS:g} s held it, and its session was ended: nothing"
+                " was changed. Try again."
+            ) from error
         holder = database.lock_holder(of._meta.db_table)
         what = "run" if of is BackfillRun else "generation"
         raise RunLockedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django_pagestats import folding
@@ -16,6 +16,12 @@ Status = BackfillRun.Status
 
 #: a run that no worker has taken for so long has no cluster, most likely
 QUEUED_SECONDS = 10
+#: a run that waits goes on when django-q2's scheduler looks next, which it does every 30 seconds
+SCHEDULER_TIME = timedelta(seconds=40)
+
+
+#: what a run did in less says nothing of its rate
+LEAST_SECONDS = 0.002
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
         percent = 100.0
     else:
         span = run.target - run.start_cursor
-        done = max(0, min(run.generation.cursor, run.target) - run.start_cursor)
+        done = max(0, run.cursor - run.start_cursor)
         percent = min(99.9, 100.0 * done / span) if span > 0 else 0.0
     if run.started_at is None:
         return Progress(percent, None, None)
@@ -53,7 +59,7 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     eta = None
     if run.is_going and percent > 0:
         eta = elapsed * (100.0 - percent) / percent
-    return Progress(percent, run.rows_folded / elapsed, eta)
+    return Progress(percent, run.rows_folded / elapsed if elapsed >= LEAST_SECONDS else None, eta)
 
 
 def worked_seconds(run: BackfillRun, until: datetime) -> float:
@@ -126,7 +132,7 @@ def problem(using: str) -> str | None:
 
 def missing_cluster(run: BackfillRun, now: datetime) -> str:
     """What there is to say if nobody seems to work on the run; `now` by the database's clock."""
-    if not run.is_going or (run.wait_until is not None and run.wait_until > now):
+    if not run.is_going or (run.wait_until is not None and run.wait_until + SCHEDULER_TIME > now):
         return ""
     here = f"or do it with 'manage.py {run.command} --sync'."
     if run.enqueued_at is None:
@@ -139,8 +145,8 @@ def missing_cluster(run: BackfillRun, now: datetime) -> str:
         return ""
     if run.taken_at is None:
         return (
-            f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run. Start one with"
-            f" 'manage.py qcluster', {here}"
+            f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run, or it takes no task. Start"
+            f" one with 'manage.py qcluster', or restart the one that runs, {here}"
         )
     return (
         f"No worker has taken a task of run {run.pk} since {run.taken_at:%Y-%m-%d %H:%M:%S} UTC; one has waited for"

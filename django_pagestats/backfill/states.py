@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import Subquery
 from django.dispatch import Signal
 
-from django_pagestats.models import BackfillRun, RunEvent
+from django_pagestats.models import BackfillRun, Generation, RunEvent
 from django_pagestats.signals import backfill_failed, backfill_finished
 
 Status = BackfillRun.Status
@@ -66,6 +67,8 @@ def change(
     as_seen = {name: getattr(run, name) for name in ("pk", "status", "epoch", *seen)}
     runs = BackfillRun.objects.using(using).filter(**as_seen)
     active_key = BackfillRun.ACTIVE if to in ACTIVE else None
+    if to not in ACTIVE:
+        columns["end_cursor"] = Subquery(Generation.objects.filter(pk=run.generation_id).values("cursor"))
     with transaction.atomic(using=using):
         if not runs.update(status=to, active_key=active_key, **columns):
             return False

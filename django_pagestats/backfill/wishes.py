@@ -231,6 +231,7 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
             traceback=None,
             paused_at=None,
             finished_at=None,
+            end_cursor=None,
             idle_seconds=run.idle_seconds + max(0.0, (now - since).total_seconds()),
             **NO_WISH,
         ):

@@ -46,6 +46,8 @@ THROTTLE_SECONDS = 1.0
 SHORT_REST_SECONDS = 1.0
 LONG_RESTS_FROM = 20
 LONG_REST_SECONDS = 30.0
+#: so many times as long as a link works a worker may rest: a link has three times as long before django-q2 ends it
+MOST_LINKS_OF_REST = 2
 #: between two looks at the run during a rest
 LOOK_SECONDS = 1.0
 
@@ -407,7 +409,7 @@ class _Worker:
         seconds, self.rests_for = self._nice() * self.rests_for, 0.0
         if self._is_wished():
             return False
-        if self.deadline is not None and seconds > max(conf.LINK_SECONDS, SHORT_REST_SECONDS):
+        if self.deadline is not None and seconds > MOST_LINKS_OF_REST * conf.LINK_SECONDS:
             return self._hold(f"rests {self._nice():g} times as long as its chunk took", seconds=seconds)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
@@ -35,13 +36,9 @@ def _figures(run: BackfillRun, so_far: backfill.Progress) -> str:
     if run.wait_reason:
         text += f", {run.wait_reason}"
     if run.wait_until is not None and run.is_going:
-        text += f" (until {run.wait_until:%H:%M:%S} UTC)"
+        day = "" if run.wait_until.date() == datetime.now(timezone.utc).date() else f"{run.wait_until:%Y-%m-%d} "
+        text += f" (until {day}{run.wait_until:%H:%M:%S} UTC)"
     return text
-
-
-def _cursor(run: BackfillRun) -> int:
-    """Where the run is, or was at its end: keeping up and later runs move the generation's cursor on."""
-    return min(run.generation.cursor, run.target)
 
 
 def describe(run: BackfillRun) -> str:
@@ -51,7 +48,7 @@ def describe(run: BackfillRun) -> str:
     lines = [
         f"Run {run.pk}, a {run.kind} started{by} from {run.via} at {run.created_at:%Y-%m-%d %H:%M:%S} UTC,"
         f" {run.state}: {so_far.percent:.1f} %",
-        f"{_figures(run, so_far)}; cursor {_cursor(run)} of {run.target}, chunk size {run.chunk_size}",
+        f"{_figures(run, so_far)}; cursor {run.cursor} of {run.target}, chunk size {run.chunk_size}",
     ]
     if run.nice is not None:
         lines.append(f"rests {run.nice:g} times as long as each chunk takes")

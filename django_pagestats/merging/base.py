@@ -79,19 +79,30 @@ class Database(ABC):
         """
         return nullcontext()
 
-    def lock_wait(self, seconds: int) -> AbstractContextManager[None]:
-        """Within a transaction: wait so long for a lock, and no longer; then see `trouble`."""
+    def lock_wait(self, seconds: int, idle_seconds: float | None = None) -> AbstractContextManager[None]:
+        """Within a transaction: wait so long for a lock, and no longer; then see `trouble`. Idle as for `folding`."""
         return nullcontext()
 
     @abstractmethod
     def trouble(self, error: BaseException) -> Trouble | None:
         """What is known of an error that the database, or Django for it, has raised."""
 
+    def end_idle(self, table: str, seconds: float) -> bool:
+        """End sessions that hold a table's rows, and whose clients have not moved for so long; whether there was one.
+
+        Where the server does not do so by itself: PostgreSQL has no time-out for a COPY whose data do not come.
+        """
+        return False
+
     def lock_holder(self, table: str) -> str:
         """Which session of the server holds a table's rows, in words, with how to end it; empty: nobody can tell."""
         return ""
 
     # -- page views
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Around the portions of a chunk: in the order of the primary key, whatever the planner thinks of it."""
+        return nullcontext()
 
     @abstractmethod
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:

@@ -56,7 +56,7 @@ class MySQL(LookupDatabase):
         try:
             yield
         finally:
-            self._put_back("idle_transaction_timeout", before)
+            self._put_back(idle_transaction_timeout=before)
 
     def trouble(self, error: BaseException) -> Trouble | None:
         return TROUBLES.get(error.args[0]) if error.args else None
@@ -102,20 +102,23 @@ class MySQL(LookupDatabase):
                 raise
 
     @contextmanager
-    def lock_wait(self, seconds: int) -> Iterator[None]:
+    def lock_wait(self, seconds: int, idle_seconds: float | None = None) -> Iterator[None]:
+        wanted = {"innodb_lock_wait_timeout": seconds}
+        if idle_seconds is not None and self.connection.mysql_is_mariadb:
+            wanted["idle_transaction_timeout"] = max(1, round(idle_seconds))
         with self.connection.cursor() as cursor:
-            cursor.execute("SELECT @@SESSION.innodb_lock_wait_timeout")
-            before = cursor.fetchone()[0]
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds:d}")
+            cursor.execute(f"SELECT {', '.join(f'@@SESSION.{name}' for name in wanted)}")
+            before = dict(zip(wanted, cursor.fetchone(), strict=True))
+            cursor.execute(f"SET {', '.join(f'SESSION {name} = {value:d}' for name, value in wanted.items())}")
         try:
             yield
         finally:
-            self._put_back("innodb_lock_wait_timeout", before)
+            self._put_back(**before)
 
-    def _put_back(self, variable: str, value: int) -> None:
+    def _put_back(self, **before: int) -> None:
         if self.connection.connection is not None and not self.connection.needs_rollback:
             with self.connection.cursor() as cursor:
-                cursor.execute(f"SET SESSION {variable} = {value:d}")
+                cursor.execute(f"SET {', '.join(f'SESSION {name} = {value:d}' for name, value in before.items())}")
 
     def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
         found: dict[str, int] = {}

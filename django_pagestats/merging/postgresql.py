@@ -64,18 +64,50 @@ class PostgreSQL(LookupDatabase):
             BEGINNINGS.pop(self.connection, None)
 
     @contextmanager
-    def lock_wait(self, seconds: int) -> Iterator[None]:
+    def lock_wait(self, seconds: int, idle_seconds: float | None = None) -> Iterator[None]:
+        idle = "current_setting('idle_in_transaction_session_timeout')" if idle_seconds is None else "%s"
+        values = [f"{seconds:d}s"] if idle_seconds is None else [f"{seconds:d}s", f"{idle_seconds * 1_000:.0f}"]
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{seconds:d}s"]
+                "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'),"
+                " set_config('lock_timeout', %s, true),"
+                f" set_config('idle_in_transaction_session_timeout', {idle}, true)",
+                values,
             )
-            before = cursor.fetchone()[0]
-        yield  # an error takes the setting back with what else the transaction did
+            before = cursor.fetchone()[:2]
+        yield  # an error takes the settings back with what else the transaction did
         with self.connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [before])
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true),"
+                " set_config('idle_in_transaction_session_timeout', %s, true)",
+                before,
+            )
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Without statistics of a table that was just filled the planner sorts all that is left of it, each time."""
+        if self.connection.in_atomic_block:  # the settings would stay for the rest of it
+            yield
+            return
+        with transaction.atomic(using=self.connection.alias):
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
+            yield
 
     def trouble(self, error: BaseException) -> Trouble | None:
         return TROUBLES.get(getattr(error.__cause__, "sqlstate", None) or "")
+
+    def end_idle(self, table: str, seconds: float) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(a.pid)) FROM pg_locks AS l"
+                " JOIN pg_stat_activity AS a ON a.pid = l.pid"
+                " WHERE l.relation = %s::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
+                " AND l.pid <> pg_backend_pid() AND a.usename = current_user AND a.wait_event = 'ClientRead'"
+                " AND a.state_change < clock_timestamp() - make_interval(secs => %s)",
+                [table, seconds],
+            )
+            return bool(cursor.fetchone()[0])
 
     def lock_holder(self, table: str) -> str:
         with self.connection.cursor() as cursor:

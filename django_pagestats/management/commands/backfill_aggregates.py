@@ -154,7 +154,8 @@ class Command(DatabaseCommand):
         self._check_queue()
         started = tasks.start_backfill(using, **wanted)
         if wait and started.run is not None and started.run.kind != wanted["kind"]:
-            raise CommandError(f"{started.message}. Run this again when that one has ended.")
+            follow = f"'manage.py {started.run.command} --wait'"
+            raise CommandError(f"{started.message}. Follow it with {follow}, or run this again when it has ended.")
         self._say(started.message)
         if wait and started.run is not None:
             self._wait(using, started.run)
@@ -311,12 +312,15 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _nice(text: str) -> float | str:
-    """The value of --nice; raises ValueError for what PAGESTATS_NICE may not be."""
+    """The value of --nice; raises ArgumentTypeError for what PAGESTATS_NICE may not be."""
     if text == "default":
         return text
-    number = float(text)
-    if complaint := rest_factor(number):
-        raise ArgumentTypeError(complaint)
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if rest_factor(number):
+        raise ArgumentTypeError(f"must be a number from 0 to 100, or 'default', not {text!r}")
     return number
 
 
