@@ -177,6 +177,7 @@ def outage_site(tmp_path: Path) -> Iterator[OutageSite]:
 
 
 @only_on("postgresql")
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("how", [pytest.param("fast", marks=pytest.mark.torture), "immediate"])
 def test_a_server_that_stops_and_starts_under_sync(how: str, outage_site: OutageSite) -> None:
     """It waits for the server, for a lease, and goes on: nobody has to do anything."""
@@ -275,7 +276,7 @@ def folded_more(than: int) -> bool:
 
 
 @only_on("postgresql")
-@pytest.mark.in_turn
+@pytest.mark.in_turn(2)
 @pytest.mark.django_db(transaction=True)
 def test_a_redis_that_is_flushed_and_one_that_stops_and_starts(own_redis: OwnRedis, tmp_path: Path) -> None:
     """What it had forgotten is sent again when the lease is over; while it is down the run stays."""
