@@ -80,9 +80,20 @@ class Visitors(Child):
 
     def leave(self) -> int:
         """How many page views they have recorded: none of them was lost."""
-        recorded, lost = map(int, self.process.communicate(timeout=60)[0].split())
+        recorded, lost = self._leave()
         assert lost == 0, self.told()
         return recorded
+
+    def leave_a_server_that_was_down(self) -> int:
+        """How many page views of theirs there are: of some nobody could say whether they were recorded."""
+        recorded, lost = self._leave()
+        stored = PageView.objects.count() - self.before
+        assert lost > 0 and recorded <= stored, self.told()
+        return stored
+
+    def _leave(self) -> tuple[int, int]:
+        recorded, lost = map(int, self.process.communicate(timeout=60)[0].split())
+        return recorded, lost
 
 
 class Nursery(Child):

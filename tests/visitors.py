@@ -39,25 +39,37 @@ class Visitor:
             self._count(record_page_view(**self.page_view()))
 
     def come_in_transactions(self, *, pause: float) -> None:
-        from django.db import transaction
-
-        from django_pagestats.recording import record_page_view
+        from django.db import DatabaseError
 
         for number in itertools.count():
             if self.is_over.wait(pause * self.dice.random()):
                 return
-            with transaction.atomic():
-                were_recorded = [record_page_view(**self.page_view()) for _ in range(3)]
-                self.is_over.wait(pause * self.dice.random())
-                if number % 5 == 0:
-                    transaction.set_rollback(True)
-                    continue
+            try:
+                were_recorded = self._one_transaction(pause=pause, is_kept=number % 5 != 0)
+            except DatabaseError:  # the server went away under it: all of it is lost
+                were_recorded = [False]
             for was_recorded in were_recorded:
                 self._count(was_recorded)
 
+    def _one_transaction(self, *, pause: float, is_kept: bool) -> list[bool]:
+        from django.db import transaction
+
+        from django_pagestats.recording import record_page_view
+
+        with transaction.atomic():
+            were_recorded = [record_page_view(**self.page_view()) for _ in range(3)]
+            self.is_over.wait(pause * self.dice.random())
+            if not is_kept:
+                transaction.set_rollback(True)
+        return were_recorded if is_kept else []
+
     def _count(self, was_recorded: bool) -> None:
+        from django.db import close_old_connections
+
         self.recorded += was_recorded
         self.lost += not was_recorded
+        if not was_recorded:
+            close_old_connections()  # as the end of a request does
 
 
 def main() -> None:

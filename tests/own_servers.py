@@ -1,0 +1,173 @@
+"""A PostgreSQL and a Redis of a test's own, that it may stop, start and empty as it likes: nobody else is on them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests import servers
+
+SECONDS_TO_START = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def find(program: str, *folders: Path) -> str:
+    """The path of a server's program; the test is skipped where there is none, in CI it fails."""
+    found = shutil.which(program) or next((str(at / program) for at in folders if (at / program).exists()), None)
+    if found is None:
+        (pytest.fail if servers.in_ci() else pytest.skip)(f"{program} is not installed, which makes a server to stop")
+    return found
+
+
+class OwnPostgreSQL:
+    """An instance in a folder of its own; a context manager that starts it, and leaves nothing of it.
+
+    PostgreSQL refuses to run as root: then it runs as the user postgres.
+    """
+
+    OPTIONS: Mapping[str, str] = {
+        "fsync": "off",  # the machine does not crash, only the server
+        "shared_buffers": "32MB",
+        "max_connections": "30",
+        "synchronous_commit": "local",
+    }
+
+    def __init__(self) -> None:
+        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        self.pg_ctl, self.initdb = (find(name, *folders) for name in ("pg_ctl", "initdb"))
+        self.port = free_port()
+
+    def __enter__(self) -> OwnPostgreSQL:
+        self.folder = Path(tempfile.mkdtemp(prefix="pagestats-postgresql-"))
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        self._run(self.initdb, "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if (self.data / "postmaster.pid").exists():
+            self.stop()
+        shutil.rmtree(self.folder)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        settings = {**self.OPTIONS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        log = str(self.folder / "log")
+        self._run(self.pg_ctl, "start", "-w", "-D", str(self.data), "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        """At once, as a crash does: sessions are cut off, and the next start recovers from the log."""
+        self._run(self.pg_ctl, "stop", "-w", "-D", str(self.data), "-m", "immediate")
+
+    def _run(self, *words: str) -> None:
+        as_user: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        done = subprocess.run(
+            words,
+            **(as_user if os.geteuid() == 0 else {}),
+            cwd=self.folder,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS_TO_START,
+            check=False,
+        )
+        assert done.returncode == 0, f"{words}:\n{done.stdout}"
+
+
+@contextmanager
+def this_process_on(server: OwnPostgreSQL) -> Iterator[None]:
+    """Django's connection goes to the database `postgres` of this server instead, for the length of a block."""
+    before = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(HOST="127.0.0.1", PORT=str(server.port), USER="postgres", NAME="postgres")
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(before)
+
+
+class OwnRedis:
+    """A server that keeps nothing on disk; a context manager that starts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = find("redis-server")
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> OwnRedis:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        with (self.folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.program, "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not self.is_up():
+            assert self.process.poll() is None and time.monotonic() < deadline, "redis-server does not start"
+            time.sleep(0.02)
+
+    def is_up(self) -> bool:
+        import redis
+
+        with redis.Redis(host="127.0.0.1", port=self.port) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                return False
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(SECONDS_TO_START)
+
+    def flush(self) -> None:
+        import redis
+
+        with redis.Redis(host="127.0.0.1", port=self.port) as client:
+            client.flushall()
+
+    def queue_size(self, name: str) -> int:
+        """Tasks that wait for a cluster of this name."""
+        import redis
+
+        with redis.Redis(host="127.0.0.1", port=self.port) as client:
+            return int(client.llen(f"django_q:{name}:q"))
