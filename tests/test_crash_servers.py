@@ -158,8 +158,8 @@ def test_postgresql_ends_sessions_in_every_part_of_a_chunk(tmp_path: Path) -> No
     assert_right(recorded)
 
 
-@pytest.mark.control
 @only_on("postgresql")
+@pytest.mark.control
 def test_control_with_cursor_and_aggregates_in_two_transactions_the_end_of_a_session_makes_wrong_numbers(
     tmp_path: Path,
 ) -> None:
