@@ -350,6 +350,7 @@ def do_a_part_here(site: Site) -> None:
 
 
 @pytest.mark.control
+@pytest.mark.in_turn(2)
 def test_control_without_epoch_and_cursor_two_chains_count_page_views_twice(tmp_path: Path) -> None:
     """A link that is delivered twice, as after each death above: with the fences the second one does nothing."""
     site = Site(

@@ -143,7 +143,7 @@ def start(kind: str = "backfill", *, chunk_size: int = CHUNK_SIZE) -> int:
     return started.run.pk
 
 
-@pytest.mark.in_turn(2)
+@pytest.mark.in_turn(1)
 @pytest.mark.parametrize("seed", torture.seeds())
 def test_links_come_twice_late_or_never_and_the_numbers_are_right(seed: int, tmp_path: Path) -> None:
     make_large_table()
@@ -211,7 +211,7 @@ class WrongClocks(Site):
         return done.stdout
 
 
-@pytest.mark.in_turn(2)
+@pytest.mark.in_turn(1)
 def test_clocks_that_are_minutes_ahead_and_behind_do_no_harm(tmp_path: Path) -> None:
     """Two clusters, as two hosts have, and somebody on each who looks after the run; a lease is a minute.
 

@@ -159,6 +159,7 @@ def test_postgresql_ends_sessions_in_every_part_of_a_chunk(tmp_path: Path) -> No
 
 
 @only_on("postgresql")
+@pytest.mark.in_turn(1)
 @pytest.mark.control
 def test_control_with_cursor_and_aggregates_in_two_transactions_the_end_of_a_session_makes_wrong_numbers(
     tmp_path: Path,
@@ -235,6 +236,7 @@ class Outage:
 
 
 @only_on("postgresql")
+@pytest.mark.in_turn(1)
 def test_a_postgresql_that_is_stopped_and_one_that_does_not_tell_of_a_commit(tmp_path: Path) -> None:
     """In mid-chunk, so that the worker's link is lost; the cluster is not started anew."""
     with OwnPostgreSQL() as server, this_process_on(server):

@@ -24,7 +24,7 @@ from tests.crashes import CHUNK_SIZE, Nursery, Visitors, assert_consistent, asse
 from tests.dying import Order, Place, Steps
 from tests.factories import make_page_views
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(1)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(2)]
 
 #: long enough for all of a link's work
 TO_THE_END = 600.0
