@@ -53,10 +53,13 @@ class IdCache:
         if missing:
             found = fetch(missing)
             self._young.update(found)
-            value = max(found, key=found.__getitem__)
-            if self.newest is None or found[value] > self.newest[1]:
-                self.newest = value, found[value]
+            self._remember_newest(found)
         return self._young
+
+    def _remember_newest(self, found: dict[str, int]) -> None:
+        value = max(found, key=found.__getitem__, default=None)
+        if value is not None and (self.newest is None or found[value] > self.newest[1]):
+            self.newest = value, found[value]
 
 
 def digest_of(value: str) -> str:
