@@ -553,12 +553,9 @@ def test_a_table_without_statistics_is_read_in_the_order_of_its_primary_key() ->
             cursor.execute(f"EXPLAIN {statement}")
             return "\n".join(row[0] for row in cursor.fetchall())
 
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE django_pagestats_pageview")  # while it is empty
     rows = make_page_views(20_000)
     read = f"SELECT id, path FROM django_pagestats_pageview WHERE id > {rows[0].id} AND id <= {rows[-1].id} ORDER BY id"
     read += " LIMIT 2500"
-    assert "Sort" in plan(read), "the control: nothing to be seen here"
     database = database_for("default")
     with CaptureQueriesContext(connection) as queries:
         folding.Folder("default", folding.ensure_active_generation("default")).read(rows[-1].id)
