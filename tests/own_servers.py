@@ -12,9 +12,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from django.db import connection
@@ -32,11 +33,16 @@ def free_port() -> int:
 
 
 def find(program: str, *folders: Path) -> str:
-    """The path of a server's program; the test is skipped where there is none, in CI it fails."""
+    """The path of a server's program."""
     found = shutil.which(program) or next((str(at / program) for at in folders if (at / program).exists()), None)
-    if found is None:
-        (pytest.fail if servers.in_ci() else pytest.skip)(f"{program} is not installed, which makes a server to stop")
-    return found
+    return found or give_up(f"{program} is not installed, which makes a server to stop")
+
+
+def give_up(reason: str) -> NoReturn:
+    """Skip the test; in CI it fails."""
+    if servers.in_ci():
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 class OwnPostgreSQL:
@@ -119,6 +125,8 @@ class OwnRedis:
     """A server that keeps nothing on disk; a context manager that starts it."""
 
     def __init__(self, folder: Path) -> None:
+        if find_spec("redis") is None:
+            give_up("no client of Redis is installed")
         self.program = find("redis-server")
         self.folder = folder
         self.port = free_port()

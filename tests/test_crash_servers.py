@@ -7,6 +7,9 @@ and the worker is not told. Servers that are stopped here are the test's own (te
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -17,14 +20,16 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from django_pagestats import tasks
-from django_pagestats.models import Aggregate, Generation
+from django_pagestats import backfill
+from django_pagestats.models import Aggregate, BackfillRun, Generation
+from testproject.cluster import MANAGE
+from testproject.settings import KIND
 from tests import torture
 from tests.chains import expire_lease, only_on, the_run
 from tests.cluster import Site, wait_until
 from tests.crashes import CHUNK_SIZE, Visitors, assert_consistent, assert_right, make_large_table
 from tests.factories import ALL, SITE, make_page_views
-from tests.own_servers import OwnPostgreSQL, this_process_on
+from tests.own_servers import OwnPostgreSQL, OwnRedis, this_process_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +60,37 @@ def go_on() -> None:
 def end() -> None:
     wait_until(lambda: not the_run().is_active, "the end of the run", timeout=TIMEOUT)
     assert the_run().status == "succeeded", the_run().error
+
+
+def revive(site: Site) -> None:
+    expire_lease()
+    site.manage("backfill_aggregates")
+
+
+def look_after_it(site: Site, *, to_the_end: bool = False) -> None:
+    """What `--wait` does, without waiting for the lease: until a chunk is folded, or the run ends."""
+    before = the_run().rows_folded
+    seen, looked_at = before, time.monotonic()
+    deadline = looked_at + TIMEOUT
+    while the_run().is_active and (to_the_end or the_run().rows_folded == before):
+        assert time.monotonic() < deadline, "no progress"
+        if the_run().rows_folded != seen:
+            seen, looked_at = the_run().rows_folded, time.monotonic()
+        elif time.monotonic() > looked_at + PATIENCE:
+            revive(site)
+            looked_at = time.monotonic()
+        time.sleep(0.05)
+    assert the_run().is_active != to_the_end
+
+
+def hurry(site: Site) -> None:
+    """Nothing will happen to the run any more: in the bounded form it does the rest in a few chunks."""
+    if torture.IS_LONG:
+        return
+    backfill.pause("default", via="test")
+    wait_until(lambda: the_run().status == "paused", "a pause", timeout=TIMEOUT)
+    BackfillRun.objects.update(fixed_chunk_size=10_000)
+    site.manage("backfill_aggregates", "--resume")
 
 
 # -- PostgreSQL ends sessions
@@ -152,8 +188,10 @@ def test_postgresql_ends_sessions_in_every_part_of_a_chunk(tmp_path: Path) -> No
         for place in list(PLACES) * (5 if torture.IS_LONG else 1):
             go_on()
             end_the_session(place)
-        end()
+        go_on()
         assert the_run().revival_count == 0, "the worker connects anew, and goes on by itself"
+        hurry(site)
+        end()
         recorded = visitors.leave()
     assert_right(recorded)
 
@@ -256,27 +294,142 @@ def test_a_postgresql_that_is_stopped_and_one_that_does_not_tell_of_a_commit(tmp
             for _ in range(5 if torture.IS_LONG else 1):
                 go_on()
                 outage.end_a_session_that_has_committed()
-                look_after_it()
+                look_after_it(site)
                 outage.stop_in_a_chunk()
                 assert_consistent()
-                look_after_it()
-            look_after_it(to_the_end=True)
+                look_after_it(site)
+            hurry(site)
+            look_after_it(site, to_the_end=True)
             recorded = visitors.leave_a_server_that_was_down()
         assert_right(recorded)
 
 
-def look_after_it(*, to_the_end: bool = False) -> None:
-    """What `--wait` does, without waiting for the lease: until a chunk is folded, or the run ends."""
+@only_on("postgresql")
+@pytest.mark.in_turn(1)
+def test_a_postgresql_that_is_stopped_under_sync(tmp_path: Path) -> None:
+    """It waits for the server, for a lease, and goes on: nobody has to do anything."""
+    with OwnPostgreSQL() as server, this_process_on(server):
+        call_command("migrate", verbosity=0)
+        make_large_table()
+        server_of_ours = {"PAGESTATS_PG_HOST": "127.0.0.1", "PAGESTATS_PG_PORT": str(server.port)}
+        site = Site(tmp_path, PAGESTATS_PG_USER="postgres", **server_of_ours)
+        here = subprocess.Popen(
+            [sys.executable, str(MANAGE), "backfill_aggregates", "--sync", "--chunk-size", str(CHUNK_SIZE)],
+            env={**os.environ, **site.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            wait_until(lambda: BackfillRun.objects.filter(rows_folded__gt=2_000).exists(), "some chunks")
+            connection.close()
+            server.stop()
+            server.start()
+            told, _ = here.communicate(timeout=TIMEOUT)
+        finally:
+            here.kill()
+        assert here.returncode == 0, told
+        assert_right(0)
+
+
+# -- Redis is emptied, stopped, and started
+
+
+class SiteOnRedis(Site):
+    """With a Redis of its own, which the cluster and every command use."""
+
+    def __init__(self, folder: Path, redis: OwnRedis) -> None:
+        super().__init__(
+            folder,
+            broker="redis",
+            PAGESTATS_LINK_SECONDS="0.5",
+            PAGESTATS_REDIS_HOST="127.0.0.1",
+            PAGESTATS_REDIS_PORT=str(redis.port),
+        )
+        self.redis = redis
+
+    def queue_size(self) -> int:
+        return self.redis.queue_size(self.name)
+
+
+@contextlib.contextmanager
+def mid_link() -> Iterator[None]:
+    """A worker has the run, and cannot commit before the end of this block."""
+    while True:
+        with transaction.atomic():
+            run = BackfillRun.objects.select_for_update().get(pk=the_run().pk)
+            if run.status == "running" and run.enqueued_at is None:
+                yield
+                return
+
+
+#: it makes no difference to Redis; PostgreSQL has its own servers to stop
+on_mariadb_or_at_length = pytest.mark.torture if KIND != "mariadb" else lambda test: test
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    with OwnRedis(tmp_path) as redis:
+        yield redis
+
+
+@on_mariadb_or_at_length
+def test_redis_is_emptied_stopped_and_started(tmp_path: Path, redis: OwnRedis) -> None:
+    make_large_table()
+    site = SiteOnRedis(tmp_path, redis)
+    with Visitors(site) as visitors:
+        with site.cluster():
+            start(site)
+            go_on()
+        for _ in range(5 if torture.IS_LONG else 1):
+            empty(redis, site)
+            with site.another_cluster():
+                look_after_it(site)
+                stop_and_start(redis)
+                look_after_it(site)
+                hurry(site)
+        if the_run().is_active:
+            with site.another_cluster():
+                look_after_it(site, to_the_end=True)
+        assert the_run().revival_count > 0, "the link that Redis forgot"
+        recorded = visitors.leave()
+    assert_right(recorded)
+
+
+def empty(redis: OwnRedis, site: SiteOnRedis) -> None:
+    """No cluster is there; the run's link is, and is lost."""
+    if site.queue_size() == 0:  # the cluster had taken the link, and was stopped before it worked on it
+        revive(site)
+    assert site.queue_size() == 1
+    redis.flush()
+
+
+def stop_and_start(redis: OwnRedis) -> None:
+    """The chunk that is folded meanwhile is committed, and its next link cannot be sent."""
+    with mid_link():
+        redis.stop()
+    wait_until(lambda: not is_at_work(), "a run that cannot go on")
+    assert_consistent()
+    redis.start()
+
+
+def is_at_work() -> bool:
+    """Whether the run still folds chunks."""
     before = the_run().rows_folded
-    seen, looked_at = before, time.monotonic()
-    deadline = looked_at + TIMEOUT
-    while the_run().is_active and (to_the_end or the_run().rows_folded == before):
-        assert time.monotonic() < deadline, "no progress"
-        if the_run().rows_folded != seen:
-            seen, looked_at = the_run().rows_folded, time.monotonic()
-        elif time.monotonic() > looked_at + PATIENCE:
-            expire_lease()
-            tasks.revive("default")
-            looked_at = time.monotonic()
-        time.sleep(0.05)
-    assert the_run().is_active != to_the_end
+    time.sleep(0.5)
+    return the_run().rows_folded != before
+
+
+@pytest.mark.control
+@on_mariadb_or_at_length
+def test_control_without_a_revival_a_link_that_redis_forgot_is_the_last(tmp_path: Path, redis: OwnRedis) -> None:
+    make_page_views(3_000)
+    site = SiteOnRedis(tmp_path, redis)
+    start(site)
+    redis.flush()
+    with site.cluster() as cluster:
+        assert site.queue_size() == 0 and " processing " not in cluster.log()
+        assert site.manage("backfill_aggregates").count("already queued")  # looked at; the lease is not over
+        assert (site.queue_size(), the_run().rows_folded) == (0, 0)
+        look_after_it(site, to_the_end=True)
