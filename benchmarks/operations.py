@@ -5,7 +5,8 @@
     PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.operations revival [--times 5]
 
 `protections`: rebuilds in this process, in turn with and without the fence of each chunk (epoch, lease, progress), the
-look at the run after it, the check of the table, and the time-outs of its transaction; the cursor moves in both.
+look at the run after it, the check of the table, and the time-outs of its transaction; the cursor moves in both. And
+how much of a rebuild's time is spent in their statements, which a noisy machine tells better.
 `recording`: milliseconds of one `record_page_view()`, the median and the 99th percentile, alone, beside a rebuild at
 full speed, and beside one that rests as long as each chunk takes; in turn.
 `revival`: from the kill -9 of a worker in its chunk, on Redis, which forgets the task, to the claim of the next one:
@@ -75,6 +76,37 @@ def protected() -> Iterator[None]:
     yield
 
 
+class Share:
+    """How much of a rebuild's time its protections take: their statements, each timed."""
+
+    TIMED = ("_fence", "_look", "_table_has_changed")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> Share:
+        from django_pagestats.backfill.working import _Worker
+
+        self.patches = [mock.patch.object(_Worker, name, self._timed(getattr(_Worker, name))) for name in self.TIMED]
+        for patch in self.patches:
+            patch.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for patch in self.patches:
+            patch.stop()
+
+    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*args, **options)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return timed
+
+
 def rebuild(chunk_size: int | None) -> float:
     from benchmarks.compare import EMPTIED, IDS, forget
     from django_pagestats import backfill
@@ -102,6 +134,9 @@ def protections(options: argparse.Namespace) -> None:
         ratios.append(took["with"] / took["without"])
         print(f"| {number + 1} | {took['with']:.1f} s | {took['without']:.1f} s | {ratios[-1]:.3f} |", flush=True)
     print(f"\nmedian with / without: {statistics.median(ratios):.3f}")
+    with Share() as share:
+        took = rebuild(options.chunk_size)
+    print(f"in the statements of the protections: {share.seconds:.2f} s of {took:.1f} s, {share.seconds / took:.1%}")
 
 
 # -- recording
