@@ -1,7 +1,8 @@
 # Two commands do everything on a machine with Python 3.10 to 3.13:
 #   make demo    a site on SQLite, a real cluster, a backfill to watch, the numbers
 #   make test    the tests, on SQLite and on each server that can be reached
-# Another interpreter: make test PYTHON=python3.12; two databases at once: make test JOBS=2
+# Another interpreter: make test PYTHON=python3.12; two databases at once: make test JOBS=2; without the report of
+# coverage, which costs a third of the time: make test OPTIONS=--no-coverage
 # The crash matrix, of which make test does a part, at length: every scenario on every database, and those that draw
 # lots in so many rounds, each with a seed of its own that is shown in the test's name:
 #   make torture ROUNDS=5
@@ -25,7 +26,7 @@ demo: $(VENV)/installed
 	PAGESTATS_DB=sqlite PAGESTATS_DB_NAME=$(DEMO_DB) PAGESTATS_BROKER=orm $(BIN)/python manage.py demo
 
 test: $(VENV)/tested
-	$(BIN)/python -m tests.run --jobs $(JOBS) $(TESTS)
+	$(BIN)/python -m tests.run --jobs $(JOBS) $(OPTIONS) $(TESTS)
 
 torture: $(VENV)/tested
 	PAGESTATS_TORTURE=$(ROUNDS) $(BIN)/python -m tests.run --no-coverage --only-crashes --jobs $(JOBS) \
