@@ -193,8 +193,8 @@ def test_a_run_that_rests_folds_smaller_chunks(rests: list[float], monkeypatch: 
     sizes: dict[float, int] = {}
     monkeypatch.setattr(folding, "FIRST_CHUNK_SIZE", 100)
     monkeypatch.setattr(Database, "CHUNK_SECONDS", 1_000.0)
-    for nice in (0.0, 100.0):
-        monkeypatch.setattr(working, "LONG_REST_SECONDS", 1e-6)
+    for nice in (0.0, 2.0):
+        monkeypatch.setattr(working, "SHORT_REST_SECONDS", 1e-6)
         backfill.run_here("default", kind="rebuild", via="test", nice=nice)
         sizes[nice] = the_run().chunk_size
-    assert sizes[0.0] > 1_000 and sizes[100.0] == 100
+    assert sizes[0.0] > 1_000 and sizes[2.0] == 100
