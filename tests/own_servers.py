@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
-import pytest
 from django.db import connection
 
 from tests import servers
@@ -35,14 +34,7 @@ def free_port() -> int:
 def find(program: str, *folders: Path) -> str:
     """The path of a server's program."""
     found = shutil.which(program) or next((str(at / program) for at in folders if (at / program).exists()), None)
-    return found or give_up(f"{program} is not installed, which makes a server to stop")
-
-
-def give_up(reason: str) -> NoReturn:
-    """Skip the test; in CI it fails."""
-    if servers.in_ci():
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return found or servers.missing(f"{program} is not installed, which makes a server to stop")
 
 
 class OwnPostgreSQL:
@@ -126,7 +118,7 @@ class OwnRedis:
 
     def __init__(self, folder: Path) -> None:
         if find_spec("redis") is None:
-            give_up("no client of Redis is installed")
+            servers.missing("no client of Redis is installed")
         self.program = find("redis-server")
         self.folder = folder
         self.port = free_port()

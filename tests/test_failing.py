@@ -20,13 +20,25 @@ from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.merging import Trouble, database_for
 from django_pagestats.models import BackfillRun, Generation, Subject, Visitor
-from tests.chains import Links, Other, assert_all_counted, assert_exact, expire_lease, only_on, the_run, unused_ids
+from tests.chains import (
+    Links,
+    Other,
+    active_generation,
+    assert_all_counted,
+    assert_exact,
+    expire_lease,
+    only_on,
+    the_run,
+    unused_ids,
+)
 from tests.factories import make_page_views
 from tests.test_backfill import raising
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
 Database = type(database_for("default"))
+#: it fails, and does not hang, if nobody takes the lock away
+LOCK_WAIT = {"postgresql": "SET lock_timeout = '20s'", "mysql": "SET innodb_lock_wait_timeout = 20"}
 LOCKED = OperationalError("somebody else was faster")
 
 
@@ -46,7 +58,7 @@ def test_what_may_pass_is_tried_again_with_a_quarter_of_the_page_views(monkeypat
     links.deliver_next()
     run = the_run()
     assert (run.status, run.chunk_size, run.failure_count) == ("running", 125, 0)
-    first, last = active_generation_cursor() + 1, run.start_cursor + 500
+    first, last = active_generation().cursor + 1, run.start_cursor + 500
     assert run.error == f"Page views {first} to {last} could not be folded. OperationalError: somebody else was faster"
     links.deliver_next()
     assert the_run().chunk_size == 31
@@ -67,7 +79,7 @@ def test_at_the_smallest_chunk_so_many_tries_fail_the_run_and_name_the_page_view
     links = Links()
     links.start(chunk_size=20)
     links.deliver_next()
-    first = active_generation_cursor() + 1
+    first = active_generation().cursor + 1
     failing_merge(monkeypatch, LOCKED)
     sizes = []
     while the_run().is_active:
@@ -88,10 +100,6 @@ def test_at_the_smallest_chunk_so_many_tries_fail_the_run_and_name_the_page_view
     assert_all_counted()
 
 
-def active_generation_cursor() -> int:
-    return Generation.objects.get(is_active=True).cursor
-
-
 @pytest.mark.django_db
 def test_a_chunk_that_cannot_even_be_read_is_named_by_where_it_begins(
     monkeypatch: pytest.MonkeyPatch, settings: Any
@@ -100,7 +108,7 @@ def test_a_chunk_that_cannot_even_be_read_is_named_by_where_it_begins(
     make_page_views(5)
     monkeypatch.setattr(folding.Folder, "read", raising(OperationalError("gone")))
     backfill.run_here("default", via="test", chunk_size=1)
-    assert the_run().error.startswith(f"The page views after {active_generation_cursor()} could not be folded. ")
+    assert the_run().error.startswith(f"The page views after {active_generation().cursor} could not be folded. ")
 
 
 @pytest.mark.django_db
@@ -470,8 +478,7 @@ def test_the_server_ends_the_transaction_of_a_worker_that_does_not_move(
     def stand_still(database: Any, *args: Any, **kwargs: Any) -> Any:
         if not locked:
             with Other() as other:  # waits until the server has taken the lock from us
-                limit = {"postgresql": "SET lock_timeout = '20s'", "mysql": "SET innodb_lock_wait_timeout = 20"}
-                other.execute(limit[connection.vendor])
+                other.execute(LOCK_WAIT[connection.vendor])
                 other.execute("UPDATE django_pagestats_backfillrun SET actor = 'theirs'")
                 locked.append(the_actor(other))
                 other.commit()
@@ -493,8 +500,7 @@ def test_the_server_ends_a_claim_that_does_not_move(settings: Any) -> None:
     with pytest.raises(DatabaseError), brief_transaction("default"):
         BackfillRun.objects.update(actor="ours")
         with Other() as other:
-            limit = {"postgresql": "SET lock_timeout = '20s'", "mysql": "SET innodb_lock_wait_timeout = 20"}
-            other.execute(limit[connection.vendor])
+            other.execute(LOCK_WAIT[connection.vendor])
             other.execute("UPDATE django_pagestats_backfillrun SET actor = 'theirs'")
             other.commit()
         BackfillRun.objects.update(actor="ours again")

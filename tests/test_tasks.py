@@ -67,6 +67,12 @@ def not_on_the_orm_broker(monkeypatch: pytest.MonkeyPatch, *, down: Sequence[boo
         yield sent
 
 
+def work_off(sent: list[Any]) -> None:
+    """Every link that was sent, and those that they send."""
+    while sent:
+        tasks.link(*sent.pop(0)[1:])
+
+
 # -- links
 
 
@@ -175,8 +181,7 @@ def test_a_queue_that_is_down_after_the_commit_is_a_failure_that_is_tried_again(
         tasks.link(*sent.pop()[1:])
         assert the_run().error == "QueueUnreachableError: no Redis"
         assert_exact()
-        while sent:
-            tasks.link(*sent.pop(0)[1:])
+        work_off(sent)
     assert the_run().rows_folded == 30
     assert_all_counted()
 
@@ -193,8 +198,7 @@ def test_a_queue_that_stays_down_ends_the_link_without_a_failure(
         assert (the_run().status, the_run().rows_folded, sent) == ("running", 10, [])
         expire_lease()
         tasks.revive("default")
-        while sent:
-            tasks.link(*sent.pop(0)[1:])
+        work_off(sent)
     assert_all_counted()
 
 
@@ -216,8 +220,7 @@ def test_revivals_that_the_queue_did_not_take_do_not_fail_the_run(
         assert tasks.revive("default") is not None
         assert the_run().stalled_count == 1
         tasks.link(*sent.pop()[1:])
-        while sent:
-            tasks.link(*sent.pop(0)[1:])
+        work_off(sent)
     assert_all_counted()
 
 

@@ -4,104 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill
-from django_pagestats.admin.readonly import ReadOnlyAdmin, thousands
-from django_pagestats.exceptions import PageStatsError
-from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity, RunEvent
+from django_pagestats.admin.controls import HasControls
+from django_pagestats.admin.readonly import thousands
+from django_pagestats.admin.wording import NOTHING
+from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity
 
-NOTHING = "-"
 #: rows that the list counts of a generation, and the page of one
 LIST_ROWS = 100_000
 PAGE_ROWS = 1_000_000
 LABELS: dict[str, Promise] = {"activate": _("Activate"), "discard": _("Delete aggregates")}
-LEVELS = {"done": messages.SUCCESS, "already": messages.INFO, "refused": messages.WARNING}
 
 
-class ChangesGenerations(ReadOnlyAdmin):
+class ChangesGenerations(HasControls):
     """A page with buttons that make a kept generation answer again, or give it up; each asks first."""
-
-    def has_control_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change generations may do this, although nobody may write one by hand."""
-        return request.user.has_perm("django_pagestats.change_generation")
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.control_view)
         for alias in connections:  # another generation comes to answer in a transaction of its own
             view = transaction.non_atomic_requests(using=alias)(view)
-        name = "django_pagestats_generation"
-        urls = [path(f"<int:pk>/{verb}/", view, {"verb": verb}, name=f"{name}_{verb}") for verb in LABELS]
+        urls = [path(f"<int:pk>/{verb}/", view, {"verb": verb}, name=self.url_name(verb)) for verb in LABELS]
         return [*urls, *super().get_urls()]
 
     def control_view(self, request: HttpRequest, pk: int, verb: str) -> HttpResponse:
         """Ask, and at a POST do what the button says and go back to the page of the generation."""
-        if not (self.has_view_permission(request) and self.has_control_permission(request)):
-            raise PermissionDenied
-        generation = self.get_object(request, str(pk))
-        if generation is None:
-            raise Http404
+        self.check_control(request)
+        generation: Generation = self.found(request, pk)
         if request.method == "POST":
             self._obey(request, generation, verb)
         elif generation.kept_at is not None:
             return self._ask(request, generation, verb)
-        return HttpResponseRedirect(self._page_url("change", pk))
+        return HttpResponseRedirect(self.page_url("change", pk))
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        context = {**(extra_context or {}), "controls": self._buttons(request, object_id)}
-        return super().change_view(request, object_id, form_url, context)
-
-    def _buttons(self, request: HttpRequest, object_id: str) -> list[tuple[Promise, str]]:
-        generation = self.get_object(request, object_id) if self.has_control_permission(request) else None
-        if generation is None or generation.kept_at is None:
-            return []
-        return [(label, self._page_url(verb, generation.pk)) for verb, label in LABELS.items()]
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        if row.kept_at is None or not self.has_control_permission(request):
+            return {}
+        return {"controls": [(label, self.page_url(verb, row.pk)) for verb, label in LABELS.items()]}
 
     def _obey(self, request: HttpRequest, generation: Generation, verb: str) -> None:
-        who = {"actor": request.user.get_username(), "via": RunEvent.Via.ADMIN}
-        using = router.db_for_write(Generation)
-        try:
-            if verb == "activate":
-                keep_old = "keep_old" in request.POST
-                answer = backfill.activate(using, generation.pk, keep_old=keep_old, **who)
-            else:
-                answer = backfill.discard(using, generation.pk, **who)
-        except PageStatsError as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return
-        if answer.outcome == "done":
+        which = router.db_for_write(Generation), generation.pk
+        if verb == "activate":
+            answer = self.answer(request, backfill.activate, *which, keep_old="keep_old" in request.POST)
+        else:
+            answer = self.answer(request, backfill.discard, *which)
+        if answer is not None and answer.outcome == "done":
             self.log_change(request, generation, answer.message)
-        self.message_user(request, f"{answer.message}.", LEVELS[answer.outcome])
 
     def _ask(self, request: HttpRequest, generation: Generation, verb: str) -> HttpResponse:
         title = {
             "activate": gettext("Answer from generation %d again?"),
             "discard": gettext("Delete the aggregates of generation %d?"),
         }[verb]
-        context = {
-            **self.admin_site.each_context(request),
-            "title": title % generation.pk,
-            "active": self.get_queryset(request).filter(is_active=True).first(),
-            "page_url": self._page_url("change", generation.pk),
-            "media": self.media,
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, f"admin/django_pagestats/generation/{verb}.html", context)
-
-    def _page_url(self, view: str, pk: int) -> str:
-        name = f"admin:django_pagestats_generation_{view}"
-        return reverse(name, args=[pk], current_app=self.admin_site.name)
+        active = self.get_queryset(request).filter(is_active=True).first()
+        return self.ask(request, generation.pk, verb, title=title % generation.pk, active=active)
 
 
 @admin.register(Generation)

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.forms import Script
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.urls import URLPattern, path
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import gettext
@@ -42,7 +42,7 @@ class ShowsLive(ObeysWishes):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.progress_view)
         return [
-            path("<int:run_id>/progress/", view, name="django_pagestats_backfillrun_progress"),
+            path("<int:run_id>/progress/", view, name=self.url_name("progress")),
             *super().get_urls(),
         ]
 
@@ -56,15 +56,13 @@ class ShowsLive(ObeysWishes):
             raise PermissionDenied
         if request.method != "GET":
             return HttpResponseNotAllowed(["GET"])
-        run = self.get_object(request, str(run_id))
-        if run is None:
-            raise Http404
+        run: BackfillRun = self.found(request, run_id)
         now = database_now(database_of(run))
         queue_problem = look_after(run, now)
         after = request.GET.get("after", "")
         is_id = re.fullmatch("[0-9]{1,18}", after) is not None
         progress = self._progress(request, run, now, after=int(after) if is_id else 0)
-        return JsonResponse({**progress, "queue_problem": queue_problem})
+        return JsonResponse({**progress, "chart": progress["chart"].as_json(), "queue_problem": queue_problem})
 
     def _progress(self, request: HttpRequest, run: BackfillRun, now: datetime, *, after: int = 0) -> dict[str, Any]:
         wording = Wording(run, now)
@@ -79,38 +77,29 @@ class ShowsLive(ObeysWishes):
             "problems": problems,
             "error": run.error,
             "traceback": run.traceback or "",
-            "chart": chart(run.history).as_json(),
+            "chart": chart(run.history),
             "events": [event_texts(event) for event in reversed(events)],
             "newest_event": events[0].pk if events else after,
             "verbs": self.possible_verbs(request, run),
             "seconds": next_seconds(run),
         }
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        shown = self._progress(request, obj, database_now(database_of(obj)))
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        shown = self._progress(request, row, database_now(database_of(row)))
         texts = shown["texts"]
-        context |= {
+        return {
+            **super().page_context(request, row),
             **shown,
             "events": shown["events"][::-1],  # the newest on top
-            "chart": chart(obj.history),
             "chart_width": WIDTH,
             "chart_height": HEIGHT,
             "figures": _labelled(FIGURES, texts),
             "parts": [(title, _labelled(labels, texts)) for title, labels in PARTS],
             "event_heads": EVENT_HEADS,
             "chart_heads": CHART_HEADS,
-            "progress_url": self.run_url("progress", obj.pk),
+            "progress_url": self.page_url("progress", row.pk),
             "time_zone": get_current_timezone_name(),
         }
-        return super().render_change_form(request, context, add, change, form_url, obj)
 
 
 def database_of(run: BackfillRun) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.text import capfirst
 
@@ -30,6 +31,13 @@ class ReadOnlyAdmin(ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = capfirst(str(self.opts.verbose_name_plural))  # Django's own would be "Select page view to view"
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def url_name(self, view: str) -> str:
+        """The name of one of its URLs, without that of the admin's."""
+        return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
+
+    def page_url(self, view: str, *args: Any) -> str:
+        return reverse(f"admin:{self.url_name(view)}", args=args, current_app=self.admin_site.name)
 
     class Media:
         css = {"all": ["django_pagestats/admin.css"]}

@@ -38,7 +38,7 @@ class StartsBackfill(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.backfill_view)
-        return [path("backfill/", view, name=self._url_name("backfill")), *super().get_urls()]
+        return [path("backfill/", view, name=self.url_name("backfill")), *super().get_urls()]
 
     def backfill_view(self, request: HttpRequest) -> HttpResponse:
         """Start a backfill and go back to the list; a GET (after a login, say) only goes to the list."""
@@ -46,12 +46,12 @@ class StartsBackfill(ReadOnlyAdmin):
             raise PermissionDenied
         if request.method == "POST":
             self.start_backfill(request)
-        return HttpResponseRedirect(self._url("changelist"))
+        return HttpResponseRedirect(self.page_url("changelist"))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context: dict[str, Any] = {}
         if self.has_backfill_permission(request):
-            context["backfill_url"] = self._url("backfill")
+            context["backfill_url"] = self.page_url("backfill")
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def start_backfill(self, request: HttpRequest) -> None:
@@ -81,12 +81,6 @@ class StartsBackfill(ReadOnlyAdmin):
             return started.message
         url = reverse("admin:django_pagestats_backfillrun_change", args=[run.pk], current_app=self.admin_site.name)
         return format_html('{}. <a href="{}">{}</a>', started.message, url, gettext("Show run %d") % run.pk)
-
-    def _url_name(self, view: str) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
-
-    def _url(self, view: str) -> str:
-        return reverse(f"admin:{self._url_name(view)}", current_app=self.admin_site.name)
 
 
 class OffersBackfillAction(StartsBackfill):

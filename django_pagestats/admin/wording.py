@@ -85,7 +85,7 @@ class Wording:
         if self.run.pause_requested_at:
             return gettext("%s, to be paused") % status
         # a rest after each chunk comes and goes too often for a change of state
-        waits = self.run.is_going and self.run.wait_reason and not self.run.wait_reason.startswith("rests ")
+        waits = self.run.is_going and self.run.wait_reason and not self.run.wait_reason.startswith(backfill.RESTS)
         return gettext("%s, waits") % status if waits else status
 
     @property

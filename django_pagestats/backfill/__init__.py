@@ -5,7 +5,7 @@ every statement of its chunks names the new one. So a task that comes twice, lat
 over changes nothing, and a run whose worker died is revived by raising the epoch and enqueueing a link.
 """
 
-from django_pagestats.backfill.chain import Enqueue, enqueue_nothing
+from django_pagestats.backfill.chain import RESTS, Enqueue, enqueue_nothing
 from django_pagestats.backfill.generations import State, activate, count_rows, discard, kept, state_of
 from django_pagestats.backfill.looking import (
     Progress,
@@ -16,7 +16,6 @@ from django_pagestats.backfill.looking import (
     problem,
     progress,
     status,
-    status_of,
     worked_seconds,
 )
 from django_pagestats.backfill.starting import Started, revive, start
@@ -24,6 +23,7 @@ from django_pagestats.backfill.wishes import Answer, cancel, change_nice, pause,
 from django_pagestats.backfill.working import release_kept, run_here, work
 
 __all__ = [
+    "RESTS",
     "Answer",
     "Enqueue",
     "Progress",
@@ -52,7 +52,6 @@ __all__ = [
     "start",
     "state_of",
     "status",
-    "status_of",
     "work",
     "worked_seconds",
 ]

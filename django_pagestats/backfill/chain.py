@@ -16,6 +16,8 @@ from django_pagestats.models import BackfillRun, Generation
 
 #: how long whoever wants to change a run waits for the end of the chunk that is being folded
 LOCK_SECONDS = 10
+#: how the reason begins of a wait that is but a rest after a chunk
+RESTS = "rests"
 
 
 class Enqueue(Protocol):

@@ -13,7 +13,7 @@ from django_pagestats.merging import Trouble, database_for
 
 #: dead-locks, time-outs of locks and statements, serialisation failures, lost connections, a busy SQLite; no queue
 PASSING = (OperationalError, InterfaceError, QueueUnreachableError)
-MEANINGS = {
+MEANINGS: dict[Trouble | None, str] = {
     Trouble.DISK_FULL: "The disk of the database is full. ",
     Trouble.READ_ONLY: "The database is read-only: a replica, or set so. ",
 }
@@ -56,7 +56,7 @@ def reconnect(using: str, *, seconds: float) -> None:
 
 def describe(using: str, error: Exception) -> str:
     """An error in words, with what a person may do about it where that is known."""
-    meaning = MEANINGS.get(database_for(using).trouble(error), "")  # type: ignore[arg-type]
+    meaning = MEANINGS.get(database_for(using).trouble(error), "")
     return f"{meaning}{type(error).__name__}: {str(error).strip()}"
 
 

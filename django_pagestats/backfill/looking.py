@@ -18,8 +18,6 @@ Status = BackfillRun.Status
 QUEUED_SECONDS = 10
 #: a run that waits goes on when django-q2's scheduler looks next, which it does every 30 seconds
 SCHEDULER_TIME = timedelta(seconds=40)
-
-
 #: what a run did in less says nothing of its rate
 LEAST_SECONDS = 0.002
 
@@ -99,11 +97,6 @@ def status(using: str) -> dict[str, Any]:
     run = current_run(using)
     if run is None:
         return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
-    return status_of(using, run)
-
-
-def status_of(using: str, run: BackfillRun) -> dict[str, Any]:
-    """`status`, of any one run."""
     now = database_now(using)
     so_far = progress(run, now)
     computed = (

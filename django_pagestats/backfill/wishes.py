@@ -89,8 +89,11 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
     if last is not None and last.status == to and run_id in (None, last.pk):
         return Answer("already", last, f"Run {last.pk} {last.state}")
     verb = "pause" if to == Status.PAUSED else "cancel"
-    which = "No run is active" if run_id is None else f"Run {run_id} is not active any more"
-    return Answer("refused", None, f"{which}: there is nothing to {verb}")
+    return Answer("refused", None, f"{_not_active(run_id)}: there is nothing to {verb}")
+
+
+def _not_active(run_id: int | None) -> str:
+    return "No run is active" if run_id is None else f"Run {run_id} is not active any more"
 
 
 def is_at_work(run: BackfillRun, now: datetime) -> bool:
@@ -167,8 +170,7 @@ def change_nice(using: str, nice: float | None, *, run_id: int | None = None, ac
         raise ValueError(f"The rest after a chunk {complaint}")
     run = active_run(using)
     if run is None or run_id not in (None, run.pk):
-        which = "No run is active" if run_id is None else f"Run {run_id} is not active any more"
-        return Answer("refused", run, f"{which}: there is nothing to change")
+        return Answer("refused", run, f"{_not_active(run_id)}: there is nothing to change")
     what = "as PAGESTATS_NICE says" if nice is None else f"{nice:g} times as long as it took"
     with brief_transaction(using):
         runs = BackfillRun.objects.using(using).filter(pk=run.pk, active_key=BackfillRun.ACTIVE)

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon, throttles
 from django_pagestats.backfill import failing, history, looking, states, wishes
-from django_pagestats.backfill.chain import Enqueue, brief_transaction, enqueue_nothing, lease
+from django_pagestats.backfill.chain import RESTS, Enqueue, brief_transaction, enqueue_nothing, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.switching import Check, lock, switch
@@ -317,8 +317,10 @@ class _Worker:
     def _fence(self, chunk: folding.Chunk, *, handing_over: bool) -> None:
         """The first statement of a chunk's transaction; and the next link goes out in it, or not at all."""
         now = self.clock.now()
-        recorded = self._history(chunk, now)
-        self._log(chunk, now)
+        seconds = looking.worked_seconds(self.run, now)
+        folded = self.run.rows_folded + chunk.page_views
+        self._log(chunk.upto, folded, seconds, now)
+        longer = history.longer(self.run.history, (seconds, folded, self.folder.chunk_size))
         self._update(
             lease_until=now + lease(),
             rows_folded=F("rows_folded") + chunk.page_views,
@@ -328,28 +330,19 @@ class _Worker:
             stalled_count=0,
             wait_reason="",
             enqueued_at=now if handing_over else None,
-            **recorded,
+            **({} if longer is None else {"history": longer}),
         )
         if handing_over:
             self.enqueue(self.using, self.run.pk, self.run.epoch)
 
-    def _log(self, chunk: folding.Chunk, now: datetime) -> None:
+    def _log(self, cursor: int, folded: int, seconds: float, now: datetime) -> None:
         """Say how far it is, once it commits; for the first chunk of each second, whichever process folded the last."""
         before = self.run.progressed_at
         if before is not None and int(before.timestamp()) == int(now.timestamp()):
             return
-        folded = self.run.rows_folded + chunk.page_views
-        rate = folded / max(looking.worked_seconds(self.run, now), 0.001)
-        said = self.run.pk, chunk.upto, self.run.target, folded, rate
+        said = self.run.pk, cursor, self.run.target, folded, folded / max(seconds, 0.001)
         text = "run %s: cursor %s of %s, %s page views, %.0f per second"
         transaction.on_commit(lambda: logger.info(text, *said), using=self.using, robust=True)
-
-    def _history(self, chunk: folding.Chunk, now: datetime) -> dict[str, Any]:
-        """The run's history with this chunk, if it is time for another sample."""
-        seconds = looking.worked_seconds(self.run, now)
-        folded = self.run.rows_folded + chunk.page_views
-        longer = history.longer(self.run.history, (seconds, folded, self.folder.chunk_size))
-        return {} if longer is None else {"history": longer}
 
     def _update(self, **changes: Any) -> None:
         """Change the run while the epoch is ours; raises SupersededError if it no longer is."""
@@ -410,7 +403,7 @@ class _Worker:
         if self._is_wished():
             return False
         if self.deadline is not None and seconds > MOST_LINKS_OF_REST * conf.LINK_SECONDS:
-            return self._hold(f"rests {self._nice():g} times as long as its chunk took", seconds=seconds)
+            return self._hold(f"{RESTS} {self._nice():g} times as long as its chunk took", seconds=seconds)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             folding.rest(min(left, LOOK_SECONDS), self.using)

@@ -79,7 +79,7 @@ class Database(ABC):
         """
         return nullcontext()
 
-    def lock_wait(self, seconds: int, idle_seconds: float | None = None) -> AbstractContextManager[None]:
+    def lock_wait(self, seconds: int, idle_seconds: float) -> AbstractContextManager[None]:
         """Within a transaction: wait so long for a lock, and no longer; then see `trouble`. Idle as for `folding`."""
         return nullcontext()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 from django.db import OperationalError, transaction
@@ -47,16 +47,12 @@ class MySQL(LookupDatabase):
         if not self.connection.mysql_is_mariadb:  # MySQL has no such time-out
             yield
             return
-        limit = max(1, round(idle_seconds))
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT @@SESSION.idle_transaction_timeout")
-            (before,) = cursor.fetchone()
-            if not 0 < before <= limit:  # 0: none
-                cursor.execute(f"SET SESSION idle_transaction_timeout = {limit:d}")
-        try:
+            (own,) = cursor.fetchone()
+        limit = max(1, round(idle_seconds))
+        with self._session(idle_transaction_timeout=min(limit, own or limit)):  # 0: none
             yield
-        finally:
-            self._put_back(idle_transaction_timeout=before)
 
     def trouble(self, error: BaseException) -> Trouble | None:
         return TROUBLES.get(error.args[0]) if error.args else None
@@ -92,7 +88,7 @@ class MySQL(LookupDatabase):
 
         The lock needs a transaction of its own, and ends with it before ids and merge.
         """
-        with self.lock_wait(LOCK_WAIT_SECONDS):
+        with self._session(innodb_lock_wait_timeout=LOCK_WAIT_SECONDS):
             try:
                 with self.chunk_transaction():
                     return self._fetch(statement)
@@ -101,24 +97,26 @@ class MySQL(LookupDatabase):
                     raise RowsLockedError from error
                 raise
 
+    def lock_wait(self, seconds: int, idle_seconds: float) -> AbstractContextManager[None]:
+        idle = {"idle_transaction_timeout": max(1, round(idle_seconds))} if self.connection.mysql_is_mariadb else {}
+        return self._session(innodb_lock_wait_timeout=seconds, **idle)
+
     @contextmanager
-    def lock_wait(self, seconds: int, idle_seconds: float | None = None) -> Iterator[None]:
-        wanted = {"innodb_lock_wait_timeout": seconds}
-        if idle_seconds is not None and self.connection.mysql_is_mariadb:
-            wanted["idle_transaction_timeout"] = max(1, round(idle_seconds))
+    def _session(self, **wanted: int) -> Iterator[None]:
+        """Other settings of the session, for the length of a block."""
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {', '.join(f'@@SESSION.{name}' for name in wanted)}")
             before = dict(zip(wanted, cursor.fetchone(), strict=True))
-            cursor.execute(f"SET {', '.join(f'SESSION {name} = {value:d}' for name, value in wanted.items())}")
+        self._set_session(wanted)
         try:
             yield
         finally:
-            self._put_back(**before)
+            if self.connection.connection is not None and not self.connection.needs_rollback:
+                self._set_session(before)
 
-    def _put_back(self, **before: int) -> None:
-        if self.connection.connection is not None and not self.connection.needs_rollback:
-            with self.connection.cursor() as cursor:
-                cursor.execute(f"SET {', '.join(f'SESSION {name} = {value:d}' for name, value in before.items())}")
+    def _set_session(self, values: dict[str, int]) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SET {', '.join(f'SESSION {name} = {value:d}' for name, value in values.items())}")
 
     def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
         found: dict[str, int] = {}

@@ -42,6 +42,14 @@ TROUBLES = {
 TIMEOUTS = ("idle_in_transaction_session_timeout", "statement_timeout")
 #: of a connection of Django's, while it folds: the first statement of each chunk's transaction
 BEGINNINGS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+#: sessions that hold rows of a table, ours left out
+HOLDERS = (
+    "FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid WHERE l.relation = %s::regclass"
+    " AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid()"
+)
+SET_LOCK_WAIT = (
+    "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)"
+)
 READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
@@ -64,24 +72,16 @@ class PostgreSQL(LookupDatabase):
             BEGINNINGS.pop(self.connection, None)
 
     @contextmanager
-    def lock_wait(self, seconds: int, idle_seconds: float | None = None) -> Iterator[None]:
-        idle = "current_setting('idle_in_transaction_session_timeout')" if idle_seconds is None else "%s"
-        values = [f"{seconds:d}s"] if idle_seconds is None else [f"{seconds:d}s", f"{idle_seconds * 1_000:.0f}"]
+    def lock_wait(self, seconds: int, idle_seconds: float) -> Iterator[None]:
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'),"
-                " set_config('lock_timeout', %s, true),"
-                f" set_config('idle_in_transaction_session_timeout', {idle}, true)",
-                values,
+                "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
             )
-            before = cursor.fetchone()[:2]
+            before = cursor.fetchone()
+            cursor.execute(SET_LOCK_WAIT, [f"{seconds:d}s", f"{idle_seconds * 1_000:.0f}"])
         yield  # an error takes the settings back with what else the transaction did
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('lock_timeout', %s, true),"
-                " set_config('idle_in_transaction_session_timeout', %s, true)",
-                before,
-            )
+            cursor.execute(SET_LOCK_WAIT, before)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -100,23 +100,15 @@ class PostgreSQL(LookupDatabase):
     def end_idle(self, table: str, seconds: float) -> bool:
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(pg_terminate_backend(a.pid)) FROM pg_locks AS l"
-                " JOIN pg_stat_activity AS a ON a.pid = l.pid"
-                " WHERE l.relation = %s::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
-                " AND l.pid <> pg_backend_pid() AND a.usename = current_user AND a.wait_event = 'ClientRead'"
-                " AND a.state_change < clock_timestamp() - make_interval(secs => %s)",
+                f"SELECT count(pg_terminate_backend(a.pid)) {HOLDERS} AND a.usename = current_user"
+                " AND a.wait_event = 'ClientRead' AND a.state_change < clock_timestamp() - make_interval(secs => %s)",
                 [table, seconds],
             )
             return bool(cursor.fetchone()[0])
 
     def lock_holder(self, table: str) -> str:
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT a.pid, a.state FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid"
-                " WHERE l.relation = %s::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
-                " AND l.pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 1",
-                [table],
-            )
+            cursor.execute(f"SELECT a.pid, a.state {HOLDERS} ORDER BY a.xact_start LIMIT 1", [table])
             found = cursor.fetchone()
         if found is None:
             return ""

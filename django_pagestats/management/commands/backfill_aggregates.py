@@ -116,10 +116,7 @@ class Command(DatabaseCommand):
             if wish == "resume":
                 self._check_queue()
             answer = WISHES[wish](using, via=RunEvent.Via.COMMAND)
-        if answer.outcome == "refused":
-            self._tell(using, answer.outcome, answer.message)
-            raise CommandError(f"{answer.message}.")
-        self._say(f"{answer.message}.")
+        self._say_answer(using, answer)
         if options["nice"] is not None:
             self._change_nice(using, options)
         run = answer.run
@@ -141,9 +138,7 @@ class Command(DatabaseCommand):
         else:
             keep_old = options["keep_old"]
             answer = backfill.activate(using, options["activate"], keep_old=keep_old, via=RunEvent.Via.COMMAND)
-        if answer.outcome == "refused":
-            raise CommandError(f"{answer.message}.")
-        self._say(f"{answer.message}.")
+        self._say_answer(using, answer)
         if options["sync"]:
             self._sweep(using)
         return answer.outcome, answer.message
@@ -237,6 +232,13 @@ class Command(DatabaseCommand):
     def _say(self, text: str) -> None:
         if self.speaks:
             self.stdout.write(text)
+
+    def _say_answer(self, using: str, answer: backfill.Answer) -> None:
+        """What came of a wish; one that is refused ends the command."""
+        if answer.outcome == "refused":
+            self._tell(using, answer.outcome, answer.message)
+            raise CommandError(f"{answer.message}.")
+        self._say(f"{answer.message}.")
 
     def _say_end(self, using: str, run: BackfillRun) -> None:
         if run.status == BackfillRun.Status.PAUSED:
