@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -20,12 +19,9 @@ from tests.test_admin import Inline, level_tags, log_in, messages_of, root
 from tests.test_generations import ANSWERS, DOOMED, KEPT, fate, rebuild, two_generations
 
 __all__ = ["root"]  # the fixture
+pytestmark = pytest.mark.usefixtures("no_settling")
+
 GENERATIONS = "/admin/django_pagestats/generation/"
-
-
-@pytest.fixture(autouse=True)
-def no_settle_time(settings: Any) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
 
 
 def url(generation: Generation, verb: str = "change") -> str:

@@ -24,6 +24,8 @@ from tests.test_admin import NOON, RUNS, buttons, level_tags, log_in, make_run, 
 from tests.test_admin import root as root
 from tests.test_nice import slow_chunks
 
+pytestmark = pytest.mark.usefixtures("no_settling")
+
 HISTORY = [[0.0, 0, 500], [1.0, 1_000, 500], [3.0, 7_000, 1_000]]
 
 

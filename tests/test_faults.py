@@ -35,6 +35,8 @@ from tests.factories import START as AT
 from tests.test_ids import run_at_once
 from tests.unprotected import merge_at_any_cursor, merge_in_two_transactions, without_epochs
 
+pytestmark = pytest.mark.once
+
 Deliver = Callable[[Links, random.Random], None]
 Database = type(database_for("default"))
 

@@ -519,6 +519,7 @@ CONTROLS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], type[Protocol]]]
 on_sqlite_or_at_length = pytest.mark.torture if connection.vendor != "sqlite" else lambda test: test
 
 
+@pytest.mark.once
 @pytest.mark.control
 @on_sqlite_or_at_length
 @pytest.mark.parametrize("without", CONTROLS)

@@ -23,6 +23,8 @@ from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from django_pagestats.verify import Difference, Verification, What, counting, stored
 from tests.factories import count_naively, insert_page_views, make_page_views
 
+pytestmark = pytest.mark.usefixtures("no_settling")
+
 SITE, PAGE = Dimension.SITE, Dimension.PAGE
 HOUR, DAY, ALL = Granularity.HOUR, Granularity.DAY, Granularity.ALL
 DAY_1 = datetime(2025, 3, 1, 10, tzinfo=timezone.utc)
