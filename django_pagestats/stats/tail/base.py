@@ -1,0 +1,117 @@
+"""What an answer asks of its tail, however long that is.
+
+New visitors are those in no set of the folded part: the number of session keys less those whose visitor is in the set.
+A session key that has no visitor id by the time it is looked up, which is after the aggregates were read, is in none of
+their sets.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import datetime
+from typing import cast
+
+from django.db.models import F, Max, Min
+from pyroaring import BitMap
+
+from django_pagestats.exceptions import AnswerUnsettledError
+from django_pagestats.merging.reading import State
+from django_pagestats.models import PageView
+from django_pagestats.stats.folded import BEFORE_ALL, Folded, RankedPage
+from django_pagestats.stats.ranges import Span, calendar_of
+
+#: the bucket where all is one group
+ONE_GROUP = 0
+
+LATE_PAGE_VIEWS = (
+    "Page views of before the snapshot were committed and folded after it began: it cannot be kept inside a"
+    " transaction that shows such changes. Take stats.snapshot() outside atomic(), or in a REPEATABLE READ transaction."
+)
+FOLDED_BEYOND = (
+    "The fold went beyond the page views of the snapshot: it cannot be kept inside a transaction that shows such"
+    " changes. Take stats.snapshot() outside atomic(), or in a REPEATABLE READ transaction."
+)
+FOLDED_MOVED = (
+    "The aggregates moved under a snapshot of the folded part: it cannot be kept inside a transaction that shows such"
+    " changes. Take stats.snapshot() outside atomic(), or in a REPEATABLE READ transaction."
+)
+
+
+class TailTooLongError(Exception):
+    """The tail is longer than the limit: its answer takes several statements, which must see one instant."""
+
+
+class Tail(ABC):
+    """The page views after `state.cursor`."""
+
+    #: how many page views it is, or may be
+    pending: int
+    pending_is_exact: bool
+
+    def __init__(self, using: str, state: State) -> None:
+        self.using = using
+        self.state = state
+        self.calendar = calendar_of(state.time_zone)
+
+    @abstractmethod
+    def page_views(self, span: Span, path: str | None) -> int:
+        """The page views of a span, of one path or of the site."""
+
+    @abstractmethod
+    def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
+        """bucket -> page views, of those buckets of a closed span that have any."""
+
+    @abstractmethod
+    def new_visitors(self, span: Span, path: str | None, folded: BitMap) -> int:
+        """How many visitors of a span are not in `folded`."""
+
+    @abstractmethod
+    def new_visitors_by_bucket(self, span: Span, path: str | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
+        """bucket -> how many of its visitors are not in its set, of the buckets in `folded`."""
+
+    @abstractmethod
+    def new_visitors_by_path(self, span: Span, folded: Mapping[str, BitMap]) -> dict[str, int]:
+        """path -> how many of its visitors are not in its set, of the paths in `folded`."""
+
+    @abstractmethod
+    def count_paths(self, folded: Folded, span: Span, counted: int) -> int:
+        """The paths of the folded part, `counted` of them, and of the tail together."""
+
+    @abstractmethod
+    def top(self, folded: Folded, span: Span, ranked: list[RankedPage], *, limit: int, offset: int) -> list[RankedPage]:
+        """The top pages of the folded part, whose first `offset + limit` are `ranked`, and of the tail together."""
+
+    @abstractmethod
+    def first_viewed_at(self) -> datetime | None:
+        """The earliest time of a page view, folded or not."""
+
+    @abstractmethod
+    def after(self, state: State) -> Tail:
+        """The same page views as seen from another state; raises AnswerUnsettledError where they are gone from it."""
+
+    def is_unchanged(self) -> bool:
+        """Whether the statements of an answer all saw these page views; those in memory cannot change."""
+        return True
+
+
+def first_view(using: str, upto: int) -> datetime | None:
+    """The earliest time of the page views up to a primary key, through the index on the time."""
+    # pk + 0: the primary key, which would have to be walked to the end, is no way to find the first time
+    views = PageView.objects.using(using).annotate(number=F("pk") + 0).filter(number__lte=upto)
+    return views.order_by("viewed_at").values_list("viewed_at", flat=True).first()
+
+
+def ids_spanned(using: str, state: State) -> tuple[int, int]:
+    """The highest primary key, and how many there may be after the cursor."""
+    views = PageView.objects.using(using)
+    highest = cast(int, views.aggregate(highest=Max("pk"))["highest"])
+    cursor = state.cursor
+    if cursor == BEFORE_ALL:
+        cursor = cast(int, views.aggregate(lowest=Min("pk"))["lowest"]) - 1
+    return highest, highest - cursor
+
+
+def check_within(before: State, now: State, last: int) -> None:
+    if not before.cursor <= now.cursor <= last or now.time_zone != before.time_zone:
+        raise AnswerUnsettledError(FOLDED_BEYOND)

@@ -1,0 +1,208 @@
+"""The tail that the database counts, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Count,
+    Expression,
+    F,
+    IntegerField,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
+from pyroaring import BitMap
+
+from django_pagestats.buckets import Granularity, instant
+from django_pagestats.exceptions import AnswerUnsettledError
+from django_pagestats.merging.reading import State, count_united_paths, read_ranking, read_with_visitors
+from django_pagestats.models import Generation, PageView
+from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, RankedPage, pages_where, portions
+from django_pagestats.stats.ranges import EVERYTHING, Segment, Span, intervals, segments
+from django_pagestats.stats.tail.base import (
+    LATE_PAGE_VIEWS,
+    ONE_GROUP,
+    Tail,
+    check_within,
+    first_view,
+    ids_spanned,
+)
+
+#: page views that are in memory at a time
+ROWS_PER_STATEMENT = 50_000
+#: buckets that one statement tells apart
+BUCKETS_PER_STATEMENT = 400
+#: no bucket: between two that are counted
+GAP = -(10**9)
+
+
+class LongTail(Tail):
+    """Page views that the database counts, those up to `upto`.
+
+    Its statements must see one instant; `is_isolated` says that the transaction sees to that. Otherwise
+    `is_unchanged()` counts once more: page views are append-only, so as many as before are the same as before.
+    """
+
+    pending_is_exact = False
+
+    def __init__(self, using: str, state: State, *, is_isolated: bool) -> None:
+        super().__init__(using, state)
+        self._is_isolated = is_isolated
+        self.upto, self.pending = ids_spanned(using, state)
+        self._length = -1 if is_isolated else self._rows_after(state.cursor).count()
+
+    def _rows_after(self, cursor: int) -> QuerySet[PageView]:
+        return PageView.objects.using(self.using).filter(pk__gt=cursor, pk__lte=self.upto)
+
+    def _rows(self, span: Span, path: str | None = None) -> QuerySet[PageView]:
+        return self._within(self._rows_after(self.state.cursor), span, path)
+
+    def _within(self, rows: QuerySet[PageView], span: Span, path: str | None = None) -> QuerySet[PageView]:
+        wanted = Q()
+        # a date that the zone left out has no instants: an interval without any, since no condition is no limit
+        for start, end in intervals(span, self.calendar) or [(0, 0)]:
+            within = Q() if start is None else Q(viewed_at__gte=instant(start))
+            wanted |= within if end is None else within & Q(viewed_at__lt=instant(end))
+        rows = rows.filter(wanted)
+        return rows if path is None else rows.filter(path=path)
+
+    # -- visitors
+
+    def _new(self, rows: QuerySet[PageView], key: Expression | F, folded: Mapping[Any, BitMap]) -> dict[Any, int]:
+        """key -> distinct session keys whose visitor is not in the key's set."""
+        distinct = rows.annotate(group=key).order_by().values("group").annotate(n=Count("session_key", distinct=True))
+        new = dict.fromkeys(folded, 0) | dict(distinct.values_list("group", "n"))
+        for group, known in self._known(rows, key, {group: ids for group, ids in folded.items() if ids}).items():
+            new[group] -= len(known)
+        return new
+
+    def _known(self, rows: QuerySet[PageView], key: Expression | F, folded: Mapping[Any, BitMap]) -> dict[Any, BitMap]:
+        """key -> the visitors that are in its set already."""
+        seen = {group: BitMap() for group in folded}
+        found = rows.annotate(number=F("pk"), part=key).order_by("pk").values("number", "part", "session_key")
+        last: int | None = self.state.cursor if folded else None
+        while last is not None:
+            portion = read_with_visitors(self.using, _sql(found.filter(pk__gt=last)[:ROWS_PER_STATEMENT], self.using))
+            groups: dict[Any, set[int]] = {}
+            for _, group, visitor in portion:
+                if visitor is not None and group in seen:
+                    groups.setdefault(group, set()).add(visitor)
+            for group, visitors in groups.items():
+                seen[group] |= folded[group] & BitMap(visitors)
+            last = max(row[0] for row in portion) if len(portion) == ROWS_PER_STATEMENT else None
+        return seen
+
+    def _by_bucket(
+        self, buckets: Sequence[int], granularity: Granularity, path: str | None
+    ) -> tuple[QuerySet[PageView], Expression] | None:
+        """The rows of some buckets, and the expression that tells in which one each is."""
+        parts = segments(buckets, granularity, self.calendar)
+        if not parts:
+            return None
+        gaps = (Segment(part.end, following.start, GAP) for part, following in pairwise(parts))
+        bucket = _bucket_of(sorted([*parts, *(gap for gap in gaps if gap.start < gap.end)]))
+        rows = self._rows(EVERYTHING, path)
+        return rows.filter(viewed_at__gte=instant(parts[0].start), viewed_at__lt=instant(parts[-1].end)), bucket
+
+    # -- the answers
+
+    def page_views(self, span: Span, path: str | None) -> int:
+        return self._rows(span, path).count()
+
+    def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
+        assert span.low is not None and span.high is not None  # noqa: S101 - a time series is closed
+        found: dict[int, int] = {}
+        for buckets in portions(range(span.low, span.high), BUCKETS_PER_STATEMENT):
+            if selected := self._by_bucket(buckets, span.granularity, path):
+                rows, bucket = selected
+                counted = rows.annotate(group=bucket).order_by().values("group").annotate(n=Count("pk"))
+                found.update(counted.values_list("group", "n"))
+        found.pop(GAP, None)
+        return found
+
+    def new_visitors(self, span: Span, path: str | None, folded: BitMap) -> int:
+        rows = self._rows(span, path)
+        distinct = rows.aggregate(n=Count("session_key", distinct=True))["n"]
+        one = Value(ONE_GROUP, output_field=IntegerField())
+        known = self._known(rows, one, {ONE_GROUP: folded}) if folded else {ONE_GROUP: BitMap()}
+        return int(distinct) - len(known[ONE_GROUP])
+
+    def new_visitors_by_bucket(self, span: Span, path: str | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
+        selected = self._by_bucket(sorted(folded), span.granularity, path)
+        if selected is None:
+            return {}
+        return {bucket: n for bucket, n in self._new(*selected, folded).items() if bucket in folded}
+
+    def new_visitors_by_path(self, span: Span, folded: Mapping[str, BitMap]) -> dict[str, int]:
+        return self._new(self._rows(span).filter(path__in=list(folded)), F("path"), folded)
+
+    # -- the pages: united with the aggregates by one statement, whatever state it sees
+
+    def count_paths(self, folded: Folded, span: Span, counted: int) -> int:
+        state, paths = count_united_paths(self.using, pages_where(span), self._pages(span))
+        self._check(state)
+        return paths
+
+    def top(self, folded: Folded, span: Span, ranked: list[RankedPage], *, limit: int, offset: int) -> list[RankedPage]:
+        state, rows = read_ranking(self.using, pages_where(span), self._pages(span), limit=limit, offset=offset)
+        self._check(state)
+        return [RankedPage(subject, path, int(page_views), None) for subject, path, page_views in rows]
+
+    def _pages(self, span: Span) -> tuple[str, Sequence[Any]]:
+        """The statement that gives (path, page_views) of the page views after the cursor as it is then."""
+        cursor = Generation.objects.filter(is_active=True).values("cursor")
+        from_cursor = Coalesce(Subquery(cursor), Value(BEFORE_ALL), output_field=BigIntegerField())
+        rows = self._within(PageView.objects.using(self.using).filter(pk__gt=from_cursor, pk__lte=self.upto), span)
+        pages = rows.order_by().values("path").annotate(page_views=Count("pk"))
+        return _sql(pages, self.using)
+
+    def _check(self, state: State | None) -> None:
+        """Up to `upto` it is the same answer from any cursor below it, in the same zone."""
+        if state is None:
+            if self.state.generation:
+                raise MovedError
+        elif state.cursor > self.upto or state.time_zone != self.state.time_zone:
+            raise MovedError
+
+    def first_viewed_at(self) -> datetime | None:
+        return first_view(self.using, self.upto)
+
+    def after(self, state: State) -> Tail:
+        check_within(self.state, state, self.upto)
+        if self._rows_after(self.state.cursor).count() != self._length:
+            raise AnswerUnsettledError(LATE_PAGE_VIEWS)
+        moved = LongTail.__new__(LongTail)
+        Tail.__init__(moved, self.using, state)
+        moved._is_isolated, moved.upto, moved.pending = self._is_isolated, self.upto, self.upto - state.cursor
+        moved._length = moved._rows_after(state.cursor).count()
+        return moved
+
+    def is_unchanged(self) -> bool:
+        return self._is_isolated or self._rows_after(self.state.cursor).count() == self._length
+
+
+def _bucket_of(parts: Sequence[Segment]) -> Expression:
+    """The bucket of `viewed_at`, by bisection: one comparison for each doubling of the segments."""
+    if len(parts) == 1:
+        return Value(parts[0].bucket, output_field=IntegerField())
+    middle = len(parts) // 2
+    return Case(
+        When(viewed_at__lt=instant(parts[middle].start), then=_bucket_of(parts[:middle])),
+        default=_bucket_of(parts[middle:]),
+        output_field=IntegerField(),
+    )
+
+
+def _sql(rows: QuerySet[Any, Any], using: str) -> tuple[str, Sequence[Any]]:
+    statement, parameters = rows.query.get_compiler(using).as_sql()
+    return statement, parameters

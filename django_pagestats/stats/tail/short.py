@@ -1,0 +1,183 @@
+"""The tail in memory: its page views are tallied as the fold does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+
+from django.db.models import Min
+from pyroaring import BitMap
+
+from django_pagestats.buckets import Granularity, epoch_seconds
+from django_pagestats.conf import conf
+from django_pagestats.exceptions import AnswerUnsettledError
+from django_pagestats.ids import known_subject_ids, known_visitor_ids
+from django_pagestats.merging.reading import State
+from django_pagestats.models import PageView
+from django_pagestats.stats.folded import BEFORE_ALL, Folded, RankedPage, portions
+from django_pagestats.stats.ranges import EVERYTHING, Span
+from django_pagestats.stats.tail.base import (
+    FOLDED_MOVED,
+    LATE_PAGE_VIEWS,
+    ONE_GROUP,
+    Tail,
+    check_within,
+    first_view,
+    ids_spanned,
+)
+from django_pagestats.tally import Tally, tally
+
+#: (id, path, session key, whole seconds since the epoch)
+Row = tuple[int, str, str, int]
+
+
+class ShortTail(Tail):
+    """Page views in memory."""
+
+    pending_is_exact = True
+
+    def __init__(self, using: str, state: State, rows: Sequence[Row]) -> None:
+        super().__init__(using, state)
+        self.rows = rows
+        self.pending = len(rows)
+
+    # -- the tally: paths and session keys are numbered as they come
+
+    @cached_property
+    def _paths(self) -> dict[str, int]:
+        return {path: number for number, path in enumerate({row[1]: None for row in self.rows})}
+
+    @cached_property
+    def _session_keys(self) -> dict[str, int]:
+        return {key: number for number, key in enumerate({row[2]: None for row in self.rows})}
+
+    @cached_property
+    def _tally(self) -> Tally:
+        paths, keys = self._paths, self._session_keys
+        return tally(((paths[path], keys[key], seconds) for _, path, key, seconds in self.rows), self.calendar)
+
+    @cached_property
+    def _visitor_ids(self) -> list[int | None]:
+        known = known_visitor_ids(self.using, self._session_keys) if self.rows else {}
+        return [known.get(key) for key in self._session_keys]
+
+    @cached_property
+    def _subject_ids(self) -> dict[str, int]:
+        return known_subject_ids(self.using, self._paths) if self.rows else {}
+
+    def _groups(self, span: Span, path: str | None) -> dict[int, list[int]]:
+        """bucket -> the visitor of each page view."""
+        groups: dict[int, list[int]] = {}
+        for bucket, visitors in self._counts(span, path):
+            if span.granularity == Granularity.ALL:
+                bucket = ONE_GROUP
+            elif bucket not in span:
+                continue
+            groups.setdefault(bucket, []).extend(visitors)
+        return groups
+
+    def _counts(self, span: Span, path: str | None) -> Iterator[tuple[int, list[int]]]:
+        if path is not None:
+            subject = self._paths.get(path)
+            return ((day, visitors) for (day, of), visitors in self._tally.page_days.items() if of == subject)
+        if span.granularity == Granularity.HOUR:
+            return ((hour, visitors) for (_, hour), visitors in self._tally.site_hours.items())
+        return ((day, visitors) for (day, _), visitors in self._tally.site_hours.items())
+
+    def _groups_by_path(self, span: Span) -> dict[str, list[int]]:
+        paths = list(self._paths)
+        groups: dict[str, list[int]] = {}
+        for (day, subject), visitors in self._tally.page_days.items():
+            if span.granularity == Granularity.ALL or day in span:
+                groups.setdefault(paths[subject], []).extend(visitors)
+        return groups
+
+    def _new(self, visitors: Iterable[int], folded: BitMap) -> int:
+        distinct = set(visitors)
+        if not folded:
+            return len(distinct)
+        ids = (self._visitor_ids[visitor] for visitor in distinct)
+        return len(distinct) - folded.intersection_cardinality(BitMap(found for found in ids if found is not None))
+
+    # -- the answers
+
+    def page_views(self, span: Span, path: str | None) -> int:
+        if span == EVERYTHING:  # no need of a tally
+            return sum(path in (None, row[1]) for row in self.rows)
+        return sum(self.page_views_by_bucket(span, path).values())
+
+    def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
+        return {bucket: len(visitors) for bucket, visitors in self._groups(span, path).items()}
+
+    def new_visitors(self, span: Span, path: str | None, folded: BitMap) -> int:
+        groups = self._groups(span, path)
+        return self._new((visitor for visitors in groups.values() for visitor in visitors), folded)
+
+    def new_visitors_by_bucket(self, span: Span, path: str | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
+        groups = self._groups(span, path)
+        return {bucket: self._new(groups.get(bucket, ()), known) for bucket, known in folded.items()}
+
+    def new_visitors_by_path(self, span: Span, folded: Mapping[str, BitMap]) -> dict[str, int]:
+        groups = self._groups_by_path(span)
+        return {path: self._new(groups.get(path, ()), known) for path, known in folded.items()}
+
+    def count_paths(self, folded: Folded, span: Span, counted: int) -> int:
+        paths = self._groups_by_path(span)
+        subjects = {self._subject_ids[path] for path in paths if path in self._subject_ids}
+        return counted + len(paths) - len(folded.page_totals(span, None, subjects))
+
+    def top(self, folded: Folded, span: Span, ranked: list[RankedPage], *, limit: int, offset: int) -> list[RankedPage]:
+        # a page that is not in the tail and is among the first n together is among the first n of the folded part
+        tailed = self._groups_by_path(span)
+        subjects = {path: self._subject_ids.get(path) for path in tailed}
+        totals = folded.page_totals(span, None, {subject for subject in subjects.values() if subject is not None})
+        pages = [page for page in ranked if page.subject not in totals]
+        for path, subject in subjects.items():
+            pages.append(RankedPage(subject, path, len(tailed[path]) + totals.get(subject or 0, 0), None))
+        return sorted(pages, key=_rank)[offset : offset + limit]
+
+    def first_viewed_at(self) -> datetime | None:
+        folded = None
+        if self.state.cursor > BEFORE_ALL:
+            folded = first_view(self.using, self.state.cursor)
+        earliest = min((row[3] for row in self.rows), default=None)
+        if earliest is None or (folded is not None and epoch_seconds(folded) < earliest):
+            return folded
+        # the tally has whole seconds only
+        ids = [row[0] for row in self.rows if row[3] == earliest]
+        views = PageView.objects.using(self.using)
+        firsts: list[datetime] = [
+            views.filter(pk__in=portion).aggregate(first=Min("viewed_at"))["first"] for portion in portions(ids, 500)
+        ]
+        return min(firsts if folded is None else [folded, *firsts])
+
+    def after(self, state: State) -> Tail:
+        last = self.rows[-1][0] if self.rows else self.state.cursor
+        check_within(self.state, state, last)
+        rows = [row for row in self.rows if row[0] > state.cursor]
+        passed = PageView.objects.using(self.using).filter(pk__gt=self.state.cursor, pk__lte=state.cursor)
+        if state.cursor != self.state.cursor and passed.count() != len(self.rows) - len(rows):
+            raise AnswerUnsettledError(LATE_PAGE_VIEWS)
+        return ShortTail(self.using, state, rows)
+
+
+class NoTail(ShortTail):
+    """The tail of a snapshot that wants the folded part only: counted, and not read."""
+
+    def __init__(self, using: str, state: State) -> None:
+        super().__init__(using, state, [])
+        views = PageView.objects.using(using).filter(pk__gt=state.cursor)
+        self.pending = views.order_by("pk")[: conf.TAIL_LIMIT + 1].count()
+        self.pending_is_exact = self.pending <= conf.TAIL_LIMIT
+        if not self.pending_is_exact:
+            self.pending = ids_spanned(using, state)[1]
+
+    def after(self, state: State) -> Tail:
+        # the folded part is all that is answered: it may grow, and then the next answers are of a later instant
+        raise AnswerUnsettledError(FOLDED_MOVED)
+
+
+def _rank(page: RankedPage) -> tuple[int, bool, int, bytes]:
+    unknown = page.subject is None
+    return -page.page_views, unknown, page.subject or 0, (page.path or "").encode() if unknown else b""
