@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("pagestats")
+
+
+@pytest.fixture
+def database() -> Iterator[dict[str, Any]]:
+    """The settings of the default database, to change and have put back."""
+    from django.db import connection
+
+    kept = connection.settings_dict
+    connection.settings_dict = copy.deepcopy(kept)
+    yield connection.settings_dict
+    connection.settings_dict = kept
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""What can be wrong with the databases themselves, on any kind of server: asked of each that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.db import connections
+
+from django_pagestats.checks import aliases, servers
+from django_pagestats.checks.database_settings import check_one
+from django_pagestats.checks.messages import Apps, error, warning
+from django_pagestats.conf import conf
+from django_pagestats.models import Generation, PageView
+
+MINIMUM_VERSIONS = {
+    "MariaDB": (10, 6),
+    "MySQL": (8, 0, 11),
+    "PostgreSQL": (14,),
+    "SQLite": (3, 35),
+}
+
+
+def check_databases(
+    app_configs: Apps = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    named = [alias for alias in aliases.possible() if alias in (databases or ())]
+    return [message for alias in named for message in _check_database(alias)]
+
+
+def _check_database(alias: str) -> Iterator[CheckMessage]:
+    connection: Any = connections[alias]
+    if connection.vendor not in servers.BY_VENDOR:
+        return
+    connection.ensure_connection()
+    name, version = server_version(connection)
+    if version < MINIMUM_VERSIONS[name]:
+        yield old_server(alias, name, version)
+    tables = connection.introspection.table_names()
+    if PageView._meta.db_table in tables and alias not in aliases.sure():
+        yield from check_one(alias)
+    yield from servers.BY_VENDOR[connection.vendor](alias, connection, PageView._meta.db_table in tables)
+    if Generation._meta.db_table in tables:
+        yield from _check_zone(alias)
+
+
+def server_version(connection: Any) -> tuple[str, tuple[int, ...]]:
+    if connection.vendor == "mysql":
+        return ("MariaDB" if connection.mysql_is_mariadb else "MySQL"), connection.mysql_version
+    if connection.vendor == "postgresql":
+        return "PostgreSQL", divmod(connection.pg_version, 10_000)
+    return "SQLite", connection.Database.sqlite_version_info
+
+
+def _check_zone(alias: str) -> Iterator[CheckMessage]:
+    zones = Generation.objects.using(alias).filter(is_active=True).values_list("time_zone", flat=True)
+    for zone in zones:
+        if zone != conf.TIME_ZONE:
+            yield zone_changed(alias, zone)
+
+
+def old_server(alias: str, name: str, version: Sequence[int]) -> CheckMessage:
+    wanted = ".".join(map(str, MINIMUM_VERSIONS[name]))
+    return error(
+        30,
+        f"DATABASES[{alias!r}] is {name} {'.'.join(map(str, version))}: page statistics need {wanted} or newer.",
+        f"Upgrade to {name} {wanted} or newer.",
+    )
+
+
+def zone_changed(alias: str, zone: str) -> CheckMessage:
+    return warning(
+        35,
+        f"The aggregates in DATABASES[{alias!r}] are cut by the days and hours of {zone}, and PAGESTATS_TIME_ZONE is"
+        f" {conf.TIME_ZONE}.",
+        f"Run backfill_aggregates --rebuild --database {alias}; until then statistics stay in {zone}. Or write"
+        f" PAGESTATS_TIME_ZONE = {zone!r}.",
+    )

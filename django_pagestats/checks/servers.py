@@ -1,0 +1,94 @@
+"""What can be wrong with a server of one kind: SQLite, PostgreSQL, MariaDB or MySQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage
+
+from django_pagestats.checks.database_settings import is_read_uncommitted, read_uncommitted
+from django_pagestats.checks.messages import error, warning
+from django_pagestats.models import ExactCharField, PageView
+
+
+def fetch(connection: Any, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def check_sqlite(alias: str, connection: Any, has_table: bool) -> Iterator[CheckMessage]:
+    mode = fetch(connection, "PRAGMA journal_mode")[0][0]
+    if mode != "wal" and not connection.is_in_memory_db():
+        yield journal_not_wal(alias, mode)
+
+
+def check_postgresql(alias: str, connection: Any, has_table: bool) -> Iterator[CheckMessage]:
+    if not has_table:
+        return
+    found = fetch(
+        connection,
+        "SELECT seqcache, seqrelid::regclass::text FROM pg_sequence"
+        " WHERE seqrelid = pg_get_serial_sequence(%s, 'id')::regclass",
+        [connection.ops.quote_name(PageView._meta.db_table)],
+    )
+    for cached, sequence in found:
+        if cached > 1:
+            yield sequence_caches(alias, sequence, cached)
+
+
+def check_mysql(alias: str, connection: Any, has_table: bool) -> Iterator[CheckMessage]:
+    names = "'tx_isolation', 'transaction_isolation', 'wsrep_on', 'auto_increment_increment'"
+    variables = dict(fetch(connection, f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})"))
+    level = variables.get("tx_isolation", variables.get("transaction_isolation"))
+    if is_read_uncommitted(level):
+        yield read_uncommitted(alias, "the server's default, or an init_command")
+    if variables.get("wsrep_on") == "ON":
+        yield several_writers(alias, "it is a node of a Galera cluster (wsrep_on)")
+    elif int(variables.get("auto_increment_increment", 1)) > 1:
+        yield several_writers(alias, "its ids are drawn in steps (auto_increment_increment)")
+    collation = ExactCharField._exact_collation(connection)
+    known = "SELECT 1 FROM information_schema.collations WHERE collation_name = %s"
+    if not fetch(connection, known, [collation]):
+        yield collation_missing(alias, str(collation))
+
+
+BY_VENDOR = {"mysql": check_mysql, "postgresql": check_postgresql, "sqlite": check_sqlite}
+
+
+def journal_not_wal(alias: str, mode: str) -> CheckMessage:
+    return warning(
+        31,
+        f"DATABASES[{alias!r}] (SQLite) has the journal mode {mode!r}: readers and the writer wait for each other.",
+        f'Write DATABASES[{alias!r}]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA'
+        ' synchronous=NORMAL;".',
+    )
+
+
+def sequence_caches(alias: str, sequence: str, cached: int) -> CheckMessage:
+    return warning(
+        32,
+        f"DATABASES[{alias!r}]: the sequence {sequence} hands out {cached} ids at once, so a page view can get an id"
+        " below others that were counted long ago, and never be counted itself.",
+        f"Run ALTER SEQUENCE {sequence} CACHE 1; and verify_aggregates.",
+    )
+
+
+def several_writers(alias: str, why: str) -> CheckMessage:
+    return warning(
+        33,
+        f"DATABASES[{alias!r}]: {why}. Where two servers write page views, one can get an id below others that were"
+        " counted already, and never be counted itself.",
+        "Write page views through one server only, then silence this check; verify_aggregates finds what was missed.",
+    )
+
+
+def collation_missing(alias: str, collation: str) -> CheckMessage:
+    return error(
+        34,
+        f"DATABASES[{alias!r}] has no collation {collation}: paths that differ in case or in spaces at the end would be"
+        " taken for one.",
+        "Upgrade: MariaDB has had it since 10.2, MySQL since 8.0.17.",
+    )

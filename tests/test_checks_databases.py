@@ -1,0 +1,126 @@
+"""Each check that asks the database, by what brings it about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core import checks as django_checks
+from django.db import connection
+
+from django_pagestats import checks, folding
+from django_pagestats.checks import aliases, databases, servers
+from django_pagestats.models import Generation
+from tests.checking import ids, of_database, only
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", list(databases.MINIMUM_VERSIONS))
+def test_an_old_server(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The oldest version that does, and the one before it."""
+    mine = databases.server_version(connection)[0]
+    assert databases.server_version(connection)[1] >= databases.MINIMUM_VERSIONS[mine]
+    wanted = databases.MINIMUM_VERSIONS[name]
+    monkeypatch.setattr(databases, "server_version", lambda connection: (name, wanted))
+    assert of_database() == []
+    monkeypatch.setattr(databases, "server_version", lambda connection: (name, (*wanted[:-1], wanted[-1] - 1, 99)))
+    assert of_database() == ["pagestats.E030"]
+
+
+@only("sqlite")
+@pytest.mark.django_db(transaction=True)
+def test_a_journal_that_is_no_wal() -> None:
+    execute("PRAGMA journal_mode=DELETE")
+    assert of_database() == ["pagestats.W031"]
+    execute("PRAGMA journal_mode=WAL")
+    assert of_database() == []
+
+
+def execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@only("postgresql")
+@pytest.mark.django_db
+def test_a_sequence_that_caches() -> None:
+    (message,) = caching("ALTER SEQUENCE django_pagestats_pageview_id_seq CACHE 20")
+    assert message.id == "pagestats.W032"
+    fix = re.search(r"ALTER SEQUENCE \S+ CACHE 1;", str(message.hint))
+    assert fix
+    assert caching(fix[0]) == []
+
+
+def caching(statement: str) -> list[django_checks.CheckMessage]:
+    execute(statement)
+    return checks.check_databases(databases=["default"])
+
+
+@only("mysql")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("change", "undo", "wanted"),
+    [
+        ("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "READ COMMITTED", "pagestats.E025"),
+        ("SET SESSION auto_increment_increment = 2", "1", "pagestats.W033"),
+    ],
+)
+def test_the_servers_variables(change: str, undo: str, wanted: str) -> None:
+    assert of_database() == []
+    execute(change)
+    try:
+        assert of_database() == [wanted]
+    finally:
+        execute(f"{change.rpartition(' READ UN')[0] or change[:-1]} {undo}")
+    assert of_database() == []
+
+
+@only("mysql")
+@pytest.mark.django_db
+def test_a_galera_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No node at hand: the answer of one."""
+    fetch: Callable[..., list[tuple[Any, ...]]] = servers.fetch
+
+    def as_a_node(connection: Any, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        return [*fetch(connection, statement, parameters), *([("wsrep_on", "ON")] if "wsrep_on" in statement else [])]
+
+    monkeypatch.setattr(servers, "fetch", as_a_node)
+    assert of_database() == ["pagestats.W033"]
+
+
+@only("mysql")
+@pytest.mark.django_db
+def test_a_missing_collation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers.ExactCharField, "_exact_collation", staticmethod(lambda connection: "utf8mb4_no_such"))
+    assert of_database() == ["pagestats.E034"]
+
+
+@pytest.mark.django_db
+def test_another_zone_than_the_aggregates(settings: Any) -> None:
+    folding.ensure_active_generation("default")
+    assert of_database() == []
+    settings.PAGESTATS_TIME_ZONE = "Asia/Kathmandu"
+    (message,) = checks.check_databases(databases=["default"])
+    assert message.id == "pagestats.W035"
+    assert "--rebuild" in str(message.hint)
+    Generation.objects.update(time_zone="Asia/Kathmandu")
+    assert of_database() == []
+
+
+@pytest.mark.django_db
+def test_before_the_first_migrate_there_is_nothing_to_ask(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    folding.ensure_active_generation("default")
+    settings.PAGESTATS_TIME_ZONE = "Asia/Kathmandu"
+    monkeypatch.setattr(type(connection.introspection), "table_names", lambda *args, **kwargs: [])
+    assert of_database() == []
+
+
+@pytest.mark.django_db
+def test_tables_that_no_router_sent_there_are_found(monkeypatch: pytest.MonkeyPatch, database: dict[str, Any]) -> None:
+    """Without a router, `migrate --database X` makes our tables in X: then X's settings are checked too."""
+    database["TIME_ZONE"] = "Europe/Berlin"
+    monkeypatch.setattr(aliases, "sure", list)
+    assert ids(checks.check_database_settings()) == []
+    assert of_database() == ([] if connection.vendor == "postgresql" else ["pagestats.E023"])
