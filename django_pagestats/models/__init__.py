@@ -1,0 +1,27 @@
+"""The tables. What a machine writes is moved by conditional UPDATEs and raw SQL, never by `save()`."""
+
+from __future__ import annotations
+
+from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor
+from django_pagestats.models.fields import ExactCharField
+from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
+from django_pagestats.models.runs import BackfillRun, RunEvent
+from django_pagestats.models.sources import ImportSource, SiteSecret
+
+__all__ = [
+    "PATH_MAX_LENGTH",
+    "SESSION_KEY_MAX_LENGTH",
+    "Aggregate",
+    "BackfillRun",
+    "Dimension",
+    "ExactCharField",
+    "Generation",
+    "Granularity",
+    "ImportSource",
+    "PageView",
+    "RunEvent",
+    "SiteSecret",
+    "Subject",
+    "Visitor",
+]

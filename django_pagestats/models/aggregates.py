@@ -1,0 +1,107 @@
+"""What was counted: generations of aggregates, and the small ids of the visitors and paths in them."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.models.fields import ExactCharField
+from django_pagestats.models.indexes import WherePossibleIndex
+from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH
+
+
+class Visitor(models.Model):
+    """One distinct session key. Its id, below 2**32, stands for it in every visitor set."""
+
+    id = models.BigAutoField(primary_key=True)
+    session_key = ExactCharField(_("session key"), max_length=SESSION_KEY_MAX_LENGTH)
+
+    class Meta:
+        verbose_name = _("visitor")
+        verbose_name_plural = _("visitors")
+        constraints = [models.UniqueConstraint(fields=["session_key"], name="pagestats_visitor_key")]
+
+    def __str__(self) -> str:
+        return self.session_key
+
+
+class Subject(models.Model):
+    """One thing that is counted: a path (the whole site, subject 0, has no row)."""
+
+    id = models.AutoField(primary_key=True)
+    dimension = models.SmallIntegerField(_("dimension"))
+    value = ExactCharField(_("value"), max_length=PATH_MAX_LENGTH)
+    #: SHA-256 of the value in UTF-8, as hex: long values are unique by it
+    digest = models.CharField(_("digest"), max_length=64)
+
+    class Meta:
+        verbose_name = _("subject")
+        verbose_name_plural = _("subjects")
+        constraints = [models.UniqueConstraint(fields=["dimension", "digest"], name="pagestats_subject_digest")]
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Generation(models.Model):
+    """One complete set of aggregates, exact for the page views up to its cursor."""
+
+    id = models.AutoField(primary_key=True)
+    cursor = models.BigIntegerField(_("cursor"), default=0)
+    revision = models.BigIntegerField(_("revision"), default=0)
+    time_zone = models.CharField(_("time zone"), max_length=64)
+    #: true or NULL: the database then refuses a second active one
+    is_active = models.BooleanField(_("is active"), null=True, unique=True)
+    #: local days before this one are frozen: their page views were pruned
+    pruned_before = models.DateField(_("pruned before"), null=True)
+    #: id and whole seconds since the epoch of the last page view that it counts: another one there was put in its place
+    last_page_view = models.JSONField(_("last page view"), null=True)
+    #: keeping up: a target whose horizon is waited for, see horizon.Settling
+    settling = models.JSONField(_("settling"), null=True)
+    created_at = models.DateTimeField(_("created at"))
+    #: since when it is kept, though another one took its place: --activate makes it answer again
+    kept_at = models.DateTimeField(_("kept since"), null=True)
+    #: since when nobody needs its aggregates any more, and when the last of them was deleted
+    doomed_at = models.DateTimeField(_("doomed at"), null=True)
+    swept_at = models.DateTimeField(_("swept at"), null=True)
+
+    class Meta:
+        verbose_name = _("generation")
+        verbose_name_plural = _("generations")
+
+    def __str__(self) -> str:
+        return f"generation {self.pk}"
+
+
+class Aggregate(models.Model):
+    """One stored row: the page views and the visitors of one subject in one bucket.
+
+    Plain integers, no foreign keys: a generation is deleted in chunks long after another one took its place.
+    """
+
+    pk = models.CompositePrimaryKey("generation", "dimension", "granularity", "bucket", "subject")
+    generation = models.IntegerField(_("generation"))
+    dimension = models.SmallIntegerField(_("dimension"))
+    granularity = models.SmallIntegerField(_("granularity"))
+    bucket = models.IntegerField(_("bucket"))
+    subject = models.IntegerField(_("subject"))
+    page_views = models.BigIntegerField(_("page views"))
+    visitors = models.BigIntegerField(_("visitors"))
+    #: the ids of the visitors, a 32-bit Roaring bitmap in its portable format
+    visitor_set = models.BinaryField(_("visitor set"))
+
+    class Meta:
+        verbose_name = _("aggregate")
+        verbose_name_plural = _("aggregates")
+        indexes = [
+            # must not begin with (generation, dimension, ...): the look-ups of the merge would take it
+            WherePossibleIndex(
+                fields=["-page_views", "subject"],
+                name="pagestats_top_pages",
+                where=models.Q(dimension=Dimension.PAGE.value, granularity=Granularity.ALL.value),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.page_views} page views of subject {self.subject} in bucket {self.bucket}"
