@@ -18,11 +18,20 @@ from django_pagestats.models import PageView
 
 #: the locks that a transaction which writes page views holds, from before it draws its first id to its end
 WRITE_LOCKS = "('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+#: a table with its partitions, theirs, and what inherits from it: who inserts straight into one locks that one only
+TREE = """
+    WITH RECURSIVE tree (relation) AS (
+        SELECT %s::regclass::oid
+        UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN tree ON i.inhparent = tree.relation
+    ) SELECT relation FROM tree
+"""
+#: ShareUpdateExclusiveLock on a partitioned table: a partition that is being attached, with all its page views
 LOCKERS = f"""
-    FROM pg_locks l
-    WHERE l.locktype = 'relation' AND l.granted AND l.mode IN {WRITE_LOCKS}
+    FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+    WHERE l.locktype = 'relation' AND l.granted
+      AND (l.mode IN {WRITE_LOCKS} OR (l.mode = 'ShareUpdateExclusiveLock' AND c.relkind = 'p'))
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND l.relation = %s::regclass AND l.pid IS DISTINCT FROM pg_backend_pid()
+      AND l.relation IN ({TREE}) AND l.pid IS DISTINCT FROM pg_backend_pid()
 """
 
 

@@ -304,6 +304,110 @@ def test_stronger_locks_are_waited_for(mode: str) -> None:
         assert horizon.blockers("default", settling) == []
 
 
+@pytest.fixture
+def partitioned(transactional_db: None) -> Iterator[None]:
+    """The table as a site may partition it: partitions of partitions, and one more that is not attached."""
+    table = PageView._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"ALTER TABLE {table} RENAME TO plain; CREATE TABLE {table} (LIKE plain) PARTITION BY RANGE (viewed_at);"
+            f"ALTER TABLE {table} ALTER id SET DEFAULT nextval('{table}_id_seq');"
+            f"CREATE TABLE of_2025 PARTITION OF {table} FOR VALUES FROM ('2025-01-01Z') TO ('2026-01-01Z')"
+            " PARTITION BY RANGE (viewed_at);"
+            "CREATE TABLE of_march PARTITION OF of_2025 FOR VALUES FROM ('2025-03-01Z') TO ('2025-05-01Z');"
+            f"CREATE TABLE of_2026 PARTITION OF {table} FOR VALUES FROM ('2026-01-01Z') TO ('2027-01-01Z');"
+            f"CREATE TABLE of_2027 (LIKE {table} INCLUDING DEFAULTS)"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {table}; DROP TABLE IF EXISTS of_2027; ALTER TABLE plain RENAME TO {table}")
+
+
+@pytest.fixture
+def inherited(transactional_db: None) -> Iterator[None]:
+    table = PageView._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TABLE child () INHERITS ({table});ALTER TABLE child ALTER id SET DEFAULT nextval('{table}_id_seq')"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE child")
+
+
+def late_commit_straight_into(other: Other, part: str, year: int, then: str = "") -> None:
+    make_page_views(20)
+    other.execute(
+        f"INSERT INTO {part} (path, session_key, viewed_at) VALUES ('/late', 'other', '{year}-03-05 12:00Z'); {then}"
+    )
+    insert_page_views([("/on-time", "x", AT)])
+    for _ in range(2):
+        assert folding.keep_up("default", seconds=2).reason.startswith("waits for a transaction that writes page views")
+        assert_exact()
+    other.commit()
+    assert folding.keep_up("default", seconds=5).reason == ""
+    assert PageView.objects.filter(path="/late").exists()
+    assert_all_counted()
+
+
+@only_on("postgresql")
+@pytest.mark.usefixtures("partitioned")
+@pytest.mark.parametrize(("part", "year"), [("of_2026", 2026), ("of_march", 2025)])
+def test_a_late_commit_straight_into_a_partition_is_waited_for(part: str, year: int) -> None:
+    with Other() as other:
+        late_commit_straight_into(other, part, year)
+
+
+@only_on("postgresql")
+@pytest.mark.usefixtures("inherited")
+def test_a_late_commit_straight_into_a_table_that_inherits_is_waited_for() -> None:
+    with Other() as other:
+        late_commit_straight_into(other, "child", 2025)
+
+
+@only_on("postgresql")
+@pytest.mark.usefixtures("partitioned")
+def test_a_partition_that_is_being_attached_is_waited_for() -> None:
+    attach = (
+        f"ALTER TABLE {PageView._meta.db_table} ATTACH PARTITION of_2027"
+        " FOR VALUES FROM ('2027-01-01Z') TO ('2028-01-01Z')"
+    )
+    with Other() as other:
+        late_commit_straight_into(other, "of_2027", 2027, attach)
+
+
+@only_on("postgresql")
+@pytest.mark.usefixtures("partitioned")
+def test_who_writes_a_partition_that_was_made_later_is_not_waited_for() -> None:
+    """Its ids are above the target."""
+    make_page_views(20)
+    settling = horizon.fix_target("default")
+    table = PageView._meta.db_table
+    with Other() as other:
+        other.execute(
+            f"CREATE TABLE of_2024 PARTITION OF {table} FOR VALUES FROM ('2024-01-01Z') TO ('2025-01-01Z');"
+            "INSERT INTO of_2024 (path, session_key, viewed_at) VALUES ('/', 'other', '2024-03-05 12:00Z')"
+        )
+        assert len(horizon._writers("default")) == 1
+        assert horizon.blockers("default", settling) == []
+
+
+@only_on("postgresql")
+@pytest.mark.usefixtures("partitioned")
+def test_a_writer_of_a_partition_is_waited_for_though_it_was_attached_meanwhile() -> None:
+    """Attaching it waits for its writers: once it is there, so are their page views."""
+    make_page_views(20)
+    with Other() as writer, Other() as other:
+        writer.execute("INSERT INTO of_2027 (path, session_key, viewed_at) VALUES ('/', 'other', '2027-03-05 12:00Z')")
+        insert_page_views([("/on-time", "x", AT)])
+        other.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(DatabaseError, match="lock timeout"):
+            other.execute(
+                f"ALTER TABLE {PageView._meta.db_table} ATTACH PARTITION of_2027"
+                " FOR VALUES FROM ('2027-01-01Z') TO ('2028-01-01Z')"
+            )
+
+
 class Undone(Exception):  # noqa: N818 - no error
     """Rolls back what was done."""
 
