@@ -45,16 +45,17 @@ LEASE_SECONDS = 5
 @contextmanager
 def unprotected() -> Iterator[None]:
     """Nothing but the fold: whoever comes folds, and nobody looks whether anybody else does."""
-    from django_pagestats.backfill.working import _Worker
+    from django_pagestats.backfill.claims import Claim
+    from django_pagestats.backfill.working import Worker
     from django_pagestats.merging import database_for
 
     def count(worker: Any, chunk: Any, *, handing_over: bool) -> None:
-        worker.run.rows_folded += chunk.page_views
+        worker.claim.run.rows_folded += chunk.page_views
 
     patches: list[Any] = [
-        mock.patch.object(_Worker, "_fence", count),
-        mock.patch.object(_Worker, "_look", lambda worker: None),
-        mock.patch.object(_Worker, "_table_has_changed", lambda worker: False),
+        mock.patch.object(Worker, "_fence", count),
+        mock.patch.object(Claim, "look", lambda claim: None),
+        mock.patch.object(Worker, "_table_has_changed", lambda worker: False),
         mock.patch.object(type(database_for("default")), "folding", lambda database, seconds: no_time_outs()),
     ]
     for patch in patches:
@@ -79,15 +80,15 @@ def protected() -> Iterator[None]:
 class Share:
     """How much of a rebuild's time its protections take: their statements, each timed."""
 
-    TIMED = ("_fence", "_look", "_table_has_changed")
-
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def __enter__(self) -> Share:
-        from django_pagestats.backfill.working import _Worker
+        from django_pagestats.backfill.claims import Claim
+        from django_pagestats.backfill.working import Worker
 
-        self.patches = [mock.patch.object(_Worker, name, self._timed(getattr(_Worker, name))) for name in self.TIMED]
+        timed = (Worker, "_fence"), (Claim, "look"), (Worker, "_table_has_changed")
+        self.patches = [mock.patch.object(owner, name, self._timed(getattr(owner, name))) for owner, name in timed]
         for patch in self.patches:
             patch.start()
         return self

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import working
+from django_pagestats.backfill import keeping
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject, Visitor
@@ -119,7 +119,7 @@ class Links:
 
 def wait_for_readers() -> None:
     """What a link reads ahead for the next one goes on without it, and must not outlive its test."""
-    futures.wait([folder._ahead for folder, _ in working._KEPT.values() if folder._ahead is not None])
+    futures.wait([folder._ahead for folder, _ in keeping._KEPT.values() if folder._ahead is not None])
 
 
 def expire_lease() -> None:

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.test import TestCase, override_settings
 
 from django_pagestats import backfill, folding, ids, tasks
-from django_pagestats.backfill import chain, switching, working
+from django_pagestats.backfill import chain, keeping, rebuilding, switching
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
@@ -631,7 +631,7 @@ def test_the_switch_checks_again_under_its_lock(monkeypatch: pytest.MonkeyPatch)
     """Keeping up moves the active generation on between the check and the switch."""
     make_page_views(40)
     backfill.run_here("default", via="test")
-    switch = working._Worker._switch
+    switch = rebuilding.Rebuilding._switch
     overtaken = []
 
     def be_overtaken_and_switch(worker: Any) -> None:
@@ -644,7 +644,7 @@ def test_the_switch_checks_again_under_its_lock(monkeypatch: pytest.MonkeyPatch)
             return
         switch(worker)
 
-    monkeypatch.setattr(working._Worker, "_switch", be_overtaken_and_switch)
+    monkeypatch.setattr(rebuilding.Rebuilding, "_switch", be_overtaken_and_switch)
     backfill.run_here("default", kind="rebuild", via="test")
     assert overtaken == [folding.KeptUp(10)]
     assert active_generation() == the_run().generation
@@ -905,7 +905,7 @@ def test_the_next_link_in_the_same_process_knows_the_ids_of_the_last(monkeypatch
     assert first >= 10
     links.drain()
     assert sum(asked) == first
-    assert working._KEPT == {}
+    assert keeping._KEPT == {}
     assert_all_counted()
 
 
@@ -985,8 +985,8 @@ def test_what_was_read_ahead_is_not_used(
     if what == "folded":
         folding.Folder("default", active_generation(), chunk_size=7, fixed_size=7).fold(the_run().target)
     elif what == "a lease ago":
-        for handover, (folder, kept_at) in working._KEPT.items():
-            working._KEPT[handover] = folder, kept_at - conf.LEASE_SECONDS
+        for handover, (folder, kept_at) in keeping._KEPT.items():
+            keeping._KEPT[handover] = folder, kept_at - conf.LEASE_SECONDS
     elif what == "revived":
         expire_lease()
         links.revive()
@@ -1013,7 +1013,7 @@ def test_a_link_reads_nothing_ahead_where_the_last_one_was_in_another_process(mo
     links.start(chunk_size=10)
     seen = reads(monkeypatch)
     while links.sent:
-        working._KEPT.clear()  # as a process of its own knows nothing of the others
+        keeping._KEPT.clear()  # as a process of its own knows nothing of the others
         links.deliver_next()
     assert [size for _, size in seen] == [10] * 6
     assert_all_counted()
@@ -1024,10 +1024,10 @@ def test_what_is_kept_for_a_link_that_went_elsewhere_is_given_back(
     links_with_reads_ahead: tuple[Links, list[tuple[int, int]]],
 ) -> None:
     tasks.tend("default")
-    assert len(working._KEPT) == 1
+    assert len(keeping._KEPT) == 1
     with override_settings(PAGESTATS_LEASE_SECONDS=0):
         tasks.tend("default")
-    assert working._KEPT == {}
+    assert keeping._KEPT == {}
     links_with_reads_ahead[0].drain()
     assert_all_counted()
 

@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.backends.signals import connection_created
 
 from django_pagestats import backfill, folding, horizon
-from django_pagestats.backfill import failing, starting, working
+from django_pagestats.backfill import failing, starting
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation
 from tests.chains import (
@@ -280,14 +280,14 @@ class Faults:
 @pytest.mark.parametrize("kind", ["backfill", "rebuild"])
 def test_moves_of_the_cursor_and_merges_fail_and_every_link_comes_three_times(kind: str) -> None:
     failures: list[str] = []
-    count_failure = working._Worker._count_failure
+    count = failing.Failing.count
 
-    def see(worker: Any, error: Exception) -> bool:
+    def see(counter: Any, error: Exception, *, is_chunk: bool) -> None:
         failures.append(str(error))
-        return count_failure(worker, error)
+        count(counter, error, is_chunk=is_chunk)
 
     with Faults(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(working._Worker, "_count_failure", see)
+        patch.setattr(failing.Failing, "count", see)
         shuffled_chain(kind, deliver_three_times, seed=2)
     moves, merges = (["made to fail: " + table in failure for failure in failures] for table in Faults.EVENTS)
     assert sum(moves) >= 9

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from django_pagestats import backfill, folding, stats
-from django_pagestats.backfill import chain, generations, starting, switching, working
+from django_pagestats.backfill import chain, failing, generations, starting, switching
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import GenerationReplacedError, RunLockedError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
@@ -628,7 +628,7 @@ def test_a_rebuild_switches_from_the_one_that_answers_then() -> None:
     step = BeforeTheLock(activate_in_spite_of_the_run)
     failures: list[Exception] = []
     with connection.execute_wrapper(step), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(working._Worker, "_count_failure", lambda worker, error: failures.append(error))
+        patch.setattr(failing.Failing, "count", lambda self, error, **which: failures.append(error))
         links.deliver_next(seconds=None)
     assert (step.given, failures, the_run().status) == (["done"], [], "succeeded")
     assert (fate(old), fate(new), fate(the_run().generation)) == (KEPT, KEPT, ANSWERS)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import working
+from django_pagestats.backfill import claims, waiting
 from django_pagestats.clock import database_now
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, RunEvent
@@ -33,7 +33,7 @@ def slow_chunks(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Each chunk takes so long, by the clock that rests are measured by."""
     passed = [0.0]
     real = time.monotonic
-    monkeypatch.setattr(working.time, "monotonic", lambda: real() + passed[0])
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: real() + passed[0])
     merge = Database.merge
 
     def merge_slowly(*args: Any, **kwargs: Any) -> Any:
@@ -150,7 +150,7 @@ def test_a_rest_in_this_process_looks_at_the_run_and_keeps_its_lease(
     slow_chunks(monkeypatch, 0.0)
     ahead = [0.0]
     real = time.monotonic
-    monkeypatch.setattr(working.time, "monotonic", lambda: real() + ahead[0])
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: real() + ahead[0])
     merge = Database.merge
 
     def take_two_seconds(*args: Any, **kwargs: Any) -> Any:
@@ -178,11 +178,11 @@ def test_chunks_are_shorter_so_that_rests_are(nice: float, settings: Any) -> Non
     make_page_views(5)
     Links().start()
     run = BackfillRun.objects.select_related("generation").get()
-    worker = working._Worker("default", run, enqueue=backfill.enqueue_nothing, seconds=2.0)
+    claim = claims.Claim("default", run, enqueue=backfill.enqueue_nothing, seconds=2.0)
     usual = Database.CHUNK_SECONDS
-    wanted = worker._chunk_seconds()
+    wanted = waiting.Waiting(claim).chunk_seconds()
     assert 0 < wanted <= usual
-    assert nice * wanted <= (working.SHORT_REST_SECONDS if nice <= 20 else working.LONG_REST_SECONDS) + 1e-9
+    assert nice * wanted <= (waiting.SHORT_REST_SECONDS if nice <= 20 else waiting.LONG_REST_SECONDS) + 1e-9
     if nice <= 1:
         assert wanted == usual
 
@@ -194,7 +194,7 @@ def test_a_run_that_rests_folds_smaller_chunks(rests: list[float], monkeypatch: 
     monkeypatch.setattr(folding, "FIRST_CHUNK_SIZE", 100)
     monkeypatch.setattr(Database, "CHUNK_SECONDS", 1_000.0)
     for nice in (0.0, 2.0):
-        monkeypatch.setattr(working, "SHORT_REST_SECONDS", 1e-6)
+        monkeypatch.setattr(waiting, "SHORT_REST_SECONDS", 1e-6)
         backfill.run_here("default", kind="rebuild", via="test", nice=nice)
         sizes[nice] = the_run().chunk_size
     assert sizes[0.0] > 1_000 and sizes[2.0] == 100

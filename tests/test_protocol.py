@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import starting, states, wishes, working
+from django_pagestats.backfill import claims, rebuilding, starting, states, switching, wishes, working
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
 from django_pagestats.merging import database_for
@@ -76,15 +76,15 @@ class Queue(Links):
 
 #: where somebody else may come in between the steps of a worker, or it may die or fail
 POINTS: dict[str, tuple[Any, str]] = {
-    "claim": (working, "_claim"),
+    "claim": (claims, "claim"),
     "fold": (folding.Folder, "fold"),
     "merge": (folding, "merge"),
     "in the chunk's transaction": (Database, "merge"),
-    "obey": (working._Worker, "_obey"),
-    "look for the target": (working._Worker, "_missing_target"),
-    "check": (working.Check, "step"),
-    "switch": (working._Worker, "_switch"),
-    "let go": (working._Worker, "_let_go"),
+    "obey": (claims.Claim, "obey"),
+    "look for the target": (rebuilding.Rebuilding, "_missing_target"),
+    "check": (switching.Check, "step"),
+    "switch": (rebuilding.Rebuilding, "_switch"),
+    "let go": (working.Worker, "_let_go"),
 }
 OTHERS = ["keep_up", "pause", "resume", "cancel", "take_over", "deliver_another", "copy", "record_one", "die", "fail"]
 

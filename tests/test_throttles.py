@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 from django.test import override_settings
 
 from django_pagestats import backfill, checks, folding, throttles
-from django_pagestats.backfill import working
+from django_pagestats.backfill import waiting
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.models import BackfillRun
@@ -35,7 +35,7 @@ def busy(using: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def asked_each_time(short_waits: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working, "THROTTLE_SECONDS", 0)  # asked before each chunk
+    monkeypatch.setattr(waiting, "THROTTLE_SECONDS", 0)  # asked before each chunk
     answers.clear()
 
 

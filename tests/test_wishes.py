@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import states, working
+from django_pagestats.backfill import claims, states
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import PausedError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, RunEvent
@@ -142,14 +142,14 @@ def test_a_wish_that_changes_while_the_worker_is_about_to_obey(
 ) -> None:
     links = half_done()
     assert wish("paused").outcome == "asked"
-    obey = working._Worker._obey
+    obey = claims.Claim.obey
 
-    def obey_late(worker: working._Worker) -> bool:
-        monkeypatch.setattr(working._Worker, "_obey", obey)
+    def obey_late(claim: claims.Claim, *, reason: str) -> None:
+        monkeypatch.setattr(claims.Claim, "obey", obey)
         assert (resume(links) if wanted == "resume" else wish("cancelled")).outcome in ("done", "asked")
-        return obey(worker)
+        obey(claim, reason=reason)
 
-    monkeypatch.setattr(working._Worker, "_obey", obey_late)
+    monkeypatch.setattr(claims.Claim, "obey", obey_late)
     links.drain()
     assert the_run().status == becomes
     assert [to for _, to, _, _ in events()] == ["queued", "running", becomes]

@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_pagestats import folding
-from django_pagestats.backfill import starting, working
+from django_pagestats.backfill import claims, rebuilding, starting
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
 
@@ -20,17 +20,17 @@ def claim_whatever_the_epoch(using: str, run_id: int, epoch: int, **changes: Any
     return runs.select_related("generation").first()
 
 
-def update_whatever_the_epoch(worker: Any, **changes: Any) -> None:
-    BackfillRun.objects.filter(pk=worker.run.pk).update(**changes)
+def update_whatever_the_epoch(claim: Any, **changes: Any) -> None:
+    BackfillRun.objects.filter(pk=claim.run.pk).update(**changes)
     for name, value in changes.items():
         if not hasattr(value, "resolve_expression"):
-            setattr(worker.run, name, value)
+            setattr(claim.run, name, value)
 
 
 def without_epochs(set_attribute: Callable[[object, str, object], None]) -> None:
     """Takes the fence away: whoever comes gets the run, and nobody finds that it was taken over."""
-    set_attribute(working, "_claim", claim_whatever_the_epoch)
-    set_attribute(working._Worker, "_update", update_whatever_the_epoch)
+    set_attribute(claims, "claim", claim_whatever_the_epoch)
+    set_attribute(claims.Claim, "update", update_whatever_the_epoch)
 
 
 def merge_in_two_transactions(
@@ -62,12 +62,12 @@ def merge_at_any_cursor(
     return {}, 0.1
 
 
-def switch_in_two_transactions(worker: Any) -> None:
+def switch_in_two_transactions(end: Any) -> None:
     """The old generation answers no more, and after that the new one does."""
-    generations = Generation.objects.using(worker.using)
+    generations = Generation.objects.using(end.claim.using)
     generations.filter(is_active=True).update(is_active=None)
-    generations.filter(pk=worker.run.generation_id).update(is_active=True)
-    worker._finish()
+    generations.filter(pk=end.claim.run.generation_id).update(is_active=True)
+    end.claim.succeed()
 
 
 def take_ones_own_clock() -> None:
@@ -80,6 +80,6 @@ WITHOUT: dict[str, Callable[[], None]] = {
     "cursor": lambda: setattr(folding, "merge", merge_at_any_cursor),
     "epochs": lambda: without_epochs(setattr),
     "the database's clock": take_ones_own_clock,
-    "one transaction of the switch": lambda: setattr(working._Worker, "_switch", switch_in_two_transactions),
+    "one transaction of the switch": lambda: setattr(rebuilding.Rebuilding, "_switch", switch_in_two_transactions),
     "one transaction": lambda: setattr(folding, "merge", merge_in_two_transactions),
 }

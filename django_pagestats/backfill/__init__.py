@@ -7,6 +7,8 @@ over changes nothing, and a run whose worker died is revived by raising the epoc
 
 from django_pagestats.backfill.chain import RESTS, Enqueue, enqueue_nothing
 from django_pagestats.backfill.generations import State, activate, count_rows, discard, kept, state_of
+from django_pagestats.backfill.here import run_here
+from django_pagestats.backfill.keeping import release_kept
 from django_pagestats.backfill.looking import (
     Progress,
     active_run,
@@ -20,7 +22,7 @@ from django_pagestats.backfill.looking import (
 )
 from django_pagestats.backfill.starting import Started, revive, start
 from django_pagestats.backfill.wishes import Answer, cancel, change_nice, pause, paused, possible, resume
-from django_pagestats.backfill.working import release_kept, run_here, work
+from django_pagestats.backfill.working import work
 
 __all__ = [
     "RESTS",

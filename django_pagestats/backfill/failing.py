@@ -1,15 +1,22 @@
-"""Failures of a worker: which of them may pass, how long to wait for that, and what there is to say."""
+"""Failures of a worker: which of them may pass, how they are tried again, and what there is to say."""
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
 
 from django_pagestats import folding
+from django_pagestats.backfill.claims import Claim
+from django_pagestats.conf import conf
 from django_pagestats.exceptions import QueueUnreachableError
 from django_pagestats.merging import Trouble, database_for
+from django_pagestats.models import BackfillRun
+
+logger = logging.getLogger(__name__)
 
 #: dead-locks, time-outs of locks and statements, serialisation failures, lost connections, a busy SQLite; no queue
 PASSING = (OperationalError, InterfaceError, QueueUnreachableError)
@@ -21,6 +28,64 @@ FIRST_WAIT_SECONDS = 0.1
 MOST_WAIT_SECONDS = 2.0
 #: of a traceback's end
 TRACEBACK_CHARACTERS = 20_000
+
+
+class Failing:
+    """Counts the failures of a run in its row, and those that one worker had in a row; tries again, or ends the run."""
+
+    def __init__(self, claim: Claim, folder: folding.Folder) -> None:
+        self.claim = claim
+        self.folder = folder
+        self._in_a_row = 0  #: in this process
+
+    def has_passed(self) -> None:
+        """A chunk was folded."""
+        self._in_a_row = 0
+
+    def count(self, error: Exception, *, is_chunk: bool) -> None:
+        """Keep it in the run, with its text; what may pass is tried again, for a while, and anything else fails it.
+
+        `is_chunk`: a chunk was to be folded.
+        """
+        using = self.claim.using
+        logger.warning("run %s: %s: %s", self.claim.run.pk, type(error).__name__, error, exc_info=error)
+        reconnect(using, seconds=conf.LEASE_SECONDS if self.claim.deadline is None else conf.LINK_SECONDS)
+        self.claim.reread()
+        if may_pass(using, error):
+            self._try_again(error, is_chunk=is_chunk)
+        else:
+            where = f" at {page_views(self.folder)}" if is_chunk else ""
+            self._fail(f"An unexpected error{where}: {describe(using, error)}", error)
+
+    def _try_again(self, error: Exception, *, is_chunk: bool) -> None:
+        """The same page views, fewer at a time; at one at a time PAGESTATS_MAX_FAILURES times in a row at most."""
+        # when the queue is down the chunk is committed: only its next link is missing
+        is_chunk = is_chunk and not isinstance(error, QueueUnreachableError)
+        is_smaller = is_chunk and self.folder.shrink()
+        count = self.claim.run.failure_count + (not is_smaller)
+        text = describe(self.claim.using, error)
+        if is_chunk:
+            text = f"{page_views(self.folder).capitalize()} could not be folded. {text}"
+        if count >= conf.MAX_FAILURES:
+            self._fail(f"{text} (tried {count} times in a row)", error, failure_count=count)
+            return
+        self._in_a_row += 1
+        self.claim.stay(failure_count=count, error=text, chunk_size=self.folder.chunk_size)
+        folding.rest(wait_seconds(self._in_a_row + count), self.claim.using)
+        self.folder.forget()
+        self.folder.reload()
+        if self.claim.is_time_up():
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        try:
+            self.claim.hand_over()
+        except QueueUnreachableError as failure:  # still: whoever revives the run tries again after the lease
+            logger.warning("run %s: %s", self.claim.run.pk, failure)
+            self.claim.is_handed_over = True
+
+    def _fail(self, text: str, error: Exception, **changes: Any) -> None:
+        self.claim.end(BackfillRun.Status.FAILED, error=text, traceback=traceback_of(error), **changes)
 
 
 def may_pass(using: str, error: Exception) -> bool:

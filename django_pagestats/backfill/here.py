@@ -1,0 +1,63 @@
+"""A run in this process: start it, or take it over, and work on it to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django_pagestats.backfill import claims, wishes
+from django_pagestats.backfill.chain import enqueue_nothing
+from django_pagestats.backfill.looking import active_run
+from django_pagestats.backfill.starting import Started, start
+from django_pagestats.backfill.working import Worker
+from django_pagestats.exceptions import DifferentRunError, PausedError, TakenOverError
+from django_pagestats.models import BackfillRun
+
+Kind = BackfillRun.Kind
+Status = BackfillRun.Status
+
+
+def run_here(
+    using: str,
+    *,
+    kind: str = Kind.BACKFILL,
+    actor: str = "",
+    via: str,
+    chunk_size: int | None = None,
+    nice: float | None = None,
+    keep_old: bool = False,
+    watch: Callable[[BackfillRun], bool] | None = None,
+) -> Started:
+    """Start a run and work on it in this process to its end; an active run of the same kind is taken over.
+
+    `watch` is called with the run after each chunk, and stops the work by returning True; the run then stays where it
+    is, and the next call goes on. A run that somebody pauses or cancels meanwhile is returned as it is then. Raises
+    DifferentRunError if a run of another kind is active, PausedError if the run is paused, and TakenOverError if
+    another worker took it over meanwhile.
+    """
+    run = active_run(using)
+    if run is not None and run.status == Status.PAUSED:
+        raise PausedError(f"{wishes.paused(run)}.")
+    if run is not None and run.kind != kind:
+        raise DifferentRunError(
+            f"Run {run.pk} ({run.kind}) is active: let it end first ({run.command} --wait), or take it over"
+            f" ({run.command} --sync)."
+        )
+    if run is not None:
+        started = Started("active", run, f"Run {run.pk} taken over")
+    else:
+        wanted: dict[str, Any] = {"kind": kind, "actor": actor, "via": via, "chunk_size": chunk_size, "nice": nice}
+        started = start(using, **wanted, keep_old=keep_old, enqueue=enqueue_nothing)
+    if started.run is None:
+        return started
+    changes: dict[str, Any] = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
+    changes |= {} if nice is None else {"nice": nice}
+    changes |= {"keep_old": True} if keep_old else {}
+    claimed = claims.claim(using, started.run.pk, started.run.epoch, **changes)
+    if claimed is not None:
+        claim = claims.Claim(using, claimed, enqueue=enqueue_nothing, seconds=None)
+        is_ours = Worker(claim, watch=watch).work()
+        claimed.refresh_from_db(using=using)
+        if is_ours or claimed.status in (Status.PAUSED, Status.CANCELLED):
+            return Started(started.outcome, claimed, started.message)
+    raise TakenOverError(f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status.")
