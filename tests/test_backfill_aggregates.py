@@ -30,8 +30,7 @@ from django_q.models import OrmQ
 from django_pagestats import backfill, folding, tasks
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
-from django_pagestats.management import progress
-from django_pagestats.management.commands import backfill_aggregates
+from django_pagestats.management import following, progress
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from testproject.cluster import MANAGE
@@ -225,7 +224,7 @@ def test_sync_that_fails_is_an_error_with_the_text(monkeypatch: pytest.MonkeyPat
 
 def while_waiting(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
     """Where the command would sleep, `work` is done."""
-    monkeypatch.setattr(backfill_aggregates, "time", SimpleNamespace(sleep=lambda seconds: work()))
+    monkeypatch.setattr(following, "time", SimpleNamespace(sleep=lambda seconds: work()))
 
 
 @pytest.mark.django_db

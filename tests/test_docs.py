@@ -12,7 +12,7 @@ from django.core.management import get_commands, load_command_class
 
 from django_pagestats.backfill import looking, states
 from django_pagestats.conf import conf
-from django_pagestats.management.commands import backfill_aggregates as command
+from django_pagestats.management import telling
 from django_pagestats.models import BackfillRun
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ def test_operations_has_every_status_and_every_change() -> None:
 
 
 def test_operations_has_every_exit_status() -> None:
-    known = {0, 1, command.PAUSED, command.STUCK, command.INTERRUPTED}
+    known = {0, 1, telling.PAUSED, telling.STUCK, telling.INTERRUPTED}
     assert {int(cell) for cell in first_cells("Exit statuses")} == known
 
 
