@@ -71,6 +71,16 @@ class TestLogs:
         assert run(log).startswith("2 page views imported from 4 lines.")
         assert "An earlier import ended after line 4: went on from there." in run(log)
 
+    def test_a_complete_log_of_the_common_format(self, tmp_path: Path) -> None:
+        log = tmp_path / "access.log.1"
+        log.write_text('192.0.2.1 - - [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 200 123')
+        assert run(str(log)) == (
+            "0 page views imported from 0 lines.\nThe last line is not whole yet: it was left for the next import. If "
+            "nothing more is written to this log, --complete takes it as it is.\n"
+        )
+        assert run(str(log), complete=True) == "1 page views imported from 1 lines.\n"
+        assert run(str(log), "--complete").startswith("0 page views imported from 0 lines.")
+
     def test_the_standard_input_plain_and_gzipped(self, log: str) -> None:
         read = Path(log).read_bytes()
         run("-", stdin=io.BytesIO(gzip.compress(read)))
@@ -145,6 +155,7 @@ class TestModels:
             ({**MODEL, "file": "-"}, "Give either a log"),
             ({"from_model": "admin.LogEntry"}, "needs --path-field, --session-field, --time-field too"),
             ({**MODEL, "another_log": True}, "--another-log is for a log"),
+            ({**MODEL, "complete": True}, "--complete is for a log"),
             ({"file": "-", "path_field": "x"}, "--path-field: only with --from-model"),
             ({**MODEL, "from_model": "nonsense"}, "There is no model 'nonsense': write app_label.ModelName"),
             ({**MODEL, "from_model": "admin.Nothing"}, "There is no model 'admin.Nothing'"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -47,6 +48,17 @@ def line(
     return f'{address} - - [{time}] "{request}" {status} 123{rest}\n'.encode()
 
 
+#: three page views each, of lines as servers write them
+LOGS = {
+    "combined": line("/a") + b"junk\n" + line("/b") + line("/c"),
+    "common": b"".join(line(path, agent=None) for path in ("/a", "/b", "/c")),
+    "with further fields": b"".join(line(path)[:-1] + b' "203.0.113.7, -" 0.004\n' for path in ("/a", "/b", "/c")),
+    "with quotes in it": b"".join(line(path, agent=r"Fire \"fox\" \\") for path in ("/a", "/b", "/c")),
+    "of Windows": b"\xef\xbb\xbf" + b"".join(line(path)[:-1] + b"\r\n" for path in ("/a", "/b", "/c")),
+    "joined": b"".join(b"\xef\xbb\xbf" + line(path) for path in ("/a", "/b", "/c")),
+}
+
+
 def load(log: bytes, name: str = "access.log", **options: Any) -> Summary:
     return import_log(io.BytesIO(log), name=name, **options)
 
@@ -75,6 +87,9 @@ class TestLine:
 
     def read(self, logged: bytes) -> Any:
         return self.log.page_view(logged.decode("latin-1").rstrip("\n"))
+
+    def test_a_byte_order_mark_is_not_part_of_the_address(self) -> None:
+        assert self.read(b"\xef\xbb\xbf" + line("/a")) == self.read(line("/a"))
 
     def test_combined(self) -> None:
         path, key, at = self.read(line("/a?b=c"))
@@ -111,6 +126,7 @@ class TestLine:
             (line("/café"), "/café"),
             (line("/a", agent=r"Firefox \"x\" \x22y\x22"), "/a"),
             (line("/a")[:-1] + b' "203.0.113.7" 0.004\r\n', "/a"),
+            (b"\xef\xbb\xbf" + line("/a"), "/a"),
             (b'192.0.2.1 - john doe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 200 -\n', "/a"),
             (b'192.0.2.1 id joe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 304 0 "-" "Firefox"\n', "/a"),
         ],
@@ -237,7 +253,7 @@ class TestStream:
             whole[:1_000_000],
             whole[:1_000_000] + bytes(9) + whole[1_000_000:],
             whole[:-1],
-            whole + b"junk",
+            whole + gzip.compress(b"more")[:-1],
         ):
             read = b""
             with pytest.raises(ImportFailedError, match="cannot be read to its end"):
@@ -245,9 +261,21 @@ class TestStream:
                     read += block.lines
             assert read.startswith(lines)
 
+    @pytest.mark.parametrize("junk", [b"j", b"junk" * 100_000, b"\0\0junk", b"\x1f", b"\x1fj"])
+    @pytest.mark.parametrize("raw", [io.BytesIO, Pipe])
+    def test_bytes_after_the_last_gzip_member_are_left_out(self, junk: bytes, raw: type[io.BytesIO]) -> None:
+        stream = LogStream(raw(gzip.compress(b"a\n") + gzip.compress(b"b\n") + junk), "access.log")
+        assert b"".join(block.lines for block in stream.blocks()) == b"a\nb\n"
+        assert stream.bytes_after_gzip == len(junk.lstrip(b"\0"))
+
 
 @pytest.mark.django_db
 class TestImportLog:
+    def test_bytes_after_the_last_gzip_member_are_told(self) -> None:
+        summary = load(gzip.compress(line("/a")) + b"junk")
+        assert summary.imported == 1
+        assert "4 bytes after the gzipped ones" in summary.notes[0]
+
     def test_counts_by_reason(self) -> None:
         log = line("/a") + line("/b.css") + line("/c", status=404) + b"junk\n" + line("/d", agent="-") + line("/e")
         summary = load(log)
@@ -304,6 +332,49 @@ class TestImportLog:
             except ImportFailedError as error:
                 assert "no access log" in str(error)
         assert paths() == re.findall(r"GET (\S+)", log.decode())
+
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress])
+    @pytest.mark.parametrize("name", LOGS)
+    def test_cut_anywhere_and_gone_on_it_is_as_imported_at_once(
+        self, name: str, pack: Callable[[bytes], bytes]
+    ) -> None:
+        log = LOGS[name]
+        load(pack(log))
+        at_once = sorted(PageView.objects.values_list("path", "session_key", "viewed_at"))
+        assert len(at_once) == 3
+        for cut in range(0, len(log) + 1, 1 if pack is bytes else 17):
+            PageView.objects.all().delete()
+            ImportSource.objects.all().delete()
+            for part in (log[:cut], log):
+                with contextlib.suppress(ImportFailedError):  # the first part has no line yet
+                    load(pack(part))
+            assert sorted(PageView.objects.values_list("path", "session_key", "viewed_at")) == at_once, cut
+            assert ImportSource.objects.get().rows_imported == 3, cut
+
+    def test_a_shorter_copy_that_ends_within_its_first_line_is_known(self) -> None:
+        log = LOGS["with further fields"]
+        load(log)
+        with pytest.raises(ImportFailedError, match="is shorter than these"):
+            load(log[: log.index(b"\n") - 5])
+        assert len(paths()) == 3
+
+    @pytest.mark.parametrize("agent", [FIREFOX, None])
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress])
+    def test_the_last_line_of_a_complete_log_needs_no_newline(
+        self, agent: str | None, pack: Callable[[bytes], bytes]
+    ) -> None:
+        log = (line("/a", agent=agent) + line("/b", agent=agent))[:-1]
+        load(pack(log))
+        load(pack(log), is_complete=True)
+        assert paths() == ["/a", "/b"]
+        assert load(pack(log), is_complete=True).read == load(pack(log)).read == load(pack(log + b"\n")).read == 0
+
+    def test_a_complete_log_of_one_line_without_a_newline(self) -> None:
+        log = line("/a", agent=None)[:-1]
+        assert "--complete" in load(log).notes[0]
+        assert load(log, is_complete=True).imported == 1
+        assert load(log, is_complete=True).read == load(log + b"\n" + line("/b", agent=None)).read - 1 == 0
+        assert paths() == ["/a", "/b"]
 
     @pytest.mark.parametrize("missing", [2, 40, 90])
     def test_a_line_still_being_written_is_left(self, missing: int) -> None:

@@ -15,6 +15,7 @@ from django_pagestats.importing.visitors import AGENT_MAX_LENGTH, Agents, Sessio
 # log that begins with the host would be taken for the visitor's.
 _QUOTED = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _LINE = re.compile(
+    "(?:\xef\xbb\xbf)?"  # the UTF-8 of a byte order mark, which editors put before a file's first line
     r'(\S{1,255}) (?:- [^"]*?|\S+ \S+) '
     r"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
     rf"{_QUOTED} (\d{{3}}) (?:\d+|-)"
@@ -61,12 +62,6 @@ class AccessLog:
         self._session_key = lru_cache(maxsize=_REMEMBERED)(self._any_session_key)
         self._page = lru_cache(maxsize=_REMEMBERED)(page)
 
-    @staticmethod
-    def is_whole(line: str) -> bool:
-        """Whether a line without a newline has all fields of the combined format; of a common one nobody knows."""
-        parts = _LINE.fullmatch(line)
-        return parts is not None and parts[6] is not None
-
     def page_view(self, line: str) -> intake.Row | Skip:
         """The page view of a line (its bytes as Latin-1, without the newline), or why it is none."""
         parts = _LINE.fullmatch(line) if len(line) <= MAX_LINE_BYTES else None
@@ -95,6 +90,16 @@ class AccessLog:
             return self._session_keys.key(address, "")
         agent = unescaped(logged_agent).decode(errors="replace")
         return None if self._agents.is_robot(agent) else self._session_keys.key(address, agent)
+
+
+def lasting(line: bytes) -> bytes | None:
+    """What stays as it is of a line without a newline, however much is still written to it; None: that is not known.
+
+    The fields of the combined format, to the closing quote of the user agent: a line that has them can be counted. Of a
+    line of the common format nobody knows whether its last number is whole.
+    """
+    parts = _LINE.fullmatch(line.decode("latin-1"))
+    return None if parts is None or parts[6] is None else line[parts.start(1) : parts.end(6) + 1]
 
 
 def _target(request: str) -> str:

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.importing import positions
-from django_pagestats.importing.access_log import AccessLog
+from django_pagestats.importing.access_log import AccessLog, lasting
 from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
 from django_pagestats.importing.streams import Block, ByteStream, LogStream
 from django_pagestats.importing.visitors import site_secret
@@ -25,17 +25,19 @@ def import_log(
     name: str,
     using: str | None = None,
     is_another: bool = False,
+    is_complete: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Summary:
     """Store the page views of an access log, plain or gzipped, that no earlier import has stored.
 
     `raw` is a binary stream at its beginning, `name` what to call it. A block of about a MiB of lines and the new
     position are stored in one durable transaction; an error or a kill keeps what was stored, and running it again goes
-    on from there. `is_another` says that the log only begins with the same line as an imported one.
+    on from there. `is_another` says that the log only begins with the same line as an imported one, `is_complete` that
+    nothing more is written to it: its last line is then taken as it is, with or without a newline.
     Raises ImportFailedError and the database's errors.
     """
     alias = using or router.db_for_write(PageView)
-    log = _Log(LogStream(raw, name), alias, on_progress)
+    log = _Log(LogStream(raw, name), alias, is_complete=is_complete, on_progress=on_progress)
     log.find_place(is_another=is_another)
     log.store_rest()
     return log.summary
@@ -65,8 +67,9 @@ class _Trail:
 class _Log:
     """One import of one log."""
 
-    def __init__(self, stream: LogStream, using: str, on_progress: OnProgress | None) -> None:
+    def __init__(self, stream: LogStream, using: str, *, is_complete: bool, on_progress: OnProgress | None) -> None:
         self.summary = Summary()
+        self._is_complete = is_complete
         self._stream = stream
         self._using = using
         self._on_progress = on_progress
@@ -79,7 +82,7 @@ class _Log:
     def find_place(self, *, is_another: bool) -> None:
         """Go to where an earlier import of this log ended, or stay at the beginning."""
         first_line = self._read_first_line()
-        known = self._known(first_line)
+        known = self._known(first_line) if first_line else []
         place = self._last_match(known)
         if known and place is None and not is_another:
             raise ImportFailedError(self._unlike(known))
@@ -95,18 +98,22 @@ class _Log:
             self.summary.notes.append(f"An earlier import ended after line {ended_after}: went on from there.")
 
     def _read_first_line(self) -> str:
-        """The SHA-256 of the first line; a line too long to hold is passed over, another one stays to be read."""
-        first = hashlib.sha256()
+        """The SHA-256 of what lasts of the first line; empty where there is none yet, and nothing can be stored.
+
+        A line too long to hold is passed over, another one stays to be read.
+        """
+        long_line = hashlib.sha256()
         for block in self._blocks:
-            end = block.lines.find(b"\n")
-            first.update(block.lines[: end if end >= 0 else None])
+            line, newline, _ = block.lines.partition(b"\n")
             if not block.is_piece:
                 self._blocks = chain([block], self._blocks)
-                break
+                lasts = lasting(line) or (line if newline or self._is_complete else b"")
+                return hashlib.sha256(lasts).hexdigest() if lasts or newline else ""
+            long_line.update(line)
             self._trail.follow(block.lines)
-            if end >= 0:
+            if newline:
                 break
-        return first.hexdigest()
+        return long_line.hexdigest() if self._trail.position else ""
 
     def _known(self, first_line: str) -> list[ImportSource]:
         """The logs with this first line that were imported, the one that has come furthest last."""
@@ -156,8 +163,7 @@ class _Log:
         self._access_log = AccessLog(site_secret(self._using))
         for block in self._blocks:
             lines = self._without_counted_line(block)
-            if block.is_unfinished and not self._access_log.is_whole(lines.decode("latin-1")):
-                self.summary.notes.append("The last line is not whole yet: it was left for the next import.")
+            if block.is_unfinished and not self._may_take(lines):
                 break
             line_number = self._trail.line_count + 1
             self._trail.follow(lines)
@@ -166,17 +172,29 @@ class _Log:
             elif block.ends_line:
                 self._count_long_line(line_number)
                 self._store([])
+        if passed := self._stream.bytes_after_gzip:
+            self.summary.notes.append(f"{passed:,} bytes after the gzipped ones are not gzipped: they were left out.")
         if self.summary.read and not self._is_a_log:
             raise ImportFailedError(
                 f"{self._stream.name} is no access log of the common or combined format: none of its "
                 f"{self.summary.read} lines is ({self.summary.examples[0]})"
             )
 
+    def _may_take(self, last_line: bytes) -> bool:
+        """Whether a last line without a newline is counted now; empty: it was counted before it grew."""
+        if last_line and not self._is_complete and lasting(last_line) is None:
+            self.summary.notes.append(
+                "The last line is not whole yet: it was left for the next import. If nothing more is written to this "
+                "log, --complete takes it as it is."
+            )
+            return False
+        return bool(last_line)
+
     def _without_counted_line(self, block: Block) -> bytes:
         """The block without the end of a line that was imported before it had a newline."""
         if block.is_piece or not self._trail.is_within_line:
             return block.lines
-        end = block.lines.find(b"\n") + 1
+        end = block.lines.find(b"\n") + 1 or len(block.lines)
         self._trail.follow(block.lines[:end])
         return block.lines[end:]
 

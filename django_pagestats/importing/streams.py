@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple, Protocol
 
 from django_pagestats.exceptions import ImportFailedError
@@ -45,6 +45,8 @@ class LogStream:
         self.name = name
         self.raw_bytes_read = 0
         self.raw_bytes_total = _size(raw)
+        #: of what follows the last gzip member and is none itself
+        self.bytes_after_gzip = 0
 
     def rewind(self) -> None:
         if not self._raw.seekable():
@@ -53,7 +55,7 @@ class LogStream:
                 "cannot be: write it to a file and import that"
             )
         self._raw.seek(0)
-        self.raw_bytes_read = 0
+        self.raw_bytes_read = self.bytes_after_gzip = 0
 
     def blocks(self) -> Iterator[Block]:
         """Yield all lines, a last one without a newline by itself; raises ImportFailedError if the bytes break off."""
@@ -100,20 +102,31 @@ class LogStream:
             piece = self._read()
 
     def _gunzip(self, piece: bytes) -> Iterator[bytes]:
-        """Members may follow one another, as `cat a.gz b.gz` makes them, with zeros between."""
-        decoder = None
+        """Members may follow one another, as `cat a.gz b.gz` makes them, with zeros between.
+
+        Other bytes after a member are passed over, as gzip does.
+        """
+        while piece.startswith(GZIP_MAGIC):
+            piece = self._after_zeros((yield from self._member(piece)))
         while piece:
-            if decoder is None:
-                piece = piece.lstrip(b"\0")
-                decoder = zlib.decompressobj(_GZIP_WINDOW) if piece else None
-            if decoder is not None:
-                yield decoder.decompress(piece, BLOCK_BYTES)
-                piece = decoder.unconsumed_tail or decoder.unused_data
-                if decoder.eof:
-                    decoder = None
-            piece = piece or self._read()
-        if decoder is not None:
-            raise EOFError("the gzipped bytes end too early")
+            self.bytes_after_gzip += len(piece)
+            piece = self._read()
+
+    def _after_zeros(self, piece: bytes) -> bytes:
+        """What follows, enough of it to see whether it is gzipped."""
+        while len(piece := piece.lstrip(b"\0")) < len(GZIP_MAGIC) and (more := self._read()):
+            piece += more
+        return piece
+
+    def _member(self, piece: bytes) -> Generator[bytes, None, bytes]:
+        """Yield what is in one member; gives the bytes after it that were read already."""
+        decoder = zlib.decompressobj(_GZIP_WINDOW)
+        while not decoder.eof:
+            if not piece:
+                raise EOFError("the gzipped bytes end too early")
+            yield decoder.decompress(piece, BLOCK_BYTES)
+            piece = decoder.unconsumed_tail or decoder.unused_data or (b"" if decoder.eof else self._read())
+        return piece
 
 
 class _Filled:

@@ -84,6 +84,11 @@ class Command(DatabaseCommand):
             action="store_true",
             help="FILE is another log than the imported one that begins with the same line.",
         )
+        parser.add_argument(
+            "--complete",
+            action="store_true",
+            help="Nothing more is written to FILE: take its last line as it is, with or without a newline.",
+        )
         parser.add_argument("--from-model", metavar="APP.MODEL", help="Import the rows of this model instead of a log.")
         parser.add_argument("--path-field", metavar="FIELD", help="The model's field with a path or URL.")
         parser.add_argument("--session-field", metavar="FIELD", help="The model's field by which a visitor is known.")
@@ -108,8 +113,8 @@ class Command(DatabaseCommand):
             missing = [name for name in model_options[:3] if not options[name]]
             if missing:
                 raise CommandError(f"--from-model needs {', '.join(map(_flag, missing))} too")
-            if options["another_log"]:
-                raise CommandError("--another-log is for a log: leave it out with --from-model")
+            if given := [name for name in ("another_log", "complete") if options[name]]:
+                raise CommandError(f"{_flag(given[0])} is for a log: leave it out with --from-model")
         elif given := [name for name in model_options if options[name]]:
             raise CommandError(f"{', '.join(map(_flag, given))}: only with --from-model")
         if options["from_database"]:
@@ -129,7 +134,12 @@ class Command(DatabaseCommand):
     def _import_stream(self, raw: Any, name: str, options: dict[str, Any]) -> Summary:
         with self._progress("bytes", options) as on_progress:
             return import_log(
-                raw, name=name, using=options["database"], is_another=options["another_log"], on_progress=on_progress
+                raw,
+                name=name,
+                using=options["database"],
+                is_another=options["another_log"],
+                is_complete=options["complete"],
+                on_progress=on_progress,
             )
 
     def _import_model(self, options: dict[str, Any]) -> Summary:
