@@ -48,14 +48,14 @@ def line(
     return f'{address} - - [{time}] "{request}" {status} 123{rest}\n'.encode()
 
 
-#: three page views each, of lines as servers write them
+#: two page views each, of lines as servers write them
 LOGS = {
-    "combined": line("/a") + b"junk\n" + line("/b") + line("/c"),
-    "common": b"".join(line(path, agent=None) for path in ("/a", "/b", "/c")),
-    "with further fields": b"".join(line(path)[:-1] + b' "203.0.113.7, -" 0.004\n' for path in ("/a", "/b", "/c")),
-    "with quotes in it": b"".join(line(path, agent=r"Fire \"fox\" \\") for path in ("/a", "/b", "/c")),
-    "of Windows": b"\xef\xbb\xbf" + b"".join(line(path)[:-1] + b"\r\n" for path in ("/a", "/b", "/c")),
-    "joined": b"".join(b"\xef\xbb\xbf" + line(path) for path in ("/a", "/b", "/c")),
+    "combined": line("/a") + b"junk\n" + line("/b"),
+    "common": line("/a", agent=None) + line("/b", agent=None),
+    "with further fields": b"".join(line(path)[:-1] + b' "203.0.113.7, -" 0.004\n' for path in ("/a", "/b")),
+    "with quotes in it": b"".join(line(path, agent=r"Fire \"fox\" \\") for path in ("/a", "/b")),
+    "of Windows": b"\xef\xbb\xbf" + b"".join(line(path)[:-1] + b"\r\n" for path in ("/a", "/b")),
+    "joined": b"".join(b"\xef\xbb\xbf" + line(path) for path in ("/a", "/b")),
 }
 
 
@@ -341,22 +341,23 @@ class TestImportLog:
         log = LOGS[name]
         load(pack(log))
         at_once = sorted(PageView.objects.values_list("path", "session_key", "viewed_at"))
-        assert len(at_once) == 3
-        for cut in range(0, len(log) + 1, 1 if pack is bytes else 17):
+        assert len(at_once) == 2
+        step = 1 if pack is bytes and connection.vendor == "sqlite" else 17
+        for cut in range(0, len(log) + 1, step):
             PageView.objects.all().delete()
             ImportSource.objects.all().delete()
             for part in (log[:cut], log):
                 with contextlib.suppress(ImportFailedError):  # the first part has no line yet
                     load(pack(part))
             assert sorted(PageView.objects.values_list("path", "session_key", "viewed_at")) == at_once, cut
-            assert ImportSource.objects.get().rows_imported == 3, cut
+            assert ImportSource.objects.get().rows_imported == 2, cut
 
     def test_a_shorter_copy_that_ends_within_its_first_line_is_known(self) -> None:
         log = LOGS["with further fields"]
         load(log)
         with pytest.raises(ImportFailedError, match="is shorter than these"):
             load(log[: log.index(b"\n") - 5])
-        assert len(paths()) == 3
+        assert len(paths()) == 2
 
     @pytest.mark.parametrize("agent", [FIREFOX, None])
     @pytest.mark.parametrize("pack", [bytes, gzip.compress])
