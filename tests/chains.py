@@ -119,7 +119,7 @@ class Links:
 
 def wait_for_readers() -> None:
     """What a link reads ahead for the next one goes on without it, and must not outlive its test."""
-    futures.wait([folder._ahead for folder, _ in keeping._KEPT.values() if folder._ahead is not None])
+    futures.wait([ahead for folder, _ in keeping._KEPT.values() if (ahead := folder.reader._ahead) is not None])
 
 
 def expire_lease() -> None:

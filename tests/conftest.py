@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import torture
+from tests.patching import replace
 
 #: tests of the whole project: once is enough, on any database
 PROJECT_TESTS = ["test_admin_browser.py", "test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
@@ -51,7 +52,7 @@ def short_waits(no_settling: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits but for what the test is about."""
     from django_pagestats import folding
 
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: None)
     monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))
 
 

@@ -12,9 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from django_pagestats import backfill, folding, stats
 from django_pagestats.admin import generations
+from django_pagestats.exceptions import AutocommitOffError
 from django_pagestats.models import Aggregate, Generation
 from tests.chains import Links, active_generation, assert_exact, the_run
 from tests.factories import make_page_views
+from tests.patching import replace
 from tests.test_admin import Inline, level_tags, log_in, messages_of, root
 from tests.test_generations import ANSWERS, DOOMED, KEPT, fate, rebuild, two_generations
 
@@ -164,14 +166,14 @@ def test_what_is_refused_is_said(root: Client, monkeypatch: pytest.MonkeyPatch) 
     page = root.post(url(old, "activate"), follow=True)
     assert level_tags(page) == ["warning"] and f"Run {the_run().pk} (backfill) is queued" in messages_of(page)[0]
     backfill.cancel("default", via="test")
-    monkeypatch.setattr(folding, "check_autocommit", refuse)
+    replace(monkeypatch.setattr, folding.check_autocommit, refuse)
     page = root.post(url(old, "activate"), follow=True)
     assert (level_tags(page), messages_of(page)) == (["error"], ["Autocommit is off."])
     assert (fate(old), fate(new)) == (KEPT, ANSWERS)
 
 
 def refuse(using: str) -> None:
-    raise folding.AutocommitOffError("Autocommit is off.")
+    raise AutocommitOffError("Autocommit is off.")
 
 
 @pytest.mark.django_db

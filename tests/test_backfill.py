@@ -17,6 +17,7 @@ from django_pagestats.backfill import chain, keeping, rebuilding, switching
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
+from django_pagestats.folding.reading import Reader, Stretch
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.chains import (
@@ -32,6 +33,7 @@ from tests.chains import (
     unused_ids,
 )
 from tests.factories import ALL, DAY, PAGE, SITE, START, insert_page_views, make_page_views
+from tests.patching import replace
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -274,7 +276,7 @@ def test_a_chunk_that_is_rolled_back_enqueues_nothing(monkeypatch: pytest.Monkey
 @pytest.mark.django_db
 def test_a_cluster_on_sqlite_rests_after_each_chunk(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: rests.append(seconds))
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: rests.append(seconds))
     make_page_views(30)
     links = Links()
     links.start(chunk_size=10)
@@ -316,18 +318,18 @@ def test_a_lost_connection_is_a_failure_like_others(monkeypatch: pytest.MonkeyPa
     make_page_views(30)
     links = Links()
     links.start(chunk_size=10)
-    read = folding.Folder.read
+    read = Reader.read
 
-    def lose_the_connection(folder: folding.Folder, target: int, **expected: Any) -> folding.Chunk:
-        monkeypatch.setattr(folding.Folder, "read", read)
+    def lose_the_connection(*args: Any, **expected: Any) -> folding.Chunk:
+        monkeypatch.setattr(Reader, "read", read)
         mine = {"postgresql": "pg_backend_pid()", "mysql": "connection_id()"}[connection.vendor]
         kill = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}[connection.vendor]
         with connection.cursor() as cursor, Other() as other:
             cursor.execute(f"SELECT {mine}")
             other.execute(kill, [cursor.fetchone()[0]])
-        return read(folder, target, **expected)
+        return read(*args, **expected)
 
-    monkeypatch.setattr(folding.Folder, "read", lose_the_connection)
+    monkeypatch.setattr(Reader, "read", lose_the_connection)
     links.deliver_next()
     assert (the_run().status, the_run().chunk_size) == ("running", 2), "tried again with fewer"
     assert the_run().error.startswith(
@@ -510,12 +512,12 @@ def test_the_isolation_level_of_the_site_does_not_matter(level: str, monkeypatch
     try:
         make_page_views(60)
         folding.ensure_active_generation("default")
-        read = folding.Folder.read
+        read = Reader.read
         levels = []
 
-        def keep_up_then_read(folder: folding.Folder, target: int, **expected: Any) -> folding.Chunk:
-            monkeypatch.setattr(folding.Folder, "read", read)
-            chunk = read(folder, target, **expected)
+        def keep_up_then_read(reader: Reader, after: int, target: int, size: int, **expected: Any) -> folding.Chunk:
+            monkeypatch.setattr(Reader, "read", read)
+            chunk = read(reader, after, target, size, **expected)
             other = folding.Folder("default", active_generation(), chunk_size=7, fixed_size=7)
             other.fold(target)
             return chunk
@@ -526,7 +528,7 @@ def test_the_isolation_level_of_the_site_does_not_matter(level: str, monkeypatch
             levels.append(isolation_level())
             return merge(self, *args, **kwargs)
 
-        monkeypatch.setattr(folding.Folder, "read", keep_up_then_read)
+        monkeypatch.setattr(Reader, "read", keep_up_then_read)
         monkeypatch.setattr(Database, "merge", see_the_level)
         links = Links()
         links.start(chunk_size=10)
@@ -937,13 +939,13 @@ def test_ids_are_handed_to_the_very_next_link_only(what: str, monkeypatch: pytes
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """After which ids page views are read from the table, and how many at most."""
     seen: list[tuple[int, int]] = []
-    read_stretch = folding.Folder._read_stretch
+    read_stretch = Reader._read_stretch
 
-    def see(folder: folding.Folder, after: int, target: int, size: int) -> folding.Stretch:
+    def see(reader: Reader, after: int, target: int, size: int) -> Stretch:
         seen.append((after, size))
-        return read_stretch(folder, after, target, size)
+        return read_stretch(reader, after, target, size)
 
-    monkeypatch.setattr(folding.Folder, "_read_stretch", see)
+    monkeypatch.setattr(Reader, "_read_stretch", see)
     return seen
 
 

@@ -30,6 +30,7 @@ from django_q.models import OrmQ
 from django_pagestats import backfill, folding, tasks
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
+from django_pagestats.folding import chunks
 from django_pagestats.management import following, progress
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
@@ -680,14 +681,14 @@ def test_whoever_waits_is_told_of_the_end_of_it(status: str, monkeypatch: pytest
 @pytest.mark.django_db
 def test_a_run_that_is_paused_from_elsewhere_ends_a_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     make_page_views(60)
-    merge = folding.merge
+    merge = chunks.merge
 
     def be_paused_and_merge(*args: Any, **options: Any) -> Any:
         backfill.pause("default", actor="ada", via="admin")
         return merge(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(folding, "merge", be_paused_and_merge)
+        patch.setattr(chunks, "merge", be_paused_and_merge)
         with pytest.raises(SystemExit) as ending:
             command("--sync", "--chunk-size", "10")
     assert ending.value.code == 3

@@ -18,6 +18,7 @@ from django_pagestats import backfill, folding
 from django_pagestats.backfill import failing
 from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.exceptions import RunLockedError
+from django_pagestats.folding.reading import Reader
 from django_pagestats.merging import Trouble, database_for
 from django_pagestats.models import BackfillRun, Generation, Subject, Visitor
 from tests.chains import (
@@ -32,6 +33,7 @@ from tests.chains import (
     unused_ids,
 )
 from tests.factories import make_page_views
+from tests.patching import replace
 from tests.test_backfill import raising
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -106,7 +108,7 @@ def test_a_chunk_that_cannot_even_be_read_is_named_by_where_it_begins(
 ) -> None:
     settings.PAGESTATS_MAX_FAILURES = 1
     make_page_views(5)
-    monkeypatch.setattr(folding.Folder, "read", raising(OperationalError("gone")))
+    monkeypatch.setattr(Reader, "read", raising(OperationalError("gone")))
     backfill.run_here("default", via="test", chunk_size=1)
     assert the_run().error.startswith(f"The page views after {active_generation().cursor} could not be folded. ")
 
@@ -152,7 +154,7 @@ def test_waits_grow() -> None:
 @pytest.mark.django_db
 def test_the_wait_before_each_try_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: rests.append(seconds))
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: rests.append(seconds))
     make_page_views(30)
     failing_merge(monkeypatch, LOCKED, times=3)
     backfill.run_here("default", via="test", chunk_size=30)
@@ -179,7 +181,7 @@ def test_ids_that_the_database_lost_with_the_connection_are_not_used_again(monke
             row.delete()
 
     lost: list[list[Visitor | Subject]] = []
-    monkeypatch.setattr(folding, "rest", rest)
+    replace(monkeypatch.setattr, folding.rest, rest)
     monkeypatch.setattr(Database, "merge", lose_the_last_commits)
     backfill.run_here("default", via="test", chunk_size=20)
     assert len(calls) > 3
@@ -564,7 +566,7 @@ def test_a_table_without_statistics_is_read_in_the_order_of_its_primary_key() ->
     read += " LIMIT 2500"
     database = database_for("default")
     with CaptureQueriesContext(connection) as queries:
-        folding.Folder("default", folding.ensure_active_generation("default")).read(rows[-1].id)
+        folding.Folder("default", folding.ensure_active_generation("default")).fold(rows[-1].id)
     texts = [query["sql"] for query in queries]
     first = next(n for n, sql in enumerate(texts) if "viewed_at))::bigint" in sql)
     assert "enable_sort = off" in texts[first - 1]

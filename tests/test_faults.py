@@ -18,6 +18,8 @@ from django.db.backends.signals import connection_created
 
 from django_pagestats import backfill, folding, horizon
 from django_pagestats.backfill import failing, starting
+from django_pagestats.folding import chunks
+from django_pagestats.folding.reading import Reader
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation
 from tests.chains import (
@@ -32,6 +34,7 @@ from tests.chains import (
 )
 from tests.factories import ALL, SITE, insert_page_views, make_page_views
 from tests.factories import START as AT
+from tests.patching import replace
 from tests.test_ids import run_at_once
 from tests.unprotected import merge_at_any_cursor, merge_in_two_transactions, without_epochs
 
@@ -154,17 +157,17 @@ def test_a_task_of_an_older_epoch_changes_nothing() -> None:
 
 def taken_over_before_its_merge(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link has read its chunk; its lease runs out, another worker takes the run over and folds; then it goes on."""
-    read = folding.Folder.read
+    read = Reader.read
 
-    def read_and_be_taken_over(folder: folding.Folder, target: int, **expected: Any) -> folding.Chunk:
-        chunk = read(folder, target, **expected)
-        monkeypatch.setattr(folding.Folder, "read", read)
+    def read_and_be_taken_over(*args: Any, **expected: Any) -> folding.Chunk:
+        chunk = read(*args, **expected)
+        monkeypatch.setattr(Reader, "read", read)
         expire_lease()
         links.revive()
         links.deliver_next()
         return chunk
 
-    monkeypatch.setattr(folding.Folder, "read", read_and_be_taken_over)
+    monkeypatch.setattr(Reader, "read", read_and_be_taken_over)
     links.deliver_next(seconds=None)
 
 
@@ -300,7 +303,7 @@ def test_moves_of_the_cursor_and_merges_fail_and_every_link_comes_three_times(ki
 def test_control_with_cursor_and_aggregates_in_two_transactions_page_views_are_counted_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(folding, "merge", merge_in_two_transactions)
+    monkeypatch.setattr(chunks, "merge", merge_in_two_transactions)
     with Faults(merge_every=10**9):
         shuffle_chain("backfill", deliver_three_times, seed=2)
     assert Aggregate.objects.get(dimension=SITE, granularity=ALL).page_views > 200
@@ -324,7 +327,7 @@ def test_control_without_epoch_and_cursor_a_worker_that_was_taken_over_counts_pa
 ) -> None:
     if not has_epochs:
         without_epochs(monkeypatch.setattr)
-    monkeypatch.setattr(folding, "merge", merge_at_any_cursor)
+    monkeypatch.setattr(chunks, "merge", merge_at_any_cursor)
     make_page_views(100)
     links = Links()
     links.start(chunk_size=10)
@@ -464,26 +467,26 @@ def test_keeping_up_comes_in_between_the_steps_of_a_run(kind: str, step: str, mo
     make_page_views(30)
     folding.keep_up("default", seconds=5)
     make_page_views(30, seed=1)
-    original: Callable[..., Any] = getattr(folding, step)
+    original: Callable[..., Any] = getattr(chunks if step == "merge" else folding, step)
     injected = []
 
     def keep_up_first(*args: Any, **kwargs: Any) -> Any:
         if not connection.atomic_blocks[-1]._from_testcase:  # somebody else is another connection, not in there
             return original(*args, **kwargs)
-        monkeypatch.setattr(folding, step, original)
+        replace(patch.setattr, keep_up_first, original)
         generation = active_generation()
         folder = folding.Folder("default", generation, chunk_size=7, fixed_size=7)
         injected.append(folder.fold(target).page_views)
         result = original(*args, **kwargs)
-        monkeypatch.setattr(folding, step, keep_up_first)
+        replace(patch.setattr, original, keep_up_first)
         return result
 
     target = highest()
-    monkeypatch.setattr(folding, step, keep_up_first)
-    links = Links()
-    links.start(kind, chunk_size=10)
-    links.drain()
-    monkeypatch.setattr(folding, step, original)
+    with monkeypatch.context() as patch:
+        replace(patch.setattr, original, keep_up_first)
+        links = Links()
+        links.start(kind, chunk_size=10)
+        links.drain()
     assert sum(injected) > 0
     assert not the_run_is_active()
     folding.keep_up("default", seconds=5)
@@ -506,21 +509,21 @@ def test_keeping_up_and_a_run_fold_the_same_chunk_at_once() -> None:
     make_page_views(20, seed=1)
     folders = [folding.Folder("default", generation, chunk_size=15) for _ in range(2)]
     folders[1].generation = Generation.objects.get()
-    chunks = [folder.read(highest()) for folder in folders]
+    read = [folder.reader.read(generation.cursor, highest(), 15) for folder in folders]
     outcomes = []
 
     def work(chunk: folding.Chunk) -> Callable[[threading.Barrier], None]:
         def merge(barrier: threading.Barrier) -> None:
             barrier.wait(30)
             try:
-                folding.merge("default", chunk)
+                chunks.merge("default", chunk)
                 outcomes.append("merged")
             except folding.CursorMovedError:
                 outcomes.append("moved")
 
         return merge
 
-    assert run_at_once(*map(work, chunks)) == []
+    assert run_at_once(*map(work, read)) == []
     assert sorted(outcomes) == ["merged", "moved"]
     assert_exact()
 

@@ -15,6 +15,8 @@ from django_pagestats import backfill, folding, stats
 from django_pagestats.backfill import chain, failing, generations, starting, switching
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import GenerationReplacedError, RunLockedError
+from django_pagestats.folding import chunks
+from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.chains import (
     Links,
@@ -27,16 +29,17 @@ from tests.chains import (
     the_run,
 )
 from tests.factories import make_page_views
+from tests.patching import replace
 from tests.test_ids import run_at_once
 from tests.test_wishes import fail, half_done, replace_page_views, resume
 
-Database = type(folding.database_for("default"))
+Database = type(database_for("default"))
 
 
 @pytest.fixture(autouse=True)
 def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PAGESTATS_SETTLE_SECONDS = 0
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: None)
 
 
 def rebuild(*, keep_old: bool = True) -> Generation:
@@ -355,7 +358,7 @@ def test_page_views_that_only_the_old_one_counts_are_told() -> None:
 @pytest.mark.django_db
 def test_nothing_is_done_if_what_is_to_be_said_cannot_be_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = two_generations()
-    monkeypatch.setattr(folding, "tail_length", lambda using, limit: 1 / 0)
+    replace(monkeypatch.setattr, folding.tail_length, lambda using, limit: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         activate(old)
     assert (fate(old), fate(new)) == (KEPT, ANSWERS)
@@ -677,7 +680,7 @@ def test_a_start_gives_up_if_generations_keep_changing(monkeypatch: pytest.Monke
 def test_keeping_up_does_not_fold_into_the_one_that_answered_before(monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = two_generations()
     make_page_views(10, seed=2)
-    step = Once(monkeypatch, folding, "merge", before=lambda: in_another_session(lambda: activate(old).outcome))
+    step = Once(monkeypatch, chunks, "merge", before=lambda: in_another_session(lambda: activate(old).outcome))
     assert folding.keep_up("default", seconds=5).reason == "another generation answers by now"
     assert step.happened == [["done"]]
     new.refresh_from_db()

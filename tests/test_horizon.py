@@ -34,6 +34,7 @@ from tests.chains import (
 )
 from tests.factories import START as AT
 from tests.factories import insert_page_views, make_page_views
+from tests.patching import replace
 from tests.servers import in_ci
 
 servers = only_on("postgresql", "mysql")
@@ -279,7 +280,7 @@ def test_recording_is_never_held_up_by_a_fold_that_waits() -> None:
                 insert_page_views([("/meanwhile", "x", AT)])
                 return read(*args)
 
-            patch.setattr(folding, "poll", poll_while_others_write)
+            replace(patch.setattr, folding.poll, poll_while_others_write)
             links.drain(seconds=2)
         other.commit()
     assert PageView.objects.filter(path="/meanwhile").exists()

@@ -11,10 +11,12 @@ import pytest
 from django_pagestats import backfill, folding
 from django_pagestats.backfill import claims, waiting
 from django_pagestats.clock import database_now
+from django_pagestats.folding import chunks
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, RunEvent
 from tests.chains import Links, assert_all_counted, expire_lease, the_run
 from tests.factories import make_page_views
+from tests.patching import replace
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -25,7 +27,7 @@ Database = type(database_for("default"))
 def rests(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Instead of resting, keeps for how long."""
     rests: list[float] = []
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: rests.append(seconds))
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: rests.append(seconds))
     return rests
 
 
@@ -164,7 +166,7 @@ def test_a_rest_in_this_process_looks_at_the_run_and_keeps_its_lease(
             backfill.pause("default", via="test")
 
     monkeypatch.setattr(Database, "merge", take_two_seconds)
-    monkeypatch.setattr(folding, "rest", rest)
+    replace(monkeypatch.setattr, folding.rest, rest)
     backfill.run_here("default", via="test", chunk_size=10, nice=50)
     assert the_run().status == "paused", "a hundred seconds of rest, and the wish is seen in the fourth"
     assert rests == [1.0] * 4
@@ -191,7 +193,7 @@ def test_chunks_are_shorter_so_that_rests_are(nice: float, settings: Any) -> Non
 def test_a_run_that_rests_folds_smaller_chunks(rests: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     make_page_views(8_000)
     sizes: dict[float, int] = {}
-    monkeypatch.setattr(folding, "FIRST_CHUNK_SIZE", 100)
+    monkeypatch.setattr(chunks, "FIRST_CHUNK_SIZE", 100)
     monkeypatch.setattr(Database, "CHUNK_SECONDS", 1_000.0)
     for nice in (0.0, 2.0):
         monkeypatch.setattr(waiting, "SHORT_REST_SECONDS", 1e-6)

@@ -31,12 +31,14 @@ from django_pagestats import backfill, folding
 from django_pagestats.backfill import claims, rebuilding, starting, states, switching, wishes, working
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
+from django_pagestats.folding import chunks
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, RunEvent, Subject, Visitor
 from django_pagestats.verify import Verification
 from tests import torture
 from tests.chains import Link, Links, assert_all_counted, assert_exact, expire_lease, kinds, sizes, the_run
 from tests.factories import make_page_views
+from tests.patching import replace
 from tests.unprotected import merge_at_any_cursor, without_epochs
 
 Status = BackfillRun.Status
@@ -78,7 +80,7 @@ class Queue(Links):
 POINTS: dict[str, tuple[Any, str]] = {
     "claim": (claims, "claim"),
     "fold": (folding.Folder, "fold"),
-    "merge": (folding, "merge"),
+    "merge": (chunks, "merge"),
     "in the chunk's transaction": (Database, "merge"),
     "obey": (claims.Claim, "obey"),
     "look for the target": (rebuilding.Rebuilding, "_missing_target"),
@@ -448,7 +450,7 @@ def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PAGESTATS_SETTLE_SECONDS = 0
     settings.PAGESTATS_MAX_REVIVALS = 3  # so that some runs fail by it, and are resumed
     settings.PAGESTATS_THROTTLE = ["tests.test_protocol.throttle"]
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: None)
     monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))
 
 
@@ -498,7 +500,7 @@ class FindsChangeWithoutEvent(Protocol):
 
 def no_epoch_and_no_cursor(patch: pytest.MonkeyPatch) -> None:
     without_epochs(patch.setattr)
-    patch.setattr(folding, "merge", merge_at_any_cursor)
+    patch.setattr(chunks, "merge", merge_at_any_cursor)
 
 
 def every_lease_is_over(patch: pytest.MonkeyPatch) -> None:

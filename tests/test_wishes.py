@@ -12,6 +12,7 @@ from django_pagestats import backfill, folding
 from django_pagestats.backfill import claims, states
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import PausedError
+from django_pagestats.folding import chunks
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, RunEvent
 from django_pagestats.signals import backfill_failed, backfill_finished, backfill_started
 from tests.chains import (
@@ -90,7 +91,7 @@ def test_a_worker_that_was_taken_for_dead_in_its_chunk_folds_it_no_more(
     status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     links = half_done()
-    merge = folding.merge
+    merge = chunks.merge
 
     def be_taken_for_dead(*args: Any, **options: Any) -> Any:
         expire_lease()
@@ -98,7 +99,7 @@ def test_a_worker_that_was_taken_for_dead_in_its_chunk_folds_it_no_more(
         return merge(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(folding, "merge", be_taken_for_dead)
+        patch.setattr(chunks, "merge", be_taken_for_dead)
         links.deliver_next()
     assert (the_run().status, the_run().rows_folded, links.sent) == (status, 20, [])
     assert_exact()
@@ -342,7 +343,7 @@ def test_a_cancelled_rebuild_leaves_the_old_aggregates_and_its_own_are_swept(fir
 
 def fail(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(folding, "merge", lambda *args, **kwargs: 1 / 0)
+        patch.setattr(chunks, "merge", lambda *args, **kwargs: 1 / 0)
         links.deliver_next()
     assert the_run().status == "failed"
     assert the_run().error.endswith("ZeroDivisionError: division by zero")
@@ -492,7 +493,7 @@ def test_a_link_is_in_the_queue_until_a_worker_takes_it(monkeypatch: pytest.Monk
     make_page_views(30)
     links = Links()
     links.start(chunk_size=10)
-    merge = folding.merge
+    merge = chunks.merge
     seen = []
 
     def look(*args: Any, **options: Any) -> Any:
@@ -501,7 +502,7 @@ def test_a_link_is_in_the_queue_until_a_worker_takes_it(monkeypatch: pytest.Monk
 
     assert the_run().enqueued_at is not None and the_run().taken_at is None
     with monkeypatch.context() as patch:
-        patch.setattr(folding, "merge", look)
+        patch.setattr(chunks, "merge", look)
         links.deliver_next()
     assert seen == [(None, True)]
     assert the_run().enqueued_at is not None, "the next one"

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from django_pagestats import folding
 from django_pagestats.backfill import claims, rebuilding, starting
+from django_pagestats.folding import chunks
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
 
@@ -77,9 +78,9 @@ def take_ones_own_clock() -> None:
 
 #: by name, for workers in other processes
 WITHOUT: dict[str, Callable[[], None]] = {
-    "cursor": lambda: setattr(folding, "merge", merge_at_any_cursor),
+    "cursor": lambda: setattr(chunks, "merge", merge_at_any_cursor),
     "epochs": lambda: without_epochs(setattr),
     "the database's clock": take_ones_own_clock,
     "one transaction of the switch": lambda: setattr(rebuilding.Rebuilding, "_switch", switch_in_two_transactions),
-    "one transaction": lambda: setattr(folding, "merge", merge_in_two_transactions),
+    "one transaction": lambda: setattr(chunks, "merge", merge_in_two_transactions),
 }

@@ -1,0 +1,50 @@
+"""The fold: tally the next page views and merge them into the aggregates, with the cursor, in one transaction.
+
+One room for each question; what others use of them is here. The walk of a chunk: `Folder.fold` (chunks) asks
+`Reader.next_chunk` (reading) for it, and `merge` (chunks) brings it into the aggregates.
+"""
+
+from django_pagestats.folding.by_hand import (
+    attention,
+    check_autocommit,
+    check_not_back,
+    check_not_replaced,
+    deleted_page_views,
+    other_zone,
+)
+from django_pagestats.folding.chunks import CursorMovedError, Folder, first_chunk_size
+from django_pagestats.folding.generations import (
+    active_generation,
+    ensure_active_generation,
+    first_cursor,
+    new_generation,
+)
+from django_pagestats.folding.keeping_up import KeptUp, keep_up, tail_length
+from django_pagestats.folding.reading import Chunk
+from django_pagestats.folding.resting import niceness, poll, rest
+from django_pagestats.folding.sweeping import doom, sweep
+
+__all__ = [
+    "Chunk",
+    "CursorMovedError",
+    "Folder",
+    "KeptUp",
+    "active_generation",
+    "attention",
+    "check_autocommit",
+    "check_not_back",
+    "check_not_replaced",
+    "deleted_page_views",
+    "doom",
+    "ensure_active_generation",
+    "first_chunk_size",
+    "first_cursor",
+    "keep_up",
+    "new_generation",
+    "niceness",
+    "other_zone",
+    "poll",
+    "rest",
+    "sweep",
+    "tail_length",
+]

@@ -1,0 +1,110 @@
+"""What has to be brought in order by hand: page views that are gone, another time zone, a tail that is too long."""
+
+from __future__ import annotations
+
+from django.db import connections
+
+from django_pagestats import horizon
+from django_pagestats.buckets import epoch_seconds, instant
+from django_pagestats.conf import conf
+from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
+from django_pagestats.folding.generations import active_generation, first_cursor
+from django_pagestats.merging import database_for
+from django_pagestats.models import BackfillRun, Generation, PageView
+
+
+def attention(using: str, tail: int) -> str:
+    """What only a person can bring in order, in words; empty where keeping up sees to everything.
+
+    `tail` is the `tail_length` up to PAGESTATS_TAIL_LIMIT.
+    """
+    generation = active_generation(using)
+    if tail > conf.TAIL_LIMIT:
+        told = (
+            f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
+            f" slowly. {_cure(using, generation)}"
+        )
+        return f"{told} {_other_zone(generation)}".rstrip()
+    return _other_zone(generation)
+
+
+def _cure(using: str, generation: Generation | None) -> str:
+    run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
+    if run is None:
+        return "Start a backfill."
+    if run.status == BackfillRun.Status.PAUSED:
+        return f"Run {run.pk} is paused: resume it."
+    if generation is not None and run.generation_id == generation.pk:
+        return "The active run counts them."
+    return "The active run, a rebuild, counts them at its end."
+
+
+def other_zone(using: str) -> str:
+    """What there is to say if the aggregates are of another zone than that of the settings."""
+    return _other_zone(active_generation(using))
+
+
+def _other_zone(generation: Generation | None) -> str:
+    if generation is None or generation.time_zone == conf.TIME_ZONE:
+        return ""
+    return (
+        f"The aggregates are cut by the days and hours of {generation.time_zone}, and PAGESTATS_TIME_ZONE is"
+        f" {conf.TIME_ZONE}: until backfill_aggregates --rebuild statistics stay in {generation.time_zone}."
+    )
+
+
+def check_autocommit(using: str) -> None:
+    """Raise AutocommitOffError where what is written outside transactions is never committed."""
+    connection = connections[using]
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise AutocommitOffError(
+            f"Autocommit is off on the database {using!r}, so that nothing would be stored: remove AUTOCOMMIT from"
+            f" DATABASES[{using!r}], or call transaction.set_autocommit(True, using={using!r})."
+        )
+
+
+def check_not_back(using: str, generation: Generation) -> None:
+    """Raise TableWentBackError if page views that the generation counts are gone from the end of the table.
+
+    Or if another one stands in the place of the last: the table was emptied, its ids began anew and went on beyond.
+    """
+    highest = horizon.highest_id(using) or 0
+    if highest < generation.cursor:
+        raise TableWentBackError(
+            f"The highest page view is {highest}, but the aggregates count page views up to {generation.cursor}: page"
+            " views were taken away (a restore, a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
+        )
+    check_not_replaced(using, generation)
+
+
+def check_not_replaced(using: str, generation: Generation) -> None:
+    """Raise TableWentBackError if another page view stands in the place of the last that the generation counts."""
+    if generation.last_page_view is None:
+        return
+    pk, seconds = generation.last_page_view
+    found = PageView.objects.using(using).filter(pk=pk).values_list("viewed_at", flat=True).first()
+    if found is not None and epoch_seconds(found) != seconds:
+        raise TableWentBackError(
+            f"Page view {pk} is of {found:%Y-%m-%d %H:%M:%S} UTC, and the one that the aggregates count was of"
+            f" {instant(seconds):%Y-%m-%d %H:%M:%S} UTC: others are in the place of those that were counted (a restore,"
+            " a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
+        )
+
+
+def deleted_page_views(using: str) -> str:
+    """What there is to say if page views that the active generation counts are gone; empty where none seem to be.
+
+    It compares numbers that cost nothing to know, so it sees that the oldest page views are gone, or all of them with
+    others recorded since; those of the middle only verify_aggregates finds. What was pruned is meant to be gone.
+    """
+    found = database_for(using).counted_page_views()
+    if found is None:
+        return ""
+    cursor, counted = found
+    most = max(0, cursor - first_cursor(using))
+    if counted <= most:
+        return ""
+    return (
+        f"The aggregates count {counted:,} page views, and at most {most:,} of them are left: page views were deleted."
+        " Answers go on counting them; backfill_aggregates --rebuild counts only those that are left."
+    )

@@ -1,0 +1,170 @@
+"""How is one chunk folded: tallied page views are merged into the aggregates, with the cursor, in one transaction."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from django.db.models import F
+
+from django_pagestats.conf import conf
+from django_pagestats.folding.reading import Chunk, Reader
+from django_pagestats.merging import Highest, database_for
+from django_pagestats.models import Generation
+
+#: where a chunk size that adapts begins, if PAGESTATS_MAX_CHUNK_SIZE lets it
+FIRST_CHUNK_SIZE = 500
+#: between two collections of garbage, while there are chunks to fold
+COLLECT_SECONDS = 1.0
+
+
+def first_chunk_size() -> int:
+    return min(FIRST_CHUNK_SIZE, conf.MAX_CHUNK_SIZE)
+
+
+class CursorMovedError(Exception):
+    """Somebody else folded the same generation meanwhile; nothing was changed."""
+
+
+@dataclass
+class Folder:
+    """Folds chunks of one generation, one after another, and finds the size that suits the database.
+
+    A context manager: at its end the thread that reads ahead ends, with its connection. Within it Python collects
+    garbage once a second only: the page views of a chunk are no garbage, and looking at them over and over took a sixth
+    of the time. A folder that is kept may be used so once more.
+    """
+
+    using: str
+    generation: Generation
+    chunk_size: int = field(default_factory=first_chunk_size)
+    #: the chunk size that was asked for: it is left for a smaller one only after a failure, and comes back
+    fixed_size: int | None = None
+
+    def __post_init__(self) -> None:
+        self.reader = Reader(self.using, self.generation)
+        self.cursor = self.generation.cursor
+        #: how long a chunk's transaction should last
+        self.chunk_seconds = database_for(self.using).CHUNK_SECONDS
+        #: the chunk that is being folded or was last, once it is read: after this primary key, up to that one
+        self.trying: tuple[int, int] | None = None
+        #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
+        self._highest: Highest = {}
+        self._within = ExitStack()
+        self._collects = False
+        self._collected_at = time.monotonic()
+        self._is_kept = False
+
+    def __enter__(self) -> Folder:
+        self._within.enter_context(database_for(self.using).folding(conf.LEASE_SECONDS))
+        self._collects = gc.isenabled()
+        gc.disable()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._collects:
+            gc.enable()
+        self.reader.close(waits=not self._is_kept)
+        self._within.close()
+
+    def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None, expected: float = 1) -> Chunk:
+        """Fold the next chunk of the page views up to `target`, all of which must be visible.
+
+        `fence` runs first in the transaction: it takes the lock of whoever folds, or raises. Raises CursorMovedError,
+        having read the new cursor, if another fold was faster, and RowsLockedError while rows are not committed.
+        `expected`: how many chunks the caller is about to fold, this one and those after it. Where the database gains
+        by it, the page views of several are read at once, or the next one is read while this one is merged.
+        """
+        self.trying = None
+        chunk = self.reader.next_chunk(self.cursor, target, self.chunk_size, expected=expected)
+        self.trying = chunk.after, chunk.upto
+        if expected > 1 and chunk.upto < target:
+            self.reader.read_ahead(chunk.upto, target, self.chunk_size)
+        try:
+            self._highest, seconds = merge(self.using, chunk, fence=fence, highest=self._highest)
+        except CursorMovedError:
+            self.reload()
+            raise
+        self.cursor = chunk.upto
+        self.generation.last_page_view = chunk.last or self.generation.last_page_view
+        self._adapt(chunk, seconds)
+        if self._collects and time.monotonic() > self._collected_at + COLLECT_SECONDS:
+            gc.collect(1)
+            self._collected_at = time.monotonic()
+        return chunk
+
+    def _adapt(self, chunk: Chunk, seconds: float) -> None:
+        """Steer towards the time that a chunk's transaction should last, at most doubling or halving.
+
+        Not below the first size: a busy machine makes small chunks slow too, and they cost more in all.
+        """
+        if self.fixed_size is not None:
+            self.chunk_size = min(self.fixed_size, self.chunk_size * 2)
+            return
+        factor = self.chunk_seconds / max(seconds, 0.001)
+        if not (chunk.is_full or factor < 1):
+            return
+        wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
+        lowest = min(self.chunk_size, first_chunk_size())
+        self.chunk_size = min(conf.MAX_CHUNK_SIZE, max(lowest, wanted))
+
+    def shrink(self) -> bool:
+        """Make the chunk size a quarter of what it is, after a failure; False where it is the smallest."""
+        if self.chunk_size == 1:
+            return False
+        self.chunk_size = max(1, self.chunk_size // 4)
+        return True
+
+    def reload(self) -> None:
+        """Read anew where the generation stands, after somebody else folded it or a chunk failed."""
+        self.generation.refresh_from_db(using=self.using)
+        self.cursor = self.generation.cursor
+        self._highest = {}
+
+    def forget(self) -> None:
+        """Drop the ids that are remembered, and what was read ahead with them: the database may have lost some."""
+        self.reader.forget()
+
+    def release(self) -> None:
+        """Drop what was read ahead, once it is read."""
+        self.reader.release()
+
+    def keep(self) -> None:
+        """Be left for a later use: the end of this one does not wait for what is being read ahead."""
+        self._is_kept = True
+
+    def go_on(self, generation: Generation) -> None:
+        """Be used once more, from where the generation stands by now; what was read ahead is used if it still fits."""
+        self._is_kept = False
+        self.generation = generation
+        self.reader.forget_lost_ids()
+        if generation.cursor != self.cursor:
+            self.reload()
+
+
+def merge(
+    using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None, highest: Highest | None = None
+) -> tuple[Highest, float]:
+    """Merge a chunk and move the cursor, in one transaction; raises CursorMovedError if it is not where it was.
+
+    Without a fence only the active generation is folded: once a rebuild has switched, the old rows are being deleted.
+    Returns the highest buckets for the next merge, and how many seconds the transaction took.
+    """
+    database = database_for(using)
+    prepared = database.prepare(chunk.tally)
+    began = time.monotonic()
+    with database.chunk_transaction():
+        if fence is not None:
+            fence(chunk)
+        # the compare-and-swap takes the generation's row lock (on SQLite the write lock): one fold at a time
+        moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
+        if fence is None:
+            moved = moved.filter(is_active=True)
+        last = {"last_page_view": chunk.last} if chunk.last else {}
+        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **last):
+            raise CursorMovedError
+        highest = database.merge(chunk.generation, prepared, highest)
+    return highest, time.monotonic() - began

@@ -1,0 +1,97 @@
+"""How are the newest page views kept up: each tick folds for a moment, without a run, into what answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from django.db import connections
+
+from django_pagestats import horizon
+from django_pagestats.clock import database_now
+from django_pagestats.conf import conf
+from django_pagestats.folding.by_hand import check_autocommit, check_not_back
+from django_pagestats.folding.chunks import CursorMovedError, Folder
+from django_pagestats.folding.generations import active_generation, ensure_active_generation
+from django_pagestats.folding.resting import niceness, poll, rest
+from django_pagestats.merging import RowsLockedError
+from django_pagestats.models import BackfillRun, Generation, PageView
+
+
+@dataclass(frozen=True)
+class KeptUp:
+    """What one tick of keeping up did."""
+
+    page_views: int = 0
+    #: why it stopped, if not because all was done
+    reason: str = ""
+
+
+def keep_up(using: str, *, seconds: float) -> KeptUp:
+    """Fold the newest page views into the active generation, for so many seconds at the most.
+
+    Leaves a tail that is longer than PAGESTATS_TAIL_LIMIT, and a generation that a run is at work on, to the run.
+    """
+    check_autocommit(using)
+    deadline = time.monotonic() + seconds
+    tail = tail_length(using, conf.TAIL_LIMIT)
+    if tail == 0:
+        return KeptUp()
+    if tail > conf.TAIL_LIMIT:
+        return KeptUp(reason=f"more than {conf.TAIL_LIMIT} page views wait: run backfill_aggregates")
+    generation = ensure_active_generation(using)
+    runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation)
+    if runs.exclude(status=BackfillRun.Status.PAUSED).exists():
+        return KeptUp(reason="a run is at work on this generation")
+    settling = _settle(using, generation)
+    if isinstance(settling, str):
+        return KeptUp(reason=settling)
+    with Folder(using, generation) as folder:
+        return _fold_until(folder, settling.target, deadline)
+
+
+def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:
+    folded = 0
+    while folder.cursor < target and time.monotonic() < deadline:
+        began = time.monotonic()
+        try:
+            folded += folder.fold(target).page_views
+            if folder.cursor < target:
+                rest(niceness(folder.using, is_cluster=True) * (time.monotonic() - began), folder.using)
+        except CursorMovedError:
+            if not folder.generation.is_active:
+                return KeptUp(folded, "another generation answers by now")
+        except RowsLockedError:
+            return KeptUp(folded, f"waits for {horizon.rows_locked(database_now(folder.using))}")
+    return KeptUp(folded)
+
+
+def _settle(using: str, generation: Generation) -> horizon.Settling | str:
+    """A target whose horizon has come; or what it waits for, with the target kept for the next tick."""
+    kept = generation.settling
+    settling = horizon.Settling.from_json(kept) if kept else horizon.fix_target(using)
+    if settling.target <= generation.cursor:
+        settling = horizon.fix_target(using)
+    waiting = poll(using, settling)
+    state = settling.as_json() if waiting else None
+    if state != kept:
+        Generation.objects.using(using).filter(pk=generation.pk).update(settling=state)
+    return f"waits for {waiting[0]}" if waiting else settling
+
+
+def tail_length(using: str, limit: int) -> int:
+    """How many page views come after the active generation's cursor, counted no further than just above `limit`.
+
+    Raises TableWentBackError if the table ends before the cursor.
+    """
+    generation = active_generation(using)
+    cursor_at = generation.cursor if generation else 0
+    if generation is not None:
+        check_not_back(using, generation)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT COUNT(*) FROM (SELECT 1 FROM {PageView._meta.db_table} WHERE id > %s LIMIT %s) AS tail",
+            [cursor_at, limit + 1],
+        )
+        length: int = cursor.fetchone()[0]
+    return length

@@ -1,0 +1,166 @@
+"""Which page views does the next chunk have: they are read ahead, given ids in place of texts, and cut into chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.db import connections
+
+from django_pagestats.buckets import Calendar
+from django_pagestats.ids import IdCache, are_there, subject_ids, visitor_ids
+from django_pagestats.merging import database_for
+from django_pagestats.models import Generation
+from django_pagestats.tally import Tally, tally
+
+#: paths and session keys that a chunk may bring into memory, whatever its size; it is read in portions of so many rows
+CHUNK_CHARACTERS = 8_000_000
+PORTION_ROWS = 2_500
+
+#: of page views: ids, paths, session keys, whole seconds since the epoch
+Columns = list[list[Any]]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The page views of one fold, tallied and not yet merged."""
+
+    generation: int
+    after: int
+    upto: int  #: the cursor once it is merged
+    target: int  #: how far it was allowed to go
+    page_views: int
+    tally: Tally
+    #: id and whole seconds since the epoch of its last page view
+    last: tuple[int, int] | None
+    is_full: bool  #: as many page views as the chunk size asks for
+
+
+@dataclass
+class Stretch:
+    """Page views in memory, with ids in place of their texts, from which chunks are cut one after another."""
+
+    after: int
+    target: int
+    ids: Sequence[int]
+    page_views: Sequence[tuple[int, int, int]]  #: subject, visitor, whole seconds since the epoch
+    is_last: bool  #: no page views follow up to the target
+
+    def upto(self, size: int) -> int:
+        """The cursor after the first `size` page views."""
+        is_end = self.is_last and len(self.ids) <= size
+        return max(self.target, self.after) if is_end else self.ids[min(size, len(self.ids)) - 1]
+
+    def last(self, size: int) -> tuple[int, int] | None:
+        """Of the first `size` page views, the last one's id and second."""
+        number = min(size, len(self.ids))
+        return (self.ids[number - 1], self.page_views[number - 1][2]) if number else None
+
+    def rest(self, size: int) -> Stretch | None:
+        """What follows the first `size` page views, if there is anything."""
+        if len(self.ids) <= size:
+            return None
+        return Stretch(self.upto(size), self.target, self.ids[size:], self.page_views[size:], self.is_last)
+
+
+class Reader:
+    """Reads the page views of one generation in order, and hands them out as chunks; it changes nothing but ids.
+
+    Where the database gains by it, the page views of several chunks are read at once, or a thread reads the next chunk
+    while the last one is merged. The size of a chunk may be another each time.
+    """
+
+    def __init__(self, using: str, generation: Generation) -> None:
+        self.using = using
+        self.generation = generation
+        self.subjects, self.visitors = IdCache(), IdCache()
+        self._stretch: Stretch | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: Future[Chunk] | None = None
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        return Calendar(self.generation.time_zone)
+
+    def next_chunk(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
+        """The next chunk after that id: what was read ahead if it fits, else it is read now."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            wait([ahead])  # in any case: two readers at once would share the caches of ids
+            if ahead.exception() is not None:
+                self.forget()
+            elif (chunk := ahead.result()).after == after and chunk.target == target:
+                return chunk
+        return self.read(after, target, size, expected=expected)
+
+    def read(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
+        """Read and tally the chunk after that id, out of a stretch of as many chunks as are expected."""
+        stretch = self._stretch
+        if stretch is None or stretch.after != after or stretch.target != target:
+            chunks = int(min(expected, database_for(self.using).CHUNKS_AT_ONCE))
+            stretch = self._read_stretch(after, target, size * chunks)
+        self._stretch = stretch.rest(size)
+        tallied = tally(stretch.page_views[:size], self.calendar)
+        count = tallied.page_views
+        last = stretch.last(size)
+        return Chunk(self.generation.pk, after, stretch.upto(size), target, count, tallied, last, is_full=count == size)
+
+    def _read_stretch(self, after: int, target: int, size: int) -> Stretch:
+        """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
+        with database_for(self.using).reading():
+            (ids, paths, session_keys, seconds), is_last = self._page_views(after, target, size)
+        subjects = subject_ids(self.using, paths, self.subjects)
+        visitors = visitor_ids(self.using, session_keys, self.visitors)
+        columns = map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds
+        return Stretch(after, target, ids, list(zip(*columns, strict=True)), is_last)
+
+    def _page_views(self, after: int, target: int, size: int) -> tuple[Columns, bool]:
+        """The columns of the next page views, and whether they are all up to the target."""
+        database = database_for(self.using)
+        columns: Columns = [[], [], [], []]
+        ids, paths, session_keys, _ = columns
+        characters = 0
+        while len(ids) < size and characters < CHUNK_CHARACTERS:
+            limit = min(PORTION_ROWS, size - len(ids))
+            portion = database.read_page_views(ids[-1] if ids else after, target, limit)
+            for column, values in zip(columns, zip(*portion, strict=True), strict=False):  # no row, no columns
+                column += values
+            if len(portion) < limit:
+                return columns, True
+            characters += sum(map(len, paths[-limit:])) + sum(map(len, session_keys[-limit:]))
+        return columns, False
+
+    def read_ahead(self, after: int, target: int, size: int) -> None:
+        """Let a thread read the chunk after that id, where the database gains by it, for `next_chunk`."""
+        # inside an open transaction a thread would not see what it has done, and on SQLite there is one writer
+        if connections[self.using].in_atomic_block or not database_for(self.using).READS_AHEAD:
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pagestats-reader")
+        self._ahead = self._thread.submit(self.read, after, target, size)
+
+    def forget_lost_ids(self) -> None:
+        """Forget all ids if the database has lost the newest of them."""
+        if not are_there(self.using, self.subjects, self.visitors):
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop the ids that are remembered, and what was read ahead with them: the database may have lost some."""
+        self.release()
+        self.subjects, self.visitors = IdCache(), IdCache()
+
+    def release(self) -> None:
+        """Drop what was read ahead, once it is read."""
+        if self._ahead is not None:
+            wait([self._ahead])
+        self._ahead = self._stretch = None
+
+    def close(self, *, waits: bool) -> None:
+        """End the thread with its connection; what it is reading is waited for, or left for a later use."""
+        if self._thread is not None:
+            self._thread.submit(lambda: connections[self.using].close())  # the thread's own: nobody else can
+            self._thread.shutdown(wait=waits)
+            self._thread = None

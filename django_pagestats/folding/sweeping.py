@@ -1,0 +1,59 @@
+"""How are the aggregates deleted that answer no more: in chunks, once nobody needs their generation."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from django.db import transaction
+
+from django_pagestats.clock import database_now
+from django_pagestats.folding.resting import rest
+from django_pagestats.merging import database_for
+from django_pagestats.models import BackfillRun, Generation
+
+
+def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, nice: float = 0.0) -> int:
+    """Delete the aggregates of generations that answer no more, in chunks; returns how many rows went.
+
+    One that a run is still building is left alone, or may go on with, and so are the active one and those that are
+    kept. After each chunk comes a rest of `nice` times as long as it took.
+    """
+    deadline = time.monotonic() + seconds
+    database = database_for(using)
+    deleted = 0
+    for generation in _swept_generations(using):
+        if time.monotonic() >= deadline or not doom(using, generation):
+            continue
+        while time.monotonic() < deadline:
+            began = time.monotonic()
+            count = database.delete_aggregates(generation, chunk_size)
+            deleted += count
+            rest(nice * (time.monotonic() - began), using)
+            if not count:
+                Generation.objects.using(using).filter(pk=generation).update(swept_at=database_now(using))
+                break
+    return deleted
+
+
+def _swept_generations(using: str) -> list[int]:
+    """Those that nobody needs: neither active nor kept, nor of the active run, nor of the last if it may be resumed."""
+    old = Generation.objects.using(using).filter(is_active=None, kept_at=None, swept_at=None)
+    last = BackfillRun.objects.using(using).order_by("-pk").first()
+    if last is not None and last.status == BackfillRun.Status.FAILED:
+        old = old.exclude(pk=last.generation_id, doomed_at=None)
+    return list(old.exclude(runs__active_key=BackfillRun.ACTIVE).order_by("pk").values_list("pk", flat=True))
+
+
+def doom(using: str, generation: int) -> bool:
+    """Mark a generation as one whose aggregates are being deleted; False if it is needed after all."""
+    with transaction.atomic(using=using):
+        found = Generation.objects.using(using).select_for_update().get(pk=generation)
+        if found.doomed_at is not None:
+            return True
+        if found.is_active or found.kept_at is not None:
+            return False
+        if found.runs.using(using).filter(active_key=BackfillRun.ACTIVE).exists():
+            return False
+        Generation.objects.using(using).filter(pk=generation).update(doomed_at=database_now(using))
+    return True
