@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,6 +51,12 @@ def sites(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, datetime]], int, i
     views = draw(st.lists(view, max_size=30))
     folded = draw(st.integers(0, len(views)))
     return zone, views, folded, draw(st.integers(folded, len(views)))
+
+
+@contextmanager
+def rows_of_any_kind() -> Iterator[None]:
+    """Page views that are there though the table takes no such ones: where constraints were off, or came later."""
+    yield
 
 
 @contextmanager
@@ -113,8 +119,19 @@ def test_answers_of_days_equal_a_naive_count(tail_limit: int) -> None:
             top = oracle.top_pages(start, end)
             assert asked.top_pages(limit=100, **span) == top
             assert asked.top_pages(limit, offset=offset, **span) == top[offset : offset + limit]
+            assert totals(asked.summary(**span)) == totals_of(oracle, start, end)
 
     check()
+
+
+def totals(summary: stats.Summary) -> tuple[Any, ...]:
+    return summary.page_views, summary.visitors, summary.paths, summary.first_viewed_at
+
+
+def totals_of(oracle: Oracle, start: date | None, end: date | None) -> tuple[Any, ...]:
+    within = oracle.within(None, start, end)
+    first = min((row.viewed_at for row in within), default=None)
+    return len(within), oracle.visitors(None, start, end), oracle.paths(start, end), first
 
 
 def as_midnight(day: date | None, zone: str) -> datetime | None:
@@ -170,6 +187,54 @@ def test_the_summary_equals_a_naive_count(tail_limit: int) -> None:
             assert asked.top_pages(limit=100) == oracle.top_pages()
 
     check()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("tail_limit", [1_000, 1])
+def test_the_summary_of_a_range_and_of_its_folded_part(settings: Any, tail_limit: int) -> None:
+    settings.PAGESTATS_TAIL_LIMIT = tail_limit
+    rows = make_page_views(300, days=10)
+    fold_naively(rows[:200])
+    start, end = START.date() + timedelta(days=2), START.date() + timedelta(days=5)
+    for oracle, is_exact in ((Oracle(rows), True), (Oracle(rows[:200]), False)):
+        with stats.snapshot(exact=is_exact) as asked:
+            for bounds in ({"start": start, "end": end}, {"start": start}, {"end": end}):
+                found = asked.summary(**bounds)
+                assert totals(found) == totals_of(oracle, bounds.get("start"), bounds.get("end"))
+                assert (found.pending, found.is_exact) == (100, is_exact), "they are of all time"
+            assert totals(asked.summary(start=start, end=start)) == (0, 0, 0, None)
+            assert totals(asked.summary(start=date(2030, 1, 1))) == (0, 0, 0, None)
+    with pytest.raises(ValueError, match="is not the beginning of a day"):
+        stats.summary(start=START + timedelta(hours=1))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("tail_limit", [1_000, 1])
+@pytest.mark.parametrize("path", ["bad\0", "/\ud800"])
+def test_a_path_that_is_no_text_of_a_database_is_not_another_one(settings: Any, tail_limit: int, path: str) -> None:
+    """It had the days of the empty path."""
+    settings.PAGESTATS_TAIL_LIMIT = tail_limit
+    days = START.date(), START.date() + timedelta(days=2)
+    with rows_of_any_kind():
+        insert_page_views([("", "k", START), ("bad", "l", START)])
+    assert [point.page_views for point in stats.time_series("day", *days, path=path)] == [0, 0]
+    assert (stats.count_page_views(path), stats.count_unique_visitors(path)) == (0, 0)
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="it stores no NUL")
+@pytest.mark.django_db
+@pytest.mark.parametrize("tail_limit", [1_000, 1])
+@pytest.mark.parametrize("is_folded", [True, False])
+def test_a_path_with_a_nul_that_is_there_counts_as_itself(settings: Any, tail_limit: int, is_folded: bool) -> None:
+    settings.PAGESTATS_TAIL_LIMIT = tail_limit
+    with rows_of_any_kind():
+        rows = insert_page_views([("/x\0", "k", START), ("/x\0", "l", START), ("/x", "k", START)])
+    if is_folded:
+        fold_naively(rows)
+    assert stats.top_pages() == [stats.PageStats("/x\0", 2, 2), stats.PageStats("/x", 1, 1)]
+    assert (stats.count_page_views("/x\0"), stats.count_unique_visitors("/x\0")) == (2, 2)
+    [point] = stats.time_series("day", START.date(), START.date() + timedelta(days=1), path="/x\0")
+    assert (point.page_views, point.visitors) == (2, 2)
 
 
 @pytest.mark.django_db

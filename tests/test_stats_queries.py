@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,7 @@ BUDGETS: dict[str, tuple[Callable[[], Any], int, int]] = {
     "time_series(day, path)": (lambda: stats.time_series("day", *MONTH.values(), path="/p0"), 2, 4),
     "time_series(hour)": (lambda: stats.time_series("hour", START, START + timedelta(hours=48)), 3, 5),
     "summary()": (lambda: stats.summary(), 4, 8),
+    "summary(range)": (lambda: stats.summary(**MONTH), 4, 8),
 }
 
 
@@ -62,6 +65,35 @@ def test_statements_of_an_answer(name: str, django_assert_num_queries: Any) -> N
     insert_page_views([*page_views(50), ("/new", "new", START), ("/p0", "new", START)])
     with django_assert_num_queries(of_tail):
         ask()
+
+
+FUNCTIONS = re.compile(r"^\| `(\w+)\((.*?)\)` \|.*\| *([^|]*?) *\| *([^|]*?) *\|$", re.MULTILINE)
+
+
+def test_the_docs_have_every_function_with_its_signature_and_its_statements() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "statistics.md").read_text()
+    told = {name: (signature, *numbers) for name, signature, *numbers in FUNCTIONS.findall(page)}
+    assert told == {
+        name: (signature_of(function), *statements_of(name))
+        for name, function in vars(stats).items()
+        if name in stats.__all__ and inspect.isfunction(function)
+    }
+
+
+def signature_of(function: Callable[..., Any]) -> str:
+    parameters = inspect.signature(function).parameters.values()
+    return ", ".join(
+        parameter.name + ("" if parameter.default is parameter.empty else f"={parameter.default!r}")
+        for parameter in parameters
+        if parameter.name != "using"
+    )
+
+
+def statements_of(name: str) -> Iterator[str]:
+    """The budgets of a function, without a tail and with a short one."""
+    budgets = [numbers for question, (_, *numbers) in BUDGETS.items() if question.split("(")[0] == name]
+    for numbers in zip(*budgets, strict=True) if budgets else [(), ()]:
+        yield " to ".join(map(str, sorted({min(numbers), max(numbers)}) if numbers else ()))
 
 
 def test_a_snapshot_reads_the_tail_once(django_assert_num_queries: Any) -> None:
@@ -121,6 +153,7 @@ USUAL = {("aggregates", "by the primary key"), ("page views", "by the primary ke
 ALSO = {
     "top_pages()": {("aggregates", "along pagestats_top_pages")},
     "summary()": {("page views", "along pagestats_viewed_at")},  # to the first one
+    "summary(range)": {("page views", "by pagestats_viewed_at")},
 }
 #: SQLite, which keeps no histogram, may count a long tail by the index of its times, which has all columns
 BY_TIME = {"count_page_views(range)", "time_series(day)", "time_series(hour)"}

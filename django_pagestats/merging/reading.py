@@ -72,6 +72,15 @@ class Where:
         return " AND ".join(conditions), parameters
 
 
+def can_hold(using: str, text: str) -> bool:
+    """Whether the database could hold a text; it would refuse the statement that asks for one that it could not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text or connections[using].vendor != "postgresql"
+
+
 def _numbers(values: Sequence[int]) -> str:
     return ", ".join(f"{value:d}" for value in values)
 

@@ -94,9 +94,11 @@ def time_series(
     return answer(_alias(using), lambda moment: questions.time_series(moment, granularity, start, end, path))
 
 
-def summary(*, using: str | None = None) -> Summary:
-    """The whole site of all time, and how many page views no aggregate counts yet."""
-    return answer(_alias(using), questions.summary)
+def summary(
+    *, start: date | datetime | None = None, end: date | datetime | None = None, using: str | None = None
+) -> Summary:
+    """The whole site, and how many page views no aggregate counts yet. Ranges of days only."""
+    return answer(_alias(using), lambda moment: questions.summary(moment, start, end))
 
 
 @contextmanager

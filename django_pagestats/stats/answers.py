@@ -27,14 +27,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The site of all time."""
+    """The site, of all time or of a range."""
 
     page_views: int
     visitors: int
     paths: int
-    #: None where there is no page view
+    #: the earliest in the table; None where there is no page view
     first_viewed_at: datetime | None
-    #: page views that no aggregate counts yet; beyond PAGESTATS_TAIL_LIMIT the number of ids they span
+    #: page views of all time that no aggregate counts yet; beyond PAGESTATS_TAIL_LIMIT the number of ids they span
     pending: int
     pending_is_exact: bool
     #: whether the other numbers count the pending page views too

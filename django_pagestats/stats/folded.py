@@ -13,7 +13,7 @@ from django_pagestats.conf import conf
 from django_pagestats.ids import digest_of
 from django_pagestats.merging.base import deserialized
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
-from django_pagestats.stats.ranges import EVERYTHING, Span
+from django_pagestats.stats.ranges import Span
 from django_pagestats.tally import SITE_SUBJECT
 
 T = TypeVar("T")
@@ -126,11 +126,15 @@ class Folded:
                 merged |= deserialized(visitor_set)
         return merged
 
-    def site_totals(self) -> tuple[int, BitMap]:
-        """The page views and the visitors of all time."""
-        for page_views, visitor_set in self._rows(["a.page_views", "a.visitor_set"], _where(EVERYTHING, None)):
-            return page_views, deserialized(visitor_set)
-        return 0, BitMap()
+    def site_totals(self, span: Span) -> tuple[int, BitMap]:
+        """The page views of a span, and the ids of its visitors; a few sets at a time are in memory."""
+        total, merged = 0, BitMap()
+        for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT):
+            where = _where(span, None, buckets=buckets)
+            for page_views, visitor_set in self._rows(["a.page_views", "a.visitor_set"], where):
+                total += page_views
+                merged |= deserialized(visitor_set)
+        return total, merged
 
     def visitor_sets(self, span: Span, path: str | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""

@@ -7,10 +7,11 @@ from datetime import date, datetime
 
 from pyroaring import BitMap
 
+from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats.answers import PageStats, Point, Summary
 from django_pagestats.stats.folded import RankedPage, portions
-from django_pagestats.stats.ranges import EVERYTHING, Bound, Span, existing_buckets, page_span, series_span, site_span
+from django_pagestats.stats.ranges import Bound, Span, existing_buckets, page_span, series_span, site_span
 from django_pagestats.stats.reading import Moment
 
 #: buckets, or pages, whose visitor sets are compared with the tail's visitors at a time
@@ -24,7 +25,7 @@ MOST_PAGES = 2**31
 
 def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
     span = _span(moment, path, start, end)
-    if not _may_exist(path) or span.is_empty:
+    if not _may_exist(moment, path) or span.is_empty:
         return 0
     folded = moment.folded.page_views(span, path)
     return folded + moment.tail.page_views(span, path)
@@ -32,7 +33,7 @@ def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound)
 
 def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
     span = _span(moment, path, start, end)
-    if not _may_exist(path) or span.is_empty:
+    if not _may_exist(moment, path) or span.is_empty:
         return 0
     folded = moment.folded.visitors(span, path)
     return len(folded) + moment.tail.new_visitors(span, path, folded)
@@ -82,7 +83,7 @@ def _paths_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
 
 def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None) -> list[Point]:
     span = _series_span(moment, granularity, start, end, path)
-    may_exist = _may_exist(path)
+    may_exist = _may_exist(moment, path)
     if span.is_empty:
         return []
     if span.buckets(MOST_POINTS) is None:
@@ -90,20 +91,22 @@ def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path
             f"start={start} and end={end} are too far apart for one series: {MOST_POINTS:,} points would do, that is"
             f" {MOST_POINTS // 365 if granularity == 'day' else MOST_POINTS // 8_766} years of {granularity}s."
         )
-    if not may_exist:
-        path = ""  # no page view has it
+    found = _buckets(moment, span, path) if may_exist else {}
+    return [Point(begins, *found.get(bucket, (0, 0))) for bucket, begins in existing_buckets(span, moment.calendar)]
+
+
+def _buckets(moment: Moment, span: Span, path: str | None) -> dict[int, tuple[int, int]]:
+    """bucket -> its page views and visitors, of those that have any."""
     totals = moment.folded.series(span, path)
     tail = moment.tail.page_views_by_bucket(span, path)
-    new: dict[int, int] = {}
+    found: dict[int, tuple[int, int]] = {bucket: (of.page_views, of.visitors) for bucket, of in totals.items()}
     for buckets in portions(sorted(tail), SETS_AT_A_TIME):
         sets = moment.folded.visitor_sets(span, path, [bucket for bucket in buckets if bucket in totals])
         known = {bucket: sets.get(bucket, BitMap()) for bucket in buckets}
-        new.update(moment.tail.new_visitors_by_bucket(span, path, known))
-    points = []
-    for bucket, begins in existing_buckets(span, moment.calendar):
-        page_views, visitors = totals.get(bucket, (0, 0))
-        points.append(Point(begins, page_views + tail.get(bucket, 0), visitors + new.get(bucket, 0)))
-    return points
+        for bucket, new in moment.tail.new_visitors_by_bucket(span, path, known).items():
+            page_views, visitors = found.get(bucket, (0, 0))
+            found[bucket] = page_views + tail[bucket], visitors + new
+    return found
 
 
 def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None) -> Span:
@@ -118,18 +121,31 @@ def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, pat
     return series_span(start, end, lambda: moment.calendar)
 
 
-def summary(moment: Moment) -> Summary:
-    page_views, folded = moment.folded.site_totals()
-    counted = moment.folded.count_pages(EVERYTHING)
+def summary(moment: Moment, start: Bound, end: Bound) -> Summary:
+    span = page_span(start, end, lambda: moment.calendar)
+    page_views, visitors, paths, first_viewed_at = (0, 0, 0, None) if span.is_empty else _totals(moment, span)
     tail = moment.tail
     return Summary(
-        page_views=page_views + tail.page_views(EVERYTHING, None),
-        visitors=len(folded) + tail.new_visitors(EVERYTHING, None, folded),
-        paths=tail.count_paths(moment.folded, EVERYTHING, counted),
-        first_viewed_at=tail.first_viewed_at(),
+        page_views=page_views,
+        visitors=visitors,
+        paths=paths,
+        first_viewed_at=first_viewed_at,
         pending=tail.pending,
         pending_is_exact=tail.pending_is_exact,
         is_exact=moment.is_exact or tail.pending == 0,
+    )
+
+
+def _totals(moment: Moment, span: Span) -> tuple[int, int, int, datetime | None]:
+    """The page views, visitors and paths of a span, and its first time."""
+    page_views, folded = moment.folded.site_totals(span)
+    counted = moment.folded.count_pages(span)
+    tail = moment.tail
+    return (
+        page_views + tail.page_views(span, None),
+        len(folded) + tail.new_visitors(span, None, folded),
+        tail.count_paths(moment.folded, span, counted),
+        tail.first_viewed_at(span),
     )
 
 
@@ -139,14 +155,10 @@ def _span(moment: Moment, path: str | None, start: date | datetime | None, end: 
     return page_span(start, end, lambda: moment.calendar)
 
 
-def _may_exist(path: str | None) -> bool:
-    """Whether any database could store this path; some would refuse the statement that asks for it."""
+def _may_exist(moment: Moment, path: str | None) -> bool:
+    """Whether a page view can have this path; if not, all that is to be said of it is 0."""
     if path is None:
         return True
     if not isinstance(path, str):
         raise ValueError(f"path={path!r}: text, or None for the whole site, would do.")
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in path
+    return can_hold(moment.using, path)

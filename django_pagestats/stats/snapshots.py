@@ -56,8 +56,8 @@ class Snapshot:
     ) -> list[Point]:
         return self._ask(lambda moment: questions.time_series(moment, granularity, start, end, path))
 
-    def summary(self) -> Summary:
-        return self._ask(questions.summary)
+    def summary(self, *, start: date | datetime | None = None, end: date | datetime | None = None) -> Summary:
+        return self._ask(lambda moment: questions.summary(moment, start, end))
 
 
 @contextmanager

@@ -8,18 +8,19 @@ their sets.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
-from django.db.models import F, Max, Min
+from django.db.models import F, Max, Min, Q
 from pyroaring import BitMap
 
+from django_pagestats.buckets import instant
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, RankedPage
-from django_pagestats.stats.ranges import Span, calendar_of
+from django_pagestats.stats.ranges import Interval, Span, calendar_of
 
 #: the bucket where all is one group
 ONE_GROUP = 0
@@ -83,8 +84,8 @@ class Tail(ABC):
         """The top pages of the folded part, whose first `offset + limit` are `ranked`, and of the tail together."""
 
     @abstractmethod
-    def first_viewed_at(self) -> datetime | None:
-        """The earliest time of a page view, folded or not."""
+    def first_viewed_at(self, span: Span) -> datetime | None:
+        """The earliest time of a page view of a span, folded or not."""
 
     @abstractmethod
     def after(self, state: State) -> Tail:
@@ -95,11 +96,24 @@ class Tail(ABC):
         return True
 
 
-def first_view(using: str, upto: int) -> datetime | None:
+def first_view(using: str, upto: int, parts: Sequence[Interval]) -> datetime | None:
     """The earliest time of the page views up to a primary key, through the index on the time."""
     # pk + 0: the primary key, which would have to be walked to the end, is no way to find the first time
     views = PageView.objects.using(using).annotate(number=F("pk") + 0).filter(number__lte=upto)
-    return views.order_by("viewed_at").values_list("viewed_at", flat=True).first()
+    times = views.order_by("viewed_at").values_list("viewed_at", flat=True)
+    # one after another: with OR between them the index would be walked from its beginning
+    found = (times.filter(within([part])).first() for part in parts)
+    return next((first for first in found if first is not None), None)
+
+
+def within(parts: Sequence[Interval]) -> Q:
+    """The page views of some intervals."""
+    wanted = Q()
+    # a date that the zone left out has no instants: an interval without any, since no condition is no limit
+    for start, end in parts or [(0, 0)]:
+        part = Q() if start is None else Q(viewed_at__gte=instant(start))
+        wanted |= part if end is None else part & Q(viewed_at__lt=instant(end))
+    return wanted
 
 
 def ids_spanned(using: str, state: State) -> tuple[int, int]:

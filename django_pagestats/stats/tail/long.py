@@ -14,7 +14,6 @@ from django.db.models import (
     Expression,
     F,
     IntegerField,
-    Q,
     QuerySet,
     Subquery,
     Value,
@@ -36,6 +35,7 @@ from django_pagestats.stats.tail.base import (
     check_within,
     first_view,
     ids_spanned,
+    within,
 )
 
 #: page views that are in memory at a time
@@ -68,12 +68,7 @@ class LongTail(Tail):
         return self._within(self._rows_after(self.state.cursor), span, path)
 
     def _within(self, rows: QuerySet[PageView], span: Span, path: str | None = None) -> QuerySet[PageView]:
-        wanted = Q()
-        # a date that the zone left out has no instants: an interval without any, since no condition is no limit
-        for start, end in intervals(span, self.calendar) or [(0, 0)]:
-            within = Q() if start is None else Q(viewed_at__gte=instant(start))
-            wanted |= within if end is None else within & Q(viewed_at__lt=instant(end))
-        rows = rows.filter(wanted)
+        rows = rows.filter(within(intervals(span, self.calendar)))
         return rows if path is None else rows.filter(path=path)
 
     # -- visitors
@@ -174,8 +169,8 @@ class LongTail(Tail):
         elif state.cursor > self.upto or state.time_zone != self.state.time_zone:
             raise MovedError
 
-    def first_viewed_at(self) -> datetime | None:
-        return first_view(self.using, self.upto)
+    def first_viewed_at(self, span: Span) -> datetime | None:
+        return first_view(self.using, self.upto, intervals(span, self.calendar))
 
     def after(self, state: State) -> Tail:
         check_within(self.state, state, self.upto)

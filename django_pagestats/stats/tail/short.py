@@ -16,7 +16,7 @@ from django_pagestats.ids import known_subject_ids, known_visitor_ids
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, RankedPage, portions
-from django_pagestats.stats.ranges import EVERYTHING, Span
+from django_pagestats.stats.ranges import EVERYTHING, Span, intervals
 from django_pagestats.stats.tail.base import (
     FOLDED_MOVED,
     LATE_PAGE_VIEWS,
@@ -137,11 +137,13 @@ class ShortTail(Tail):
             pages.append(RankedPage(subject, path, len(tailed[path]) + totals.get(subject or 0, 0), None))
         return sorted(pages, key=_rank)[offset : offset + limit]
 
-    def first_viewed_at(self) -> datetime | None:
+    def first_viewed_at(self, span: Span) -> datetime | None:
         folded = None
         if self.state.cursor > BEFORE_ALL:
-            folded = first_view(self.using, self.state.cursor)
-        earliest = min((row[3] for row in self.rows), default=None)
+            folded = first_view(self.using, self.state.cursor, intervals(span, self.calendar))
+        is_everything = span.granularity == Granularity.ALL
+        times = (row[3] for row in self.rows)
+        earliest = min((at for at in times if is_everything or self.calendar.day(at) in span), default=None)
         if earliest is None or (folded is not None and epoch_seconds(folded) < earliest):
             return folded
         # the tally has whole seconds only
