@@ -1,8 +1,10 @@
 # Two commands do everything on a machine with Python 3.10 to 3.13:
 #   make demo    a site on SQLite, a real cluster, a backfill to watch, the numbers
 #   make test    the tests, on SQLite and on each server that can be reached
-# Another interpreter: make test PYTHON=python3.12; two databases at once: make test JOBS=2; without the report of
-# coverage, which costs a third of the time: make test OPTIONS=--no-coverage
+# Another interpreter: make test PYTHON=python3.12. Its last lines count what passed, failed and was skipped on each
+# database. By default two databases are tested at once, each by two workers with a database of their own, which suits
+# two cores: many tests wait. One after another, or on a larger machine: make test JOBS=1 WORKERS=4
+# With a report of coverage, over all databases, which costs a third of the time more: make coverage
 # The crash matrix, of which make test does a part, at length: every scenario on every database, and those that draw
 # lots in so many rounds, each with a seed of its own that is shown in the test's name:
 #   make torture ROUNDS=5
@@ -12,10 +14,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO_DB = demo/demo.sqlite3
 TESTS ?= project sqlite postgresql mariadb
-JOBS ?= 1
+JOBS ?= 2
+WORKERS ?= 2
 ROUNDS ?= 5
 
-.PHONY: help demo test torture lint clean
+.PHONY: help demo test coverage torture lint clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -26,10 +29,13 @@ demo: $(VENV)/installed
 	PAGESTATS_DB=sqlite PAGESTATS_DB_NAME=$(DEMO_DB) PAGESTATS_BROKER=orm $(BIN)/python manage.py demo
 
 test: $(VENV)/tested
-	$(BIN)/python -m tests.run --jobs $(JOBS) $(OPTIONS) $(TESTS)
+	$(BIN)/python -m tests.run --jobs $(JOBS) --workers $(WORKERS) $(OPTIONS) $(TESTS)
+
+coverage: $(VENV)/tested
+	$(BIN)/python -m tests.run --coverage --jobs $(JOBS) --workers $(WORKERS) $(OPTIONS) $(TESTS)
 
 torture: $(VENV)/tested
-	PAGESTATS_TORTURE=$(ROUNDS) $(BIN)/python -m tests.run --no-coverage --only-crashes --jobs $(JOBS) \
+	PAGESTATS_TORTURE=$(ROUNDS) $(BIN)/python -m tests.run --only-crashes --jobs $(JOBS) --workers $(WORKERS) \
 	  sqlite postgresql mariadb
 
 lint: $(VENV)/linted

@@ -5,19 +5,20 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import torture
+from tests import torture, workers
 from tests.patching import replace
 
-#: tests of the whole project: once is enough, on any database
-PROJECT_TESTS = ["test_admin_browser.py", "test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
-CRASH_TESTS = [path.name for path in Path(__file__).parent.glob("test_crash_*.py")]
-collect_ignore = [*(PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else ()), *(CRASH_TESTS if torture.IS_OFF else ())]
+workers.draw()
+workers.leave_out_children()
+collect_ignore = [
+    *(workers.PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else ()),
+    *(workers.CRASH_TESTS if torture.IS_OFF else ()),
+]
 
 # a busy machine makes single examples slow, and databases are slow to begin with
 settings.register_profile(
@@ -58,6 +59,11 @@ def short_waits(no_settling: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_report_header() -> str:
     return torture.described()
+
+
+@pytest.hookimpl(optionalhook=True)  # there is none without pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return workers.scheduler(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

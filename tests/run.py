@@ -1,10 +1,11 @@
-"""Run the tests on each database, with one report of coverage: what `make test` does.
+"""Run the tests on each database, each by some workers of pytest-xdist: what `make test` does.
 
-    python -m tests.run [--no-coverage] [--jobs 2] [--only-crashes | --not-once] project sqlite postgresql mariadb
+    python -m tests.run [--workers 2] [--jobs 1] [--coverage] [--only-crashes | --not-once]
+                        project sqlite postgresql mariadb
 
 "project" stands for the tests that no database makes a difference to: the demo, the docs, the wheel, the browser.
 Exits 1 if a test failed on any of them. The tests of a database whose server is missing are counted as skipped; in CI
-that is a failure (tests/servers.py).
+that is a failure (tests/servers.py). --coverage: one report of all of them, which costs a third of the time.
 """
 
 from __future__ import annotations
@@ -15,24 +16,21 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
-from tests import torture
+from tests import workers
 
-PROJECT_TESTS = [f"tests/test_{name}.py" for name in ("admin_browser", "contract", "demo", "docs", "packaging")]
 PYTHON = [sys.executable, "-m"]
-#: the crash matrix, and the model of the run's protocol
-CRASH_TESTS = sorted(
-    f"tests/{path.name}"
-    for pattern in ("test_crash_*.py", "test_protocol.py")
-    for path in Path(__file__).parent.glob(pattern)
-)
 COVERAGE = [*PYTHON, "coverage"]
+#: the crash matrix, and the model of the run's protocol
+CRASH_TESTS = [f"tests/{name}" for name in (*workers.CRASH_TESTS, "test_protocol.py")]
+PROJECT_TESTS = [f"tests/{name}" for name in workers.PROJECT_TESTS]
 LAST_LINE = re.compile(r"^=+ (.+?) =+$")
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 
 
 class Result(NamedTuple):
@@ -46,31 +44,28 @@ class Result(NamedTuple):
         return LAST_LINE.sub(r"\1", last)
 
 
-def run(kind: str, *, with_coverage: bool, is_live: bool, tests: Sequence[str] = ()) -> Result:
-    """The tests on one database; `is_live` shows the output as it comes, otherwise it is shown at the end."""
-    runner = [*COVERAGE, "run", "-m"] if with_coverage else PYTHON
+def run(kind: str, *, how: Sequence[str], is_alone: bool, tests: Sequence[str]) -> Result:
+    """The tests on one database, shown as they go; unless `is_alone` each line says which database it is of."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if kind == "project":  # on SQLite too, and maybe at the same time
         environment["PAGESTATS_TEST_SUFFIX"] = environment.get("PAGESTATS_TEST_SUFFIX", "") + "_project"
+        tests = PROJECT_TESTS
     else:
         environment["PAGESTATS_DB"] = kind
-    show(f"\n--- tests on {kind}\n")
     lines = []
-    with subprocess.Popen(
-        [*runner, "pytest", "--color=no", *(PROJECT_TESTS if kind == "project" else tests)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with subprocess.Popen([*how, *tests], env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
-            if is_live:
-                show(line)
-    result = Result(process.returncode, "".join(lines))
-    if not is_live:
-        show(f"\n--- tests on {kind}: {result.last_line}\n{result.output}")
-    return result
+            show(line if is_alone else f"{kind:<10} | {line}")
+    return Result(process.returncode, "".join(lines))
+
+
+def in_sum(last_lines: Iterable[str]) -> str:
+    counts: Counter[str] = Counter()
+    for line in last_lines:
+        counts.update({outcome: int(count) for count, outcome in COUNT.findall(line)})
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no tests"
 
 
 def show(text: str) -> None:
@@ -80,28 +75,32 @@ def show(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--no-coverage", action="store_true")
+    parser.add_argument("--workers", default="2", help="so many for each database (default 2)")
     parser.add_argument("--jobs", type=int, default=1, help="so many databases at once")
+    parser.add_argument("--coverage", action="store_true", help="with a report of coverage")
     parser.add_argument("--only-crashes", action="store_true", help="only the crash matrix")
     parser.add_argument("--not-once", action="store_true", help='leave out what is marked "once"')
     parser.add_argument("kinds", nargs="+")
     options = parser.parse_args()
     os.environ.pop("PAGESTATS_DB", None)
-    os.environ["PAGESTATS_TURN"] = torture.turn()  # one for all, though midnight may come
+    workers.draw()  # once for all databases, though midnight may come
     begun = time.monotonic()
-    if not options.no_coverage:
+    if options.coverage:
         subprocess.run([*COVERAGE, "erase"], check=True)
+    how = [*([*COVERAGE, "run", "-m"] if options.coverage else PYTHON), "pytest", "--color=no"]
+    how += ["--numprocesses", options.workers, "--dist", "loadgroup"]
     tests = [*(CRASH_TESTS if options.only_crashes else ()), *(("-m", "not once") if options.not_once else ())]
-    one = partial(run, with_coverage=not options.no_coverage, is_live=options.jobs == 1, tests=tests)
+    one = partial(run, how=how, is_alone=options.jobs == 1, tests=tests)
     with ThreadPoolExecutor(options.jobs) as pool:
         results = dict(zip(options.kinds, pool.map(one, options.kinds), strict=True))
     status = int(any(result.status for result in results.values()))
-    if not options.no_coverage:
+    if options.coverage:
         subprocess.run([*COVERAGE, "combine", "--quiet"], check=True)
         status |= subprocess.run([*COVERAGE, "report"], check=False).returncode
     show(f"\nin {time.monotonic() - begun:.0f} s:\n")
     for kind, result in results.items():
         show(f"  {kind:<12}{'FAILED' if result.status else 'passed'}: {result.last_line}\n")
+    show(f"  {'in all':<12}{'FAILED' if status else 'passed'}: {in_sum(it.last_line for it in results.values())}\n")
     return status
 
 

@@ -111,16 +111,18 @@ CONNECT: dict[str, Callable[[], Any]] = {
     "redis": lambda: connect_redis().close(),
 }
 MISSING = pytest.StashKey[str]()
+#: tells xdist's workers what the process that starts them has found
+MISSING_VARIABLE = "PAGESTATS_MISSING"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    missing = complaint(os.environ.get("PAGESTATS_DB", "sqlite"))
+    missing = os.environ.get(MISSING_VARIABLE) or complaint(os.environ.get("PAGESTATS_DB", "sqlite"))
     if missing is None:
         return
     if in_ci():
         raise pytest.UsageError(f"{missing}; in CI no server may be missing")
-    early_config.stash[MISSING] = missing
+    early_config.stash[MISSING] = os.environ[MISSING_VARIABLE] = missing
     # Django must be set up to collect the tests, and without the driver it can be on SQLite only
     os.environ["PAGESTATS_DB"] = "sqlite"
     importlib.reload(_settings())

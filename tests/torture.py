@@ -4,6 +4,7 @@ PAGESTATS_TORTURE   unset: the bounded form, part of `make test`. A number: the 
                     seeds, what `make torture` does. 0: nothing of it, for the pairs of versions beside the newest
 PAGESTATS_TURN      sqlite, postgresql or mariadb: where the tests marked `in_turn` run in the bounded form. Unset: a
                     different one each day, by the number of the day in UTC, modulo 3
+PAGESTATS_DRAW      a number from which the seeds of the long form come; unset: drawn by lot (tests/workers.py)
 """
 
 from __future__ import annotations
@@ -46,7 +47,12 @@ def seeds() -> list[int]:
     """
     if "PAGESTATS_SEED" in os.environ:
         return [int(os.environ["PAGESTATS_SEED"])]
-    return [random.randrange(10**6) for _ in range(int(FORM))] if IS_LONG else [1]
+    lots = random.Random(os.environ.get("PAGESTATS_DRAW"))
+    return [lots.randrange(10**6) for _ in range(int(FORM))] if IS_LONG else [1]
+
+
+def new_draw() -> str:
+    return str(random.randrange(10**6))
 
 
 def described() -> str:

@@ -1,0 +1,54 @@
+"""The workers of pytest-xdist: which tests go to one of them together, and what all of them must know alike.
+
+Each worker has a database of its own. What starts processes, stops servers, or looks at a clock while others work is
+done by one worker, one test after another; all other tests go to whichever worker is free.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tests import torture
+
+TESTS = Path(__file__).parent
+#: tests of the whole project: once is enough, on any database
+PROJECT_TESTS = ["test_admin_browser.py", "test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
+CRASH_TESTS = sorted(path.name for path in TESTS.glob("test_crash_*.py"))
+#: the files of each group
+GROUPS = {
+    "processes": [*CRASH_TESTS, "test_cluster.py"],
+    "browser": ["test_admin_browser.py"],
+    "demo": ["test_demo.py"],
+    "packaging": ["test_packaging.py"],  # what they build is built once
+}
+GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
+
+
+def group_of(test: str) -> str:
+    """The group of a test by its id; most are a group of their own."""
+    return GROUP_OF.get(Path(test.partition("::")[0]).name, test)
+
+
+def draw() -> None:
+    """What depends on chance or the day is decided once, before there are workers: their tests must be the same."""
+    os.environ.setdefault("PAGESTATS_TURN", torture.turn())
+    os.environ.setdefault("PAGESTATS_DRAW", torture.new_draw())
+
+
+def leave_out_children() -> None:
+    """What a worker starts is not measured: coverage slows it down, and what is killed tells nothing."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+def scheduler(config: Any, log: Any) -> Any:
+    """Of the tests to the workers; see the module."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroups(config, log)
