@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
-from django.db import router
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.db.migrations import Migration
 
 
 class PageStatsConfig(AppConfig):
@@ -21,10 +24,15 @@ class PageStatsConfig(AppConfig):
         post_migrate.connect(schedule_tending, sender=self)
 
 
-def schedule_tending(sender: AppConfig, using: str, **kwargs: Any) -> None:
-    """After `migrate`: the alias that holds our tables gets the schedule that keeps it up."""
-    from django_pagestats.models import PageView
-    from django_pagestats.tasks import ensure_schedule
+def schedule_tending(sender: AppConfig, using: str, plan: Sequence[tuple[Migration, bool]] = (), **kwargs: Any) -> None:
+    """After `migrate`: a database that holds our tables gets the schedule that keeps it up, no other has one.
 
-    if router.allow_migrate_model(using, PageView):
-        ensure_schedule(using)
+    When our first migration was unapplied, nothing of ours is left in the queue.
+    """
+    from django_pagestats import aliases, tasks
+
+    tasks.remove_strays()
+    tasks.ensure_schedule(using)
+    is_undone = any(backwards and migration.app_label == sender.label for migration, backwards in plan)
+    if is_undone and not aliases.has_tables(using):
+        tasks.forget(using)

@@ -10,8 +10,8 @@ import pytest
 from django.core import checks as django_checks
 from django.db import connection
 
-from django_pagestats import checks, folding
-from django_pagestats.checks import aliases, databases, servers
+from django_pagestats import aliases, checks, folding
+from django_pagestats.checks import databases, servers
 from django_pagestats.models import Generation
 from tests.checking import ids, of_database, only
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from django_pagestats import checks
-from django_pagestats.checks import aliases, queue
+from django_pagestats import aliases, checks
+from django_pagestats.checks import queue
 from tests.checking import ids, of_settings
 
 CLUSTER = {"name": "site", "orm": "default", "workers": 1, "queue_limit": 1, "timeout": 60, "retry": 240}

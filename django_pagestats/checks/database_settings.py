@@ -9,7 +9,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage
 from django.db import connections
 
-from django_pagestats.checks import aliases
+from django_pagestats import aliases
 from django_pagestats.checks.messages import Apps, error, warning
 
 VENDORS = ("mysql", "postgresql", "sqlite")

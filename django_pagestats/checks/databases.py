@@ -8,7 +8,8 @@ from typing import Any
 from django.core.checks import CheckMessage
 from django.db import connections
 
-from django_pagestats.checks import aliases, servers
+from django_pagestats import aliases
+from django_pagestats.checks import servers
 from django_pagestats.checks.database_settings import check_one
 from django_pagestats.checks.messages import Apps, error, warning
 from django_pagestats.conf import conf

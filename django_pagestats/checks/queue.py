@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 from django.db import connections
 
-from django_pagestats.checks import aliases
+from django_pagestats import aliases
 from django_pagestats.checks.messages import Apps, error, warning
 from django_pagestats.checks.settings import why_not_imported
 from django_pagestats.conf import Conf, conf

@@ -7,8 +7,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 
+from django_pagestats import aliases
 from django_pagestats.exceptions import PageStatsError
 
 
@@ -17,12 +18,17 @@ class DatabaseCommand(BaseCommand, ABC):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS", help="The database alias of the page views."
+            "--database",
+            metavar="ALIAS",
+            help="The database alias of the page views; by default the one that the database router writes them to.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options["database"] = options["database"] or aliases.home()
         check_alias(options["database"])
         try:
+            if sentence := aliases.without_tables(options["database"]):
+                raise CommandError(sentence)
             self.work(**options)
         except PageStatsError as error:
             raise CommandError(str(error)) from error
@@ -39,5 +45,5 @@ class DatabaseCommand(BaseCommand, ABC):
 
 def check_alias(alias: str) -> None:
     """Raise CommandError for a database that the settings do not have."""
-    if alias not in connections:
-        raise CommandError(f"There is no database {alias!r}; DATABASES has {', '.join(sorted(connections))}.")
+    if sentence := aliases.unknown(alias):
+        raise CommandError(sentence)

@@ -1,26 +1,52 @@
-"""The queue: the tasks that a cluster runs, and how they get there. Nothing else imports django_q."""
+"""The queue: the tasks that a cluster runs, and how they get there. Nothing else imports django_q.
+
+A cluster imports this module by its name, for what is left in its queue, also where the app is not installed any more.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, router, transaction
-from django.utils import timezone
+from django.db import DatabaseError, connections, transaction
+from django.utils.connection import ConnectionDoesNotExist
 
-from django_pagestats import backfill, folding
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
-from django_pagestats.models import BackfillRun
+from django_pagestats.tasks.names import GROUP, LINK, TEND
+
+IS_INSTALLED = apps.is_installed("django_pagestats")
+if IS_INSTALLED:  # models cannot be imported without their app
+    from django_pagestats import aliases, backfill, folding
+    from django_pagestats.models import BackfillRun
+    from django_pagestats.tasks.removal import forget
+    from django_pagestats.tasks.schedules import (
+        ensure_schedule,
+        queue_is_installed,
+        remove_schedule,
+        remove_strays,
+        skip_missed_ticks,
+    )
+
+__all__ = [
+    "LINK",
+    "TEND",
+    "enqueue",
+    "ensure_schedule",
+    "forget",
+    "link",
+    "queue_is_installed",
+    "remove_strays",
+    "resume_backfill",
+    "revive",
+    "start_backfill",
+    "tend",
+]
 
 logger = logging.getLogger(__name__)
-
-LINK = "django_pagestats.tasks.link"
-TEND = "django_pagestats.tasks.tend"
-GROUP = "pagestats"
 
 
 # -- the tasks
@@ -28,10 +54,16 @@ GROUP = "pagestats"
 
 def link(using: str, run_id: int, epoch: int) -> None:
     """One link of a run's chain; harmless if it comes twice, late, or never."""
+    if not _app_is_there(f"run {run_id} on {using}"):
+        return
     try:
         backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
     except RunLockedError as error:  # the run is revived when its lease is over; no row of a failure is left for it
         logger.warning("run %s: a link came and went: %s", run_id, error)
+    except (DatabaseError, ConnectionDoesNotExist):
+        if not (sentence := aliases.not_ours(using)):
+            raise
+        logger.warning("run %s: a link came for nothing: %s", run_id, sentence)
 
 
 def tend(using: str) -> None:
@@ -40,7 +72,9 @@ def tend(using: str) -> None:
     Errors are logged and not raised: django-q2 would keep a row of each for ever, one a minute. The next tick is the
     next try, and what fails in one step does not hold up the others.
     """
-    _skip_missed_ticks(using)
+    if not _app_is_there(f"tending {using}") or not _can_be_tended(using):
+        return
+    skip_missed_ticks(using)
     backfill.release_kept(older_than=conf.LEASE_SECONDS)
     for step in (revive, _keep_up, _sweep):
         try:
@@ -49,6 +83,30 @@ def tend(using: str) -> None:
             logger.error("tending %s: %s", using, error)
         except Exception:
             logger.exception("tending %s: %s failed, and is tried again at the next tick", using, step.__name__)
+
+
+def _app_is_there(what: str) -> bool:
+    """Whether this process has the app: one that has not may belong to another release, and changes nothing."""
+    if not IS_INSTALLED:
+        logger.warning(
+            "%s: nothing is done, for django_pagestats is not in INSTALLED_APPS; docs/operations.md#remove-it says what"
+            " to delete",
+            what,
+        )
+    return IS_INSTALLED
+
+
+def _can_be_tended(using: str) -> bool:
+    """Whether our tables are there; if not, the schedule goes, and `migrate` makes it again."""
+    try:
+        sentence = aliases.not_ours(using)
+    except Exception:
+        logger.exception("tending %s: the database cannot be asked, and is tried again at the next tick", using)
+        return False
+    if sentence:
+        remove_schedule(using)
+        logger.warning("tending %s: %s Its schedule is removed.", using, sentence)
+    return not sentence
 
 
 def _keep_up(using: str) -> None:
@@ -64,15 +122,10 @@ def _sweep(using: str) -> None:
 # -- starting and reviving with the real queue
 
 
-def queue_is_installed() -> bool:
-    """Whether django_q is in INSTALLED_APPS; without it runs work in this process only (`--sync`)."""
-    return apps.is_installed("django_q")
-
-
 def start_backfill(
     using: str,
     *,
-    kind: str = BackfillRun.Kind.BACKFILL,
+    kind: str | None = None,
     actor: str = "",
     via: str,
     chunk_size: int | None = None,
@@ -81,7 +134,13 @@ def start_backfill(
 ) -> backfill.Started:
     """`backfill.start` with the real queue."""
     ensure_schedule(using)
-    wanted: dict[str, Any] = {"kind": kind, "actor": actor, "via": via, "chunk_size": chunk_size, "nice": nice}
+    wanted: dict[str, Any] = {
+        "kind": kind or BackfillRun.Kind.BACKFILL,
+        "actor": actor,
+        "via": via,
+        "chunk_size": chunk_size,
+        "nice": nice,
+    }
     return backfill.start(using, **wanted, keep_old=keep_old, enqueue=enqueue)
 
 
@@ -156,52 +215,3 @@ def _schedule_link(using: str, run_id: int, epoch: int, at: datetime) -> None:
         next_run=at,
         cluster=conf.CLUSTER,
     )
-
-
-# -- the schedule that tends
-
-
-def _schedule_name(using: str) -> str:
-    return f"{GROUP}: tend {using}"
-
-
-def ensure_schedule(using: str) -> None:
-    """Make, change or remove the schedule that calls `tend`, as PAGESTATS_TEND_MINUTES says; safe to run again.
-
-    Does nothing where django_q is not installed, or its tables are not made yet.
-    """
-    if not queue_is_installed():
-        return
-    from django_q.models import Schedule
-
-    connection = connections[router.db_for_write(Schedule)]
-    if Schedule._meta.db_table not in connection.introspection.table_names():
-        return
-    schedules = Schedule.objects.filter(name=_schedule_name(using))
-    if not conf.TEND_MINUTES:
-        schedules.delete()
-        return
-    wanted = {
-        "func": TEND,
-        "args": repr((using,)),
-        "kwargs": repr({"q_options": {"save": False}}),
-        "schedule_type": Schedule.MINUTES,
-        "minutes": conf.TEND_MINUTES,
-        "cluster": conf.CLUSTER,
-    }
-    first = schedules.order_by("pk").first()
-    if first is None:
-        Schedule.objects.create(name=_schedule_name(using), repeats=-1, next_run=timezone.now(), **wanted)
-        return
-    schedules.exclude(pk=first.pk).delete()  # names are not unique: two migrates at once may have made two
-    if any(getattr(first, name) != value for name, value in wanted.items()):
-        schedules.update(**wanted)
-
-
-def _skip_missed_ticks(using: str) -> None:
-    """With django-q2's `catch_up` a schedule that missed an hour runs sixty times: once is enough here."""
-    from django_q.models import Schedule
-
-    now = timezone.now()
-    late = Schedule.objects.filter(name=_schedule_name(using), next_run__lt=now)
-    late.update(next_run=now + timedelta(minutes=max(conf.TEND_MINUTES, 1)))
