@@ -49,5 +49,13 @@ class VisitorIdsExhaustedError(PageStatsError):
     """A visitor's id does not fit the 32 bits of a visitor set."""
 
 
+class SubjectIdsExhaustedError(PageStatsError):
+    """A subject's id does not fit the column of the aggregates."""
+
+
+class SequenceBehindError(PageStatsError):
+    """A sequence draws ids that are in its table already: the rows were restored without it."""
+
+
 class ImportFailedError(PageStatsError):
     """An import cannot go on; what its earlier transactions stored is kept, and running it again goes on from there."""

@@ -7,17 +7,22 @@ instead of dead-locking.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from typing import NamedTuple
 
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 
-from django_pagestats.exceptions import VisitorIdsExhaustedError
+from django_pagestats.exceptions import PageStatsError, SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.merging import database_for
 from django_pagestats.models import Dimension, Subject, Visitor
+from django_pagestats.sequences import sequence_told
 
 #: ids that a visitor set can hold; the last million is left for provisional ids of visitors in a tail
 MOST_VISITORS = 2**32 - 1_000_001
+#: ids that the aggregates' column can hold
+MOST_SUBJECTS = 2**31 - 1
 DEADLOCK_TRIES = 10
 PATHS = f" AND dimension = {Dimension.PAGE:d}"
 
@@ -68,7 +73,14 @@ def digest_of(value: str) -> str:
 
 
 def known_visitor_ids(using: str, session_keys: Iterable[str]) -> dict[str, int]:
-    """session key -> visitor id, of those that have one."""
+    """session key -> visitor id, of those that have one that a visitor set can hold: no set has any other."""
+    found = _stored_visitor_ids(using, session_keys)
+    if found and (max(found.values()) > MOST_VISITORS or min(found.values()) < 0):
+        return {session_key: visitor for session_key, visitor in found.items() if 0 <= visitor <= MOST_VISITORS}
+    return found
+
+
+def _stored_visitor_ids(using: str, session_keys: Iterable[str]) -> dict[str, int]:
     return database_for(using).select_ids(Visitor._meta.db_table, "session_key", sorted(set(session_keys)))
 
 
@@ -98,21 +110,24 @@ def are_there(using: str, subjects: IdCache, visitors: IdCache) -> bool:
 def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
     """session key -> visitor id of all of them; those that are new are inserted and committed.
 
-    With a cache the dictionary may hold more than was asked for. Raises VisitorIdsExhaustedError where an id would not
-    fit a visitor set.
+    With a cache the dictionary may hold more than was asked for. Raises VisitorIdsExhaustedError, having stored
+    nothing, where an id does not fit a visitor set, and SequenceBehindError.
     """
+    limit = _Limit(using, Visitor, MOST_VISITORS, "a visitor set", VisitorIdsExhaustedError)
 
     def insert(missing: set[str]) -> dict[str, int]:
         rows = [(session_key,) for session_key in sorted(missing)]
-        return database_for(using).insert_values(Visitor._meta.db_table, ["session_key"], rows, "session_key")
+        with limit.told():
+            inserted = database_for(using).insert_values(
+                Visitor._meta.db_table, ["session_key"], rows, unique=["session_key"], key="session_key"
+            )
+        if others := missing.difference(inserted):
+            inserted.update(_stored_visitor_ids(using, others))
+        limit.check(inserted)
+        return inserted
 
     def fetch(missing: set[str]) -> dict[str, int]:
-        ids = _fetch(using, missing, known=known_visitor_ids, insert=insert)
-        if (highest := max(ids.values())) > MOST_VISITORS:
-            raise VisitorIdsExhaustedError(
-                f"Visitor id {highest} is above {MOST_VISITORS}: no visitor set can hold it."
-            )
-        return ids
+        return _fetch(using, missing, known=known_visitor_ids, insert=insert)
 
     return (cache or IdCache()).resolve(session_keys, fetch)
 
@@ -120,18 +135,63 @@ def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None =
 def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
     """path -> subject id of all of them; those that are new are inserted and committed.
 
-    With a cache the dictionary may hold more than was asked for.
+    With a cache the dictionary may hold more than was asked for. Raises SubjectIdsExhaustedError, having stored
+    nothing, where an id does not fit the aggregates, and SequenceBehindError.
     """
+    limit = _Limit(using, Subject, MOST_SUBJECTS, "an aggregate", SubjectIdsExhaustedError)
 
     def insert(missing: set[str]) -> dict[str, int]:
         rows = sorted((int(Dimension.PAGE), digest_of(path), path) for path in missing)
         columns = ["dimension", "digest", "value"]
-        return database_for(using).insert_values(Subject._meta.db_table, columns, rows, "value")
+        with limit.told():
+            inserted = database_for(using).insert_values(
+                Subject._meta.db_table, columns, rows, unique=["dimension", "digest"], key="value"
+            )
+        limit.check(inserted)
+        return inserted
 
     def fetch(missing: set[str]) -> dict[str, int]:
-        return _fetch(using, missing, known=known_subject_ids, insert=insert)
+        found = _fetch(using, missing, known=known_subject_ids, insert=insert)
+        limit.check(found)
+        return found
 
     return (cache or IdCache()).resolve(paths, fetch)
+
+
+class _Limit(NamedTuple):
+    """Refuses ids that are too high, inside the transaction that would store them."""
+
+    using: str
+    model: type[Visitor | Subject]
+    most: int
+    holder: str
+    error: type[PageStatsError]
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Around an INSERT: raises what names the cure, where the database has no id for it."""
+        try:
+            with sequence_told(self.using):
+                yield
+        except DatabaseError as error:
+            if database_for(self.using).is_out_of_ids(error):
+                raise self._refused(self.most + 1) from error
+            raise
+
+    def check(self, ids: dict[str, int]) -> None:
+        """Raise if one of them does not fit."""
+        for found in (max(ids.values(), default=0), min(ids.values(), default=0)):
+            if not 0 <= found <= self.most:
+                raise self._refused(found)
+
+    def _refused(self, found: int) -> PageStatsError:
+        table = self.model._meta.db_table
+        reset = database_for(self.using).counter_reset(table)
+        return self.error(
+            f"{self.model._meta.object_name} id {found} is {f'above {self.most}' if found > self.most else 'below 0'}: "
+            f"{self.holder} cannot hold it, so none has it. Delete such rows, and let new ids follow the highest one "
+            f"that is left: DELETE FROM {table} WHERE id < 0 OR id > {self.most}; {reset};"
+        )
 
 
 def _fetch(

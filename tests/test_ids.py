@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.core.management import call_command
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.test import override_settings
 from pyroaring import BitMap
 
-from django_pagestats import folding, horizon, ids
-from django_pagestats.exceptions import VisitorIdsExhaustedError
+from django_pagestats import folding, horizon, ids, sequences, stats
+from django_pagestats.exceptions import SequenceBehindError, SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.ids import IdCache, known_subject_ids, known_visitor_ids, subject_ids, visitor_ids
 from django_pagestats.models import Subject, Visitor
+from django_pagestats.sequences import sequence_behind
 from tests.chains import assert_exact
 from tests.factories import START as AT
 from tests.factories import insert_page_views
@@ -44,6 +49,7 @@ LOOK_ALIKES = [
     '/"',
 ]
 LONG = ["/" + "x" * 2_046 + end for end in ("a", "b", "A", "é", "😀")]
+DAY = timedelta(days=1)
 IdsOf = Callable[..., dict[str, int]]
 
 
@@ -130,6 +136,140 @@ def test_a_visitor_beyond_the_bits_of_a_set_is_an_error(monkeypatch: pytest.Monk
     assert visitor_ids("default", ["x"]) == {"x": highest}
     with pytest.raises(VisitorIdsExhaustedError, match=f"is above {highest}"):
         visitor_ids("default", ["x", "y"])
+
+
+# -- ids that do not fit, and ids that are taken
+
+
+def draw_from(model: type[Visitor | Subject], number: int) -> None:
+    """The next id that the database draws by itself is this one."""
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {number}, false)")
+        elif connection.vendor == "mysql":
+            cursor.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number}")
+        else:
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, number - 1])
+
+
+def do_as_told(error: Exception) -> None:
+    """Run the statements that a message ends with."""
+    with connection.cursor() as cursor:
+        for statement in str(error).partition("left: ")[2].split(";")[:-1]:
+            cursor.execute(statement)
+
+
+@pytest.fixture
+def counters_put_back() -> Iterator[None]:
+    yield
+    for model in (Visitor, Subject):
+        model._default_manager.all().delete()
+        draw_from(model, 1_000)
+
+
+KINDS = [
+    pytest.param(visitor_ids, Visitor, 2**32, VisitorIdsExhaustedError, id="visitors"),
+    pytest.param(subject_ids, Subject, 2**31, SubjectIdsExhaustedError, id="subjects"),
+]
+
+
+@pytest.mark.usefixtures("counters_put_back")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("ids_of", "model", "beyond", "error"), KINDS)
+def test_a_new_id_that_does_not_fit_is_refused_and_nothing_stored(
+    ids_of: IdsOf, model: type[Visitor | Subject], beyond: int, error: type[Exception]
+) -> None:
+    before = ids_of("default", ["/before"])
+    if connection.vendor == "sqlite" or model is Visitor:  # the others' columns of subjects hold no higher one
+        draw_from(model, beyond)
+    else:
+        draw_from(model, beyond - 1)
+        ids_of("default", ["/the last"])
+        before = ids_of("default", ["/before"])
+        model._default_manager.filter(pk=beyond - 1).delete()
+    with pytest.raises(error, match=r"id \d+ is above .* cannot hold it.*DELETE FROM") as raised:
+        ids_of("default", ["/before", "/x", "/y"])
+    assert model._default_manager.count() == 1
+    do_as_told(raised.value)
+    found = ids_of("default", ["/before", "/x", "/y"])
+    assert found["/before"] == before["/before"] and max(found.values()) < 1_000_000
+    assert model._default_manager.count() == 3
+
+
+@pytest.mark.usefixtures("counters_put_back")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", [2**32 + 5, -7])
+def test_a_visitor_whose_id_no_set_can_hold_breaks_no_answer(number: int) -> None:
+    """He is in no set, and so counted as the new visitor that he is, in a short tail and in a long one."""
+    insert_page_views([("/", f"k{number % 3}", AT) for number in range(9)])
+    folding.keep_up("default", seconds=60)
+    assert stats.summary().pending == 0
+    Visitor.objects.create(pk=number, session_key="odd")
+    insert_page_views([("/", "odd", AT), ("/", "k1", AT), ("/new", "odd", AT)])
+    for limit in (50_000, 1):
+        with override_settings(PAGESTATS_TAIL_LIMIT=limit):
+            assert stats.count_unique_visitors() == 4
+            assert stats.count_unique_visitors(path="/") == 4
+            assert [(page.path, page.visitors) for page in stats.top_pages()] == [("/", 4), ("/new", 1)]
+            assert [point.visitors for point in stats.time_series("day", AT.date(), AT.date() + DAY)] == [4]
+    with pytest.raises(VisitorIdsExhaustedError, match=f"id {number} is") as raised:
+        folding.keep_up("default", seconds=60)
+    assert Visitor.objects.count() == 4
+    do_as_told(raised.value)
+    folding.keep_up("default", seconds=60)
+    assert_exact()
+
+
+needs_sequences = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="the others draw ids above the highest in the table"
+)
+
+
+def reset_sequences() -> None:
+    """What `manage.py sqlsequencereset django_pagestats | manage.py dbshell` does."""
+    out = io.StringIO()
+    call_command("sqlsequencereset", "django_pagestats", stdout=out, no_color=True)
+    with connection.cursor() as cursor:
+        cursor.execute(out.getvalue())
+
+
+@needs_sequences
+@pytest.mark.usefixtures("counters_put_back")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("ids_of", "model"), [(visitor_ids, Visitor), (subject_ids, Subject)])
+def test_a_sequence_behind_its_table_is_named_with_the_cure(ids_of: IdsOf, model: type[Visitor | Subject]) -> None:
+    """As after a restore of the rows alone; an INSERT that passes over any clash would lose them without a word."""
+    before = ids_of("default", ["/a", "/b"])
+    draw_from(model, min(before.values()))
+    told = rf"sequence of {model._meta.db_table}\.id is behind .*\(id\)=.*sqlsequencereset django_pagestats \|"
+    with pytest.raises(SequenceBehindError, match=told):
+        ids_of("default", ["/c", "/d"])
+    assert model._default_manager.count() == 2
+    reset_sequences()
+    assert before.items() <= ids_of("default", ["/a", "/b", "/c", "/d"]).items()
+    assert model._default_manager.count() == 4
+
+
+@needs_sequences
+@pytest.mark.django_db
+def test_another_clash_is_not_taken_for_a_sequence() -> None:
+    Visitor.objects.create(session_key="x")
+    with pytest.raises(IntegrityError) as raised, transaction.atomic():
+        Visitor.objects.create(session_key="x")
+    assert sequence_behind("default", raised.value) == ""
+    assert sequence_behind("default", ValueError("x")) == ""
+
+
+def test_the_cure_names_the_database_where_it_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Behind:
+        def taken_key(self, error: BaseException) -> str:
+            return "some_table"
+
+    monkeypatch.setattr(sequences, "database_for", lambda using: Behind())
+    told = sequence_behind("stats", IntegrityError("taken"))
+    assert "sqlsequencereset django_pagestats --database stats | manage.py dbshell --database stats" in told
 
 
 # -- the cache
@@ -233,6 +373,12 @@ def test_overlapping_inserts_at_once_get_one_id_each(
         assert result == {value: stored[value] for value in result}
 
 
+def insert_key(session_key: str) -> dict[str, int]:
+    table = Visitor._meta.db_table
+    database = ids.database_for("default")
+    return database.insert_values(table, ["session_key"], [(session_key,)], unique=["session_key"], key="session_key")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_deadlock_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows inserted in opposite orders: somebody has to give way, and does it silently.
@@ -249,11 +395,10 @@ def test_a_deadlock_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
             def one_after_the_other(missing: set[str]) -> dict[str, int]:
                 order[first] += 1
-                database = ids.database_for("default")
-                database.insert_values(Visitor._meta.db_table, ["session_key"], [(first,)], "session_key")
+                insert_key(first)
                 if order[first] == 1 and connection.vendor != "sqlite":
                     barrier.wait(30)
-                return database.insert_values(Visitor._meta.db_table, ["session_key"], [(second,)], "session_key")
+                return insert_key(second)
 
             ids._insert("default", one_after_the_other, {first, second})
 

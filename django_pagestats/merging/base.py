@@ -119,12 +119,27 @@ class Database(ABC):
 
     @abstractmethod
     def insert_values(
-        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, unique: Sequence[str], key: str
     ) -> dict[str, int]:
-        """Insert rows, and leave those alone that are there already.
+        """Insert rows, and leave those alone whose `unique` columns are there already; no other clash is passed over.
 
         Gives `key` -> id of what was inserted, where the database tells without another question: else nothing.
         """
+
+    def taken_key(self, error: BaseException) -> str:
+        """The table where an INSERT drew a primary key that is there already; empty: the error is another one.
+
+        Only where ids come from a sequence: the others draw them above the highest one in the table.
+        """
+        return ""
+
+    def is_out_of_ids(self, error: BaseException) -> bool:
+        """Whether an INSERT found no id that its column can hold."""
+        return False
+
+    @abstractmethod
+    def counter_reset(self, table: str) -> str:
+        """A statement after which new ids of a table follow the highest one in it."""
 
     # -- generations
 

@@ -29,6 +29,8 @@ TROUBLES = {
     **dict.fromkeys((1021, 1114), Trouble.DISK_FULL),
     **dict.fromkeys((1290, 1792, 1836), Trouble.READ_ONLY),
 }
+#: out of range for an AUTO_INCREMENT column, in InnoDB's words and in the server's
+OUT_OF_IDS = (167, 1467)
 #: TO_SECONDS('1970-01-01')
 EPOCH_SECONDS = 62_167_219_200
 #: rows of ids that one statement inserts: with the longest paths 2 MB, see STATEMENT_BYTES
@@ -129,7 +131,7 @@ class MySQL(LookupDatabase):
         return found
 
     def insert_values(
-        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, unique: Sequence[str], key: str
     ) -> dict[str, int]:
         # never INSERT IGNORE: it cuts long values silently. And never id = id: naming the AUTO_INCREMENT column lets
         # the server go on from that row's id, and other new rows of the statement are lost to others' ids
@@ -142,6 +144,12 @@ class MySQL(LookupDatabase):
                     [value for row in portion for value in row],
                 )
         return {}
+
+    def is_out_of_ids(self, error: BaseException) -> bool:
+        return bool(error.args) and error.args[0] in OUT_OF_IDS
+
+    def counter_reset(self, table: str) -> str:
+        return f"ALTER TABLE {table} AUTO_INCREMENT = 1"  # InnoDB takes the next one that is free
 
     @contextmanager
     def chunk_transaction(self) -> Iterator[None]:

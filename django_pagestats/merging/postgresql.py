@@ -38,6 +38,7 @@ TROUBLES = {
     "25006": Trouble.READ_ONLY,
     "25P03": Trouble.IDLE,
 }
+UNIQUE_VIOLATION, SEQUENCE_LIMIT = "23505", "2200H"
 #: time-outs of a transaction whose client does not move: between two statements, and within a COPY that stops
 TIMEOUTS = ("idle_in_transaction_session_timeout", "statement_timeout")
 #: of a connection of Django's, while it folds: the first statement of each chunk's transaction
@@ -138,7 +139,7 @@ class PostgreSQL(LookupDatabase):
         return found
 
     def insert_values(
-        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, unique: Sequence[str], key: str
     ) -> dict[str, int]:
         inserted: dict[str, int] = {}
         arrays = ", ".join("%s::integer[]" if isinstance(value, int) else "%s::text[]" for value in rows[0])
@@ -146,7 +147,7 @@ class PostgreSQL(LookupDatabase):
             for portion in portions_by_size(rows, ARRAY_CHARACTERS, size=lambda row: len(row[-1])):
                 cursor.execute(
                     f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
-                    f" ON CONFLICT DO NOTHING RETURNING {key}, id",
+                    f" ON CONFLICT ({', '.join(unique)}) DO NOTHING RETURNING {key}, id",
                     [
                         _number_array(values) if isinstance(values[0], int) else _text_array(values)
                         for values in zip(*portion, strict=True)
@@ -154,6 +155,19 @@ class PostgreSQL(LookupDatabase):
                 )
                 inserted.update(cursor.fetchall())
         return inserted
+
+    def taken_key(self, error: BaseException) -> str:
+        details = getattr(error.__cause__, "diag", None)
+        if getattr(error.__cause__, "sqlstate", None) != UNIQUE_VIOLATION or details is None:
+            return ""
+        table = details.table_name or ""
+        return table if details.constraint_name == f"{table}_pkey" else ""
+
+    def is_out_of_ids(self, error: BaseException) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) == SEQUENCE_LIMIT
+
+    def counter_reset(self, table: str) -> str:
+        return f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 1)) FROM {table}"
 
     @contextmanager
     def chunk_transaction(self) -> Iterator[None]:

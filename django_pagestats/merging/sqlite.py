@@ -111,7 +111,7 @@ class SQLite(Database):
         return found
 
     def insert_values(
-        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: str
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, unique: Sequence[str], key: str
     ) -> dict[str, int]:
         inserted: dict[str, int] = {}
         marks = f"({', '.join(['%s'] * len(columns))})"
@@ -119,11 +119,14 @@ class SQLite(Database):
             for portion in portions(rows, MOST_PARAMETERS // len(columns)):
                 cursor.execute(
                     f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(portion))}"
-                    f" ON CONFLICT DO NOTHING RETURNING {key}, id",
+                    f" ON CONFLICT ({', '.join(unique)}) DO NOTHING RETURNING {key}, id",
                     [value for row in portion for value in row],
                 )
                 inserted.update(cursor.fetchall())
         return inserted
+
+    def counter_reset(self, table: str) -> str:
+        return f"UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM {table}) WHERE name = '{table}'"
 
     def prepare(self, tally: Tally) -> list[AggregateRow]:
         # in the order of the primary key, so that neighbours are found and written together

@@ -24,6 +24,7 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, instant
 from django_pagestats.exceptions import AnswerUnsettledError
+from django_pagestats.ids import MOST_VISITORS
 from django_pagestats.merging.reading import State, count_united_paths, read_ranking, read_with_visitors
 from django_pagestats.models import Generation, PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, RankedPage, pages_where, portions
@@ -90,7 +91,7 @@ class LongTail(Tail):
             portion = read_with_visitors(self.using, _sql(found.filter(pk__gt=last)[:ROWS_PER_STATEMENT], self.using))
             groups: dict[Any, set[int]] = {}
             for _, group, visitor in portion:
-                if visitor is not None and group in seen:
+                if visitor is not None and 0 <= visitor <= MOST_VISITORS and group in seen:
                     groups.setdefault(group, set()).add(visitor)
             for group, visitors in groups.items():
                 seen[group] |= folded[group] & BitMap(visitors)
