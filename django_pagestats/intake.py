@@ -17,6 +17,7 @@ from django.db import connections
 from django.utils.encoding import repercent_broken_unicode
 
 from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
+from django_pagestats.sequences import sequence_told
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 #: How much of a bad value is shown.
@@ -175,7 +176,7 @@ def insert(rows: Iterable[Row], *, using: str) -> int:
     adapted = connection.ops.adapt_datetimefield_value
     begin = f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at) VALUES "
     inserted = 0
-    with connection.cursor() as cursor:
+    with sequence_told(using), connection.cursor() as cursor:
         for batch in batches(rows, itemgetter(0)):
             values = [value for path, key, viewed_at in batch for value in (path, key, adapted(viewed_at))]
             cursor.execute(begin + ", ".join(["(%s, %s, %s)"] * len(batch)), values)

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_pagestats import intake
 from django_pagestats.intake import Refusal, RefusedError, normalise_path
 from django_pagestats.models import PageView
+from django_pagestats.sequences import sequence_behind, sequence_told
 
 __all__ = ["Refusal", "normalise_path", "record_page_view", "record_page_views", "refused_counts"]
 
@@ -43,7 +44,7 @@ def record_page_view(
         _insert(intake.page_view(path=path, session_key=session_key, viewed_at=viewed_at), using)
     except Exception as error:
         with contextlib.suppress(Exception):  # a log handler or a repr that raises is not the request's trouble
-            _refuse(error, path)
+            _refuse(error, path, using)
         return False
     return True
 
@@ -54,13 +55,14 @@ def record_page_views(items: Iterable[Item], *, using: str | None = None) -> int
     Each item is a mapping with the keys of `record_page_view`, a tuple or list (path, session_key[, viewed_at]) or an
     unsaved PageView (which is copied, not changed). Memory is bounded: items are taken as they come and written in
     batches, with the transaction open. Raises ValueError for a bad item, naming its position, the value and the fix,
-    and the database's errors.
+    SequenceBehindError, and the database's errors.
     """
     alias = using or router.db_for_write(PageView)
     written = 0
     with transaction.atomic(using=alias):
         for batch in intake.batches(_page_views(items), attrgetter("path")):
-            PageView.objects.using(alias).bulk_create(batch)
+            with sequence_told(alias):
+                PageView.objects.using(alias).bulk_create(batch)
             written += len(batch)
     return written
 
@@ -97,21 +99,26 @@ def _insert_in_manual_transaction(page_view: PageView, connection: BaseDatabaseW
     connection.savepoint_commit(savepoint)
 
 
-def _refuse(error: Exception, path: object) -> None:
+def _refuse(error: Exception, path: object, using: str | None) -> None:
     reason = _reason(error)
     with _refused_lock:
         _refused[reason.value] += 1
     if isinstance(error, RefusedError):
         logger.warning("A page view was not recorded: %s", error)
     else:
-        cause = f"{type(error).__name__}: {str(error)[: intake.SHOWN_LENGTH]}"
+        known = sequence_behind(using or router.db_for_write(PageView), error) if _is_of_database(error) else ""
+        cause = known or f"{type(error).__name__}: {str(error)[: intake.SHOWN_LENGTH]}"
         logger.error("A page view of %s was not recorded: %s: %s", intake.shown(path), reason.value, cause)
 
 
 def _reason(error: Exception) -> Refusal:
     if isinstance(error, RefusedError):
         return error.reason
-    return Refusal.DATABASE_ERROR if isinstance(error, (DatabaseError, InterfaceError)) else Refusal.UNEXPECTED_ERROR
+    return Refusal.DATABASE_ERROR if _is_of_database(error) else Refusal.UNEXPECTED_ERROR
+
+
+def _is_of_database(error: Exception) -> bool:
+    return isinstance(error, (DatabaseError, InterfaceError))
 
 
 def _page_views(items: Iterable[Item]) -> Iterator[PageView]:

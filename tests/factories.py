@@ -9,6 +9,8 @@ from datetime import date, datetime, timezone
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from django.db import connection
+from django.db.models import Model
 from pyroaring import BitMap
 
 from django_pagestats.models import Aggregate, PageView, Subject, Visitor
@@ -149,3 +151,16 @@ def stored_aggregates(generation_id: int, *, using: str = "default") -> Aggregat
         value = values[row.subject] if row.subject else ""
         found[row.dimension, row.granularity, row.bucket, value] = row.page_views, visitors
     return found
+
+
+def draw_from(model: type[Model], number: int) -> None:
+    """The next id that the database draws by itself is this one."""
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {number}, false)")
+        elif connection.vendor == "mysql":
+            cursor.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number}")
+        else:
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, number - 1])

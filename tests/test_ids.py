@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -10,19 +9,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import call_command
-from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from pyroaring import BitMap
 
-from django_pagestats import folding, horizon, ids, sequences, stats
-from django_pagestats.exceptions import SequenceBehindError, SubjectIdsExhaustedError, VisitorIdsExhaustedError
+from django_pagestats import folding, horizon, ids, stats
+from django_pagestats.exceptions import SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.ids import IdCache, known_subject_ids, known_visitor_ids, subject_ids, visitor_ids
 from django_pagestats.models import Subject, Visitor
-from django_pagestats.sequences import sequence_behind
 from tests.chains import assert_exact
 from tests.factories import START as AT
-from tests.factories import insert_page_views
+from tests.factories import draw_from, insert_page_views
 
 #: each of them another path, and another session key, to the byte
 LOOK_ALIKES = [
@@ -141,19 +138,6 @@ def test_a_visitor_beyond_the_bits_of_a_set_is_an_error(monkeypatch: pytest.Monk
 # -- ids that do not fit, and ids that are taken
 
 
-def draw_from(model: type[Visitor | Subject], number: int) -> None:
-    """The next id that the database draws by itself is this one."""
-    table = model._meta.db_table
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {number}, false)")
-        elif connection.vendor == "mysql":
-            cursor.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number}")
-        else:
-            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
-            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, number - 1])
-
-
 def do_as_told(error: Exception) -> None:
     """Run the statements that a message ends with."""
     with connection.cursor() as cursor:
@@ -220,56 +204,6 @@ def test_a_visitor_whose_id_no_set_can_hold_breaks_no_answer(number: int) -> Non
     do_as_told(raised.value)
     folding.keep_up("default", seconds=60)
     assert_exact()
-
-
-needs_sequences = pytest.mark.skipif(
-    connection.vendor != "postgresql", reason="the others draw ids above the highest in the table"
-)
-
-
-def reset_sequences() -> None:
-    """What `manage.py sqlsequencereset django_pagestats | manage.py dbshell` does."""
-    out = io.StringIO()
-    call_command("sqlsequencereset", "django_pagestats", stdout=out, no_color=True)
-    with connection.cursor() as cursor:
-        cursor.execute(out.getvalue())
-
-
-@needs_sequences
-@pytest.mark.usefixtures("counters_put_back")
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("ids_of", "model"), [(visitor_ids, Visitor), (subject_ids, Subject)])
-def test_a_sequence_behind_its_table_is_named_with_the_cure(ids_of: IdsOf, model: type[Visitor | Subject]) -> None:
-    """As after a restore of the rows alone; an INSERT that passes over any clash would lose them without a word."""
-    before = ids_of("default", ["/a", "/b"])
-    draw_from(model, min(before.values()))
-    told = rf"sequence of {model._meta.db_table}\.id is behind .*\(id\)=.*sqlsequencereset django_pagestats \|"
-    with pytest.raises(SequenceBehindError, match=told):
-        ids_of("default", ["/c", "/d"])
-    assert model._default_manager.count() == 2
-    reset_sequences()
-    assert before.items() <= ids_of("default", ["/a", "/b", "/c", "/d"]).items()
-    assert model._default_manager.count() == 4
-
-
-@needs_sequences
-@pytest.mark.django_db
-def test_another_clash_is_not_taken_for_a_sequence() -> None:
-    Visitor.objects.create(session_key="x")
-    with pytest.raises(IntegrityError) as raised, transaction.atomic():
-        Visitor.objects.create(session_key="x")
-    assert sequence_behind("default", raised.value) == ""
-    assert sequence_behind("default", ValueError("x")) == ""
-
-
-def test_the_cure_names_the_database_where_it_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Behind:
-        def taken_key(self, error: BaseException) -> str:
-            return "some_table"
-
-    monkeypatch.setattr(sequences, "database_for", lambda using: Behind())
-    told = sequence_behind("stats", IntegrityError("taken"))
-    assert "sqlsequencereset django_pagestats --database stats | manage.py dbshell --database stats" in told
 
 
 # -- the cache

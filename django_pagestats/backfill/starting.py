@@ -20,6 +20,7 @@ from django_pagestats.conf import conf
 from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.sequences import sequence_told
 from django_pagestats.signals import backfill_started
 
 logger = logging.getLogger(__name__)
@@ -123,23 +124,24 @@ def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
         else:
             generation = folding.ensure_active_generation(using)
         now = database_now(using)
-        run = BackfillRun.objects.using(using).create(
-            kind=wanted.kind,
-            keep_old=wanted.keep_old,
-            active_key=BackfillRun.ACTIVE,
-            generation=generation,
-            lease_until=now + lease(),
-            settling=settling.as_json(),
-            start_cursor=max(generation.cursor, first_cursor),
-            target=max(settling.target, generation.cursor),
-            fixed_chunk_size=wanted.chunk_size,
-            chunk_size=wanted.chunk_size or folding.first_chunk_size(),
-            nice=wanted.nice,
-            actor=wanted.actor[:255],
-            via=wanted.via,
-            created_at=now,
-            enqueued_at=now,
-        )
+        with sequence_told(using):
+            run = BackfillRun.objects.using(using).create(
+                kind=wanted.kind,
+                keep_old=wanted.keep_old,
+                active_key=BackfillRun.ACTIVE,
+                generation=generation,
+                lease_until=now + lease(),
+                settling=settling.as_json(),
+                start_cursor=max(generation.cursor, first_cursor),
+                target=max(settling.target, generation.cursor),
+                fixed_chunk_size=wanted.chunk_size,
+                chunk_size=wanted.chunk_size or folding.first_chunk_size(),
+                nice=wanted.nice,
+                actor=wanted.actor[:255],
+                via=wanted.via,
+                created_at=now,
+                enqueued_at=now,
+            )
         # only now, that whoever makes another generation answer either sees this run or is seen here
         if run.kind == Kind.BACKFILL and not database_for(using).stays_active(generation.pk):
             raise GenerationReplacedError("Another generation came to answer while a run was started: start it again.")

@@ -11,6 +11,7 @@ from django.db.models import Subquery
 from django.dispatch import Signal
 
 from django_pagestats.models import BackfillRun, Generation, RunEvent
+from django_pagestats.sequences import sequence_told
 from django_pagestats.signals import backfill_failed, backfill_finished
 
 Status = BackfillRun.Status
@@ -97,6 +98,8 @@ def record(
     run: BackfillRun, from_status: str, to: str, *, now: datetime, actor: str = "", via: str, reason: str = ""
 ) -> None:
     """Add an event to a run, in the transaction of what it tells."""
-    RunEvent.objects.using(run._state.db).create(
-        run_id=run.pk, from_status=from_status, to_status=to, actor=actor[:255], via=via, reason=reason, at=now
-    )
+    using = run._state.db or DEFAULT_DB_ALIAS
+    with sequence_told(using):
+        RunEvent.objects.using(using).create(
+            run_id=run.pk, from_status=from_status, to_status=to, actor=actor[:255], via=via, reason=reason, at=now
+        )

@@ -8,6 +8,7 @@ from django.db.models import Min
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.models import Generation, PageView
+from django_pagestats.sequences import sequence_told
 
 
 def active_generation(using: str) -> Generation | None:
@@ -23,12 +24,13 @@ def first_cursor(using: str) -> int:
 
 def new_generation(using: str, cursor: int, *, is_active: bool) -> Generation:
     """A generation without aggregates, in the zone of the settings; its cursor is below 0 only if that of ids is."""
-    return Generation.objects.using(using).create(
-        cursor=min(0, cursor),
-        time_zone=conf.TIME_ZONE,
-        is_active=True if is_active else None,
-        created_at=database_now(using),
-    )
+    with sequence_told(using):
+        return Generation.objects.using(using).create(
+            cursor=min(0, cursor),
+            time_zone=conf.TIME_ZONE,
+            is_active=True if is_active else None,
+            created_at=database_now(using),
+        )
 
 
 def ensure_active_generation(using: str) -> Generation:

@@ -11,6 +11,7 @@ from django.db.models import F
 from django_pagestats import intake
 from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.models import ImportSource
+from django_pagestats.sequences import sequence_told
 
 
 def advance(
@@ -39,7 +40,7 @@ def _claim(source: ImportSource, position: str, digest: str, using: str) -> None
         )
     else:
         try:
-            with transaction.atomic(using=using):
+            with transaction.atomic(using=using), sequence_told(using):
                 created = sources.create(
                     key=source.key, name=source.name, position=position, digest=digest, updated_at=now
                 )
