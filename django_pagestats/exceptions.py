@@ -18,7 +18,11 @@ class DifferentRunError(PageStatsError):
 
 
 class RunLockedError(PageStatsError):
-    """Somebody holds the row of the run for longer than a chunk should last."""
+    """Somebody holds the row of the run for longer than a chunk should last, or was faster in changing it."""
+
+
+class InsideTransactionError(PageStatsError):
+    """It was asked for inside a transaction, and must be one of its own."""
 
 
 class PausedError(PageStatsError):

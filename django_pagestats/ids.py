@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import NamedTuple
 
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections
 
 from django_pagestats.exceptions import PageStatsError, SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.merging import database_for
@@ -219,7 +219,7 @@ def _insert(using: str, insert: Callable[[set[str]], dict[str, int]], missing: s
     while True:
         tries += 1
         try:
-            with transaction.atomic(using=using):
+            with database_for(using).transaction():
                 return insert(missing)
         except OperationalError:
             # inside a caller's transaction the database may have undone all of it

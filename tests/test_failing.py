@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from django_pagestats.backfill import failing
 from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.folding.reading import Reader
-from django_pagestats.merging import Trouble, database_for
+from django_pagestats.merging import Trouble, database_for, postgresql
 from django_pagestats.models import BackfillRun, Generation, Subject, Visitor
 from tests.chains import (
     Links,
@@ -35,6 +36,7 @@ from tests.chains import (
 from tests.factories import make_page_views
 from tests.patching import replace
 from tests.test_backfill import raising
+from tests.test_ids import run_at_once
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -512,31 +514,62 @@ def test_the_server_ends_a_claim_that_does_not_move(settings: Any) -> None:
 
 @only_on("postgresql")
 @pytest.mark.django_db(transaction=True)
-def test_a_session_whose_copy_does_not_go_on_is_ended_by_whoever_wants_the_run(
+def test_a_worker_whose_copy_does_not_go_on_is_ended_by_whoever_wants_the_run(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No time-out of PostgreSQL's ends it: it waits for data."""
+    """No time-out of PostgreSQL's ends it: it waits for data. The chunk is that of a worker, frozen in its merge."""
+    settings.PAGESTATS_LEASE_SECONDS = 1.0
+    monkeypatch.setattr("django_pagestats.backfill.chain.LOCK_SECONDS", 2)
+    make_page_views(20)
+    links = Links()
+    links.start()
+    is_frozen, is_ended = threading.Event(), threading.Event()
+    pieces = postgresql._copy_pieces
+
+    def freeze(*args: Any) -> Iterator[bytes]:
+        for piece in pieces(*args):
+            yield piece
+            if not is_ended.is_set():  # within the COPY that the first piece began
+                is_frozen.set()
+                assert is_ended.wait(60)
+
+    def work(barrier: threading.Barrier) -> None:
+        backfill.work(*links.sent[0], enqueue=links.enqueue, seconds=0)
+
+    def pause(barrier: threading.Barrier) -> None:
+        assert is_frozen.wait(60)
+        try:
+            with pytest.raises(RunLockedError, match="had not moved for 1 s held it, and its session was ended"):
+                backfill.pause("default", via="test")
+        finally:
+            is_ended.set()
+
+    monkeypatch.setattr(postgresql, "_copy_pieces", freeze)
+    assert run_at_once(work, pause) == []
+    links.drain()
+    assert_all_counted()
+
+
+@only_on("postgresql")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("does", ["nothing", "copies"])
+def test_a_slow_transaction_of_the_sites_own_is_not_ended(
+    does: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the run's row, and has not moved for longer than a lease; and it is no worker of ours."""
     settings.PAGESTATS_LEASE_SECONDS = 1.0
     monkeypatch.setattr("django_pagestats.backfill.chain.LOCK_SECONDS", 2)
     make_page_views(20)
     Links().start()
-    with Other() as frozen:
-        frozen.execute("UPDATE django_pagestats_backfillrun SET actor = 'frozen'")
-        with (
-            pytest.raises(psycopg_error(), match="terminating connection"),
-            frozen.connection.connection.cursor() as cursor,
-            cursor.copy("COPY django_pagestats_visitor (session_key) FROM STDIN"),
-        ):
-            with pytest.raises(RunLockedError, match="had not moved for 1 s held it, and its session was ended"):
+    with Other() as slow:
+        slow.execute("UPDATE django_pagestats_backfillrun SET actor = 'the site'")
+        with slow.connection.connection.cursor() as cursor, contextlib.ExitStack() as stack:
+            if does == "copies":
+                stack.enter_context(cursor.copy("COPY django_pagestats_visitor (session_key) FROM STDIN"))
+            with pytest.raises(RunLockedError, match=r"not one of the run's workers.*pg_terminate_backend"):
                 backfill.pause("default", via="test")
-            assert backfill.pause("default", via="test").outcome == "done"
-        frozen.connection.close()
-
-
-def psycopg_error() -> type[Exception]:
-    import psycopg
-
-    return psycopg.OperationalError
+        slow.commit()
+    assert the_run().actor == "the site"
 
 
 @only_on("postgresql")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db import connections, router, transaction
+from django.db import router
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -30,8 +30,6 @@ class ChangesGenerations(HasControls):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.control_view)
-        for alias in connections:  # another generation comes to answer in a transaction of its own
-            view = transaction.non_atomic_requests(using=alias)(view)
         urls = [path(f"<int:pk>/{verb}/", view, {"verb": verb}, name=self.url_name(verb)) for verb in LABELS]
         return [*urls, *super().get_urls()]
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from django.db import OperationalError, transaction
+from django.db import DatabaseError, connections
 
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import RunLockedError
-from django_pagestats.merging import Trouble, database_for
+from django_pagestats.exceptions import InsideTransactionError, RunLockedError
+from django_pagestats.merging import Trouble, Waits, database_for
 from django_pagestats.models import BackfillRun, Generation
 
 #: how long whoever wants to change a run waits for the end of the chunk that is being folded
@@ -45,26 +45,44 @@ def brief_transaction(
 ) -> Iterator[None]:
     """A transaction about a run that waits for its row no longer than a chunk should last; then RunLockedError.
 
-    Or about a generation; one that switches is READ COMMITTED, and not part of another.
+    RunLockedError too where somebody else was faster in changing it: inside the caller's transaction the site's
+    isolation level counts. Or about a generation; one that switches raises InsideTransactionError there.
     """
+    blocks = connections[using].atomic_blocks
+    if is_switch and blocks and not getattr(blocks[-1], "_from_testcase", False):
+        raise InsideTransactionError(
+            "Another generation comes to answer in a transaction of its own, and this was asked for inside another one:"
+            " end that first, and ask again."
+        )
     database = database_for(using)
-    seconds = LOCK_SECONDS if seconds is None else seconds
-    begun = database.chunk_transaction() if is_switch else transaction.atomic(using=using)
+    waits = Waits(LOCK_SECONDS if seconds is None else seconds, conf.LEASE_SECONDS)
+    what = "run" if of is BackfillRun else "generation"
     try:
-        with begun, database.lock_wait(seconds, conf.LEASE_SECONDS):
+        with database.transaction(durable=is_switch, waits=waits):
             yield
-    except OperationalError as error:
-        if database.trouble(error) is not Trouble.LOCKED:
+    except DatabaseError as error:
+        trouble = database.trouble(error)
+        if trouble is Trouble.CONFLICT:
+            raise RunLockedError(conflict(using, what)) from error
+        if trouble is not Trouble.LOCKED:
             raise
         if database.end_idle(of._meta.db_table, conf.LEASE_SECONDS):
             raise RunLockedError(
                 f"A worker that had not moved for {conf.LEASE_SECONDS:g} s held it, and its session was ended: nothing"
                 " was changed. Try again."
             ) from error
-        holder = database.lock_holder(of._meta.db_table)
-        what = "run" if of is BackfillRun else "generation"
         raise RunLockedError(
             f"The {what} is locked by whoever folds a chunk of it, for longer than a chunk should last: nothing was"
             " changed. Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its"
-            f" process ends). {holder}".rstrip()
+            f" process ends). {database.lock_holder(of._meta.db_table)}".rstrip()
         ) from error
+
+
+def conflict(using: str, what: str) -> str:
+    """What there is to say where somebody else changed a run or a generation first."""
+    told = f"The {what} was changed by somebody else at the same time, and so not from here. "
+    if not connections[using].in_atomic_block:
+        return f"{told}Try again."
+    return (
+        f"{told}This was asked for inside a transaction, which goes on seeing what was before: end it, and try again."
+    )

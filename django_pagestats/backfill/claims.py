@@ -7,7 +7,6 @@ import time
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Coalesce
 
@@ -15,6 +14,7 @@ from django_pagestats import folding
 from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.clock import DatabaseClock
+from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,9 @@ class Claim:
         runs = BackfillRun.objects.using(self.using).filter(
             pk=self.run.pk, epoch=self.run.epoch, active_key=BackfillRun.ACTIVE
         )
-        if not runs.update(**changes):
+        with database_for(self.using).one_statement():
+            is_ours = runs.update(**changes)
+        if not is_ours:
             raise SupersededError
         for name, value in changes.items():
             if not hasattr(value, "resolve_expression"):
@@ -115,7 +117,7 @@ class Claim:
 
     def hand_over(self) -> None:
         """Let another link go on at once."""
-        with transaction.atomic(using=self.using):
+        with database_for(self.using).transaction():
             now = self.clock.now()
             self.update(lease_until=now + lease(), enqueued_at=now)
             self.enqueue()
@@ -123,7 +125,7 @@ class Claim:
 
     def give_back(self, reason: str, until: datetime) -> None:
         """Let another link, or whoever revives the run, go on at a later time."""
-        with transaction.atomic(using=self.using):
+        with database_for(self.using).transaction():
             self.update(wait_reason=reason, wait_until=until, lease_until=until)
             self.enqueue(at=until)
         self.is_handed_over = True

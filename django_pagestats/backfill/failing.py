@@ -13,7 +13,7 @@ from django_pagestats import folding
 from django_pagestats.backfill.claims import Claim
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import QueueUnreachableError
-from django_pagestats.merging import Trouble, database_for
+from django_pagestats.merging import LASTING, Trouble, database_for
 from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 #: dead-locks, time-outs of locks and statements, serialisation failures, lost connections, a busy SQLite; no queue
 PASSING = (OperationalError, InterfaceError, QueueUnreachableError)
 MEANINGS: dict[Trouble | None, str] = {
+    Trouble.FORBIDDEN: "The database's user may not do this: it needs all privileges on the site's own database. ",
     Trouble.DISK_FULL: "The disk of the database is full. ",
     Trouble.READ_ONLY: "The database is read-only: a replica, or set so. ",
 }
@@ -90,7 +91,8 @@ class Failing:
 
 def may_pass(using: str, error: Exception) -> bool:
     """Whether trying again may help."""
-    return isinstance(error, PASSING) or database_for(using).trouble(error) is not None
+    trouble = database_for(using).trouble(error)
+    return isinstance(error, PASSING) or not (trouble is None or trouble in LASTING)
 
 
 def wait_seconds(tries: int) -> float:

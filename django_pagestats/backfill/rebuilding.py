@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from django.db import transaction
-
 from django_pagestats import folding, horizon
 from django_pagestats.backfill.chain import lease
 from django_pagestats.backfill.claims import Claim
@@ -41,7 +39,7 @@ class Rebuilding:
 
     def give_up(self, error: str) -> None:
         """End the run as failed, with the generation that it built: nobody may go on with it."""
-        with transaction.atomic(using=self.claim.using):
+        with database_for(self.claim.using).transaction():
             self.claim.end(BackfillRun.Status.FAILED, error=error)
             folding.doom(self.claim.using, self.claim.run.generation_id)
 

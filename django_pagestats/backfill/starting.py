@@ -7,17 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connections
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon
 from django_pagestats.backfill import states, wishes
-from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
+from django_pagestats.backfill.chain import Enqueue, brief_transaction, conflict, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError
+from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError, RunLockedError
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
 from django_pagestats.sequences import sequence_told
@@ -99,10 +99,12 @@ def _start(using: str, wanted: Wanted, enqueue: Enqueue) -> Started:
             )
     try:
         run = _create(using, wanted, enqueue)
-    except IntegrityError:
+    except IntegrityError as error:
         # another start was faster: the database has room for one active run
         if found := active_run(using):
             return _already_active(using, found, wanted, enqueue)
+        if connections[using].in_atomic_block:
+            raise RunLockedError(conflict(using, "run")) from error
         raise
     logger.info("run %s: %s started by %s from %s", run.pk, run.kind, wanted.actor or "nobody", wanted.via)
     message = f"{run.get_kind_display().capitalize()} started: run {run.pk}"

@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Subquery
 from django.dispatch import Signal
 
+from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation, RunEvent
 from django_pagestats.sequences import sequence_told
 from django_pagestats.signals import backfill_failed, backfill_finished
@@ -70,7 +71,7 @@ def change(
     active_key = BackfillRun.ACTIVE if to in ACTIVE else None
     if to not in ACTIVE:
         columns["end_cursor"] = Subquery(Generation.objects.filter(pk=run.generation_id).values("cursor"))
-    with transaction.atomic(using=using):
+    with database_for(using or DEFAULT_DB_ALIAS).transaction():
         if not runs.update(status=to, active_key=active_key, **columns):
             return False
         record(run, run.status, to, now=now, actor=actor, via=via, reason=reason)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Min
 
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
+from django_pagestats.merging import database_for
 from django_pagestats.models import Generation, PageView
 from django_pagestats.sequences import sequence_told
 
@@ -39,7 +40,7 @@ def ensure_active_generation(using: str) -> Generation:
         return found
     cursor = first_cursor(using)
     try:
-        with transaction.atomic(using=using):
+        with database_for(using).transaction():
             return new_generation(using, cursor, is_active=True)
     except IntegrityError:
         return Generation.objects.using(using).get(is_active=True)

@@ -14,7 +14,7 @@ from django_pagestats.folding.by_hand import check_autocommit, check_not_back
 from django_pagestats.folding.chunks import CursorMovedError, Folder
 from django_pagestats.folding.generations import active_generation, ensure_active_generation
 from django_pagestats.folding.resting import niceness, poll, rest
-from django_pagestats.merging import RowsLockedError
+from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation, PageView
 
 
@@ -75,7 +75,8 @@ def _settle(using: str, generation: Generation) -> horizon.Settling | str:
     waiting = poll(using, settling)
     state = settling.as_json() if waiting else None
     if state != kept:
-        Generation.objects.using(using).filter(pk=generation.pk).update(settling=state)
+        with database_for(using).one_statement():
+            Generation.objects.using(using).filter(pk=generation.pk).update(settling=state)
     return f"waits for {waiting[0]}" if waiting else settling
 
 

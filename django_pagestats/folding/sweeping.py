@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import time
 
-from django.db import transaction
-
 from django_pagestats.clock import database_now
 from django_pagestats.folding.resting import rest
 from django_pagestats.merging import database_for
@@ -47,7 +45,7 @@ def _swept_generations(using: str) -> list[int]:
 
 def doom(using: str, generation: int) -> bool:
     """Mark a generation as one whose aggregates are being deleted; False if it is needed after all."""
-    with transaction.atomic(using=using):
+    with database_for(using).transaction():
         found = Generation.objects.using(using).select_for_update().get(pk=generation)
         if found.doomed_at is not None:
             return True

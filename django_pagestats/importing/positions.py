@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import F
 
 from django_pagestats import intake
 from django_pagestats.exceptions import ImportFailedError
+from django_pagestats.merging import database_for
 from django_pagestats.models import ImportSource
 from django_pagestats.sequences import sequence_told
 
@@ -22,7 +23,7 @@ def advance(
     Gives the number of page views. An unsaved source is created. Raises ImportFailedError, having changed
     nothing, if another process has moved or created it meanwhile.
     """
-    with transaction.atomic(using=using, durable=True):
+    with database_for(using).transaction(durable=True):
         _claim(source, position, digest, using)
         imported = intake.insert(page_views, using=using)
         ImportSource.objects.using(using).filter(pk=source.pk).update(rows_imported=F("rows_imported") + imported)
@@ -40,7 +41,7 @@ def _claim(source: ImportSource, position: str, digest: str, using: str) -> None
         )
     else:
         try:
-            with transaction.atomic(using=using), sequence_told(using):
+            with database_for(using).transaction(), sequence_told(using):
                 created = sources.create(
                     key=source.key, name=source.name, position=position, digest=digest, updated_at=now
                 )

@@ -11,6 +11,15 @@ from django.db import DatabaseError, InterfaceError
 
 from django_pagestats import aliases
 from django_pagestats.exceptions import PageStatsError
+from django_pagestats.merging import Trouble, database_for
+
+#: what to do about an error, where its kind tells
+CURES: dict[Trouble | None, str] = {
+    Trouble.CONFLICT: "Somebody else was faster: run it again.",
+    Trouble.FORBIDDEN: "The database's user may not do this: it needs all privileges on the site's own database.",
+    Trouble.LOCKED: "Somebody else holds a lock for too long.",
+    Trouble.MISSING: "Are all migrations applied?",
+}
 
 
 class DatabaseCommand(BaseCommand, ABC):
@@ -33,10 +42,12 @@ class DatabaseCommand(BaseCommand, ABC):
         except PageStatsError as error:
             raise CommandError(str(error)) from error
         except (DatabaseError, InterfaceError) as error:
-            raise CommandError(
+            trouble = database_for(options["database"]).trouble(error)
+            told = (
                 f"The database gave an error ({str(error).strip()}): what was stored before is kept, and running this "
-                "again goes on from there. Are all migrations applied?"
-            ) from error
+                f"again goes on from there. {CURES.get(trouble, '')}"
+            )
+            raise CommandError(told.rstrip()) from error
 
     @abstractmethod
     def work(self, *, database: str, **options: Any) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from enum import Enum
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -17,6 +18,8 @@ from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.exceptions import UnreadableSetError
 from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.tally import Counts, Level, Tally
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Key = tuple[int, int]
@@ -34,6 +37,9 @@ class Trouble(Enum):
     """What an error of the database means, where a person can do something about it."""
 
     LOCKED = "locked"  #: somebody else holds a lock for longer than it was waited for
+    CONFLICT = "conflict"  #: somebody else was faster: a deadlock, or a row that changed after the transaction began
+    FORBIDDEN = "forbidden"  #: the database's user lacks a privilege
+    MISSING = "missing"  #: there is no such table or column
     DISK_FULL = "disk full"  #: there is no room to write
     READ_ONLY = "read-only"  #: nothing may be written, as on a replica
     IDLE = "idle"  #: the server ended a transaction whose client did not move
@@ -49,6 +55,17 @@ class PageViewRow(NamedTuple):
 #: what is written of one aggregate row, after its generation, which is the same for all:
 #: (dimension, granularity, bucket, subject, page_views, visitors, visitor_set); a plain tuple, made once a row
 AggregateRow = tuple[int, int, int, int, int, int, bytes]
+
+#: what does not pass by itself
+LASTING = frozenset({Trouble.FORBIDDEN, Trouble.MISSING})
+
+
+class Waits(NamedTuple):
+    """How long a transaction waits for a lock, and after what time without a statement the server may end it."""
+
+    lock_seconds: int
+    idle_seconds: float
+
 
 #: the highest stored bucket of each level with buckets
 Highest = dict[Level, int | None]
@@ -79,9 +96,41 @@ class Database(ABC):
         """
         return nullcontext()
 
-    def lock_wait(self, seconds: int, idle_seconds: float) -> AbstractContextManager[None]:
-        """Within a transaction: wait so long for a lock, and no longer; then see `trouble`. Idle as for `folding`."""
+    @contextmanager
+    def transaction(self, *, durable: bool = False, waits: Waits | None = None) -> Iterator[None]:
+        """A short transaction of ours: READ COMMITTED, whatever the site's default. Inside another one a part of that.
+
+        Under REPEATABLE READ or SERIALIZABLE whoever changes a row that a fold changes too would fail. With `waits` it
+        waits so long for a lock, and no longer: then see `trouble`. On every way out the session is what it was.
+        """
+        with transaction.atomic(using=self.connection.alias, durable=durable):
+            yield
+
+    def one_statement(self) -> AbstractContextManager[None]:
+        """Around one statement that changes a row which folds change too: `transaction`, if it is not in one already.
+
+        Also a statement that is a transaction by itself fails at the site's stricter level.
+        """
         return nullcontext()
+
+    def begins_here(self) -> bool:
+        """Whether the next `atomic()` begins a transaction; False within one of the caller's, or of a test's."""
+        return not self.connection.in_atomic_block and bool(self.connection.get_autocommit())
+
+    def put_back(self, session: Any, statement: str) -> None:
+        """Run a statement on this very session of the driver's, though the transaction be broken; not on another one.
+
+        Django runs nothing in a broken transaction. A session that takes no statement is lost, most likely: it is
+        closed, so that nobody gets it with settings of ours.
+        """
+        if self.connection.connection is not session:
+            return
+        try:
+            with closing(session.cursor()) as cursor:
+                cursor.execute(statement)
+        except self.connection.Database.Error as error:
+            logger.warning("closed a session of %r that could not be put back: %s", self.connection.alias, error)
+            self.connection.close()
 
     @abstractmethod
     def trouble(self, error: BaseException) -> Trouble | None:
@@ -158,8 +207,8 @@ class Database(ABC):
     # -- aggregates
 
     def chunk_transaction(self) -> AbstractContextManager[None]:
-        """A READ COMMITTED transaction, whatever the site's default; inside a test's transaction, that one."""
-        return transaction.atomic(using=self.connection.alias, durable=True)
+        """The transaction of a chunk: `transaction`, and never inside another one, but for a test's."""
+        return self.transaction(durable=True)
 
     def prepare(self, tally: Tally) -> Any:
         """Do what can be done before the transaction of a merge; what it gives is what `merge` takes."""

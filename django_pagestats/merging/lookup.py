@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
@@ -43,6 +44,9 @@ class LookupDatabase(Database):
     INLINE_VISITORS: ClassVar[int] = 1_000
     #: larger sets are read in portions of about this many bytes, or one by one
     PORTION_BYTES: ClassVar[int] = 8_000_000
+
+    def one_statement(self) -> AbstractContextManager[None]:
+        return self.transaction() if self.begins_here() else nullcontext()
 
     def merge(self, generation: int, prepared: Tally, highest: Highest | None = None) -> Highest:
         highest = dict(highest or {})

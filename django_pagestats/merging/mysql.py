@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
 from django.db import OperationalError, transaction
@@ -17,20 +17,31 @@ from django_pagestats.merging.base import (
     PageViewRow,
     RowsLockedError,
     Trouble,
+    Waits,
     portions,
 )
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.tally import Level
 
 LOCK_WAIT_TIMEOUT = 1205
-#: numbers of errors: of locks; of full disks and tables; of --read-only, of read-only transactions and servers
+#: numbers of errors: of locks; of rows that changed and deadlocks; of privileges for a database, a login, a table, a
+#: column, the server and a routine; of columns and tables that are missing; of full disks and tables; of --read-only,
+#: of read-only transactions and servers
 TROUBLES = {
     LOCK_WAIT_TIMEOUT: Trouble.LOCKED,
+    **dict.fromkeys((1020, 1213), Trouble.CONFLICT),
+    **dict.fromkeys((1044, 1045, 1142, 1143, 1227, 1370), Trouble.FORBIDDEN),
+    **dict.fromkeys((1054, 1146), Trouble.MISSING),
     **dict.fromkeys((1021, 1114), Trouble.DISK_FULL),
     **dict.fromkeys((1290, 1792, 1836), Trouble.READ_ONLY),
 }
 #: out of range for an AUTO_INCREMENT column, in InnoDB's words and in the server's
 OUT_OF_IDS = (167, 1467)
+#: of others, among those that hold locks; the server refuses it to whoever has not the PROCESS privilege
+OLDEST_TRANSACTION = (
+    "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_locked > 0"
+    " AND trx_mysql_thread_id <> CONNECTION_ID() ORDER BY trx_started LIMIT 1"
+)
 #: TO_SECONDS('1970-01-01')
 EPOCH_SECONDS = 62_167_219_200
 #: rows of ids that one statement inserts: with the longest paths 2 MB, see STATEMENT_BYTES
@@ -60,13 +71,17 @@ class MySQL(LookupDatabase):
         return TROUBLES.get(error.args[0]) if error.args else None
 
     def lock_holder(self, table: str) -> str:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_locked > 0"
-                " AND trx_mysql_thread_id <> CONNECTION_ID() ORDER BY trx_started LIMIT 1"
-            )
-            found = cursor.fetchone()
-        return f"The oldest transaction is that of connection {found[0]}; KILL {found[0]} ends it" if found else ""
+        if self.connection.needs_rollback:
+            return ""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(OLDEST_TRANSACTION)
+                found = cursor.fetchone()
+        except OperationalError as error:
+            if self.trouble(error) is not Trouble.FORBIDDEN:
+                raise
+            return "Which connection holds it the server tells to users with the PROCESS privilege only."
+        return f"The oldest transaction is that of connection {found[0]}; KILL {found[0]} ends it." if found else ""
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         # TO_SECONDS: unix_timestamp() depends on the session's time zone, TIMESTAMPDIFF rounds up before 1970
@@ -99,26 +114,51 @@ class MySQL(LookupDatabase):
                     raise RowsLockedError from error
                 raise
 
-    def lock_wait(self, seconds: int, idle_seconds: float) -> AbstractContextManager[None]:
-        idle = {"idle_transaction_timeout": max(1, round(idle_seconds))} if self.connection.mysql_is_mariadb else {}
-        return self._session(innodb_lock_wait_timeout=seconds, **idle)
+    @contextmanager
+    def transaction(self, *, durable: bool = False, waits: Waits | None = None) -> Iterator[None]:
+        """See `Database.transaction`.
+
+        The settings are put back before the commit and what is done on it, or else after the rollback.
+        """
+        begins = self.begins_here()
+        with (
+            self._session(**self._settings(waits)) as put_back,
+            transaction.atomic(using=self.connection.alias, durable=durable),
+        ):
+            if begins:
+                with self.connection.cursor() as cursor:
+                    # of this transaction alone: Django's atomic() sends no BEGIN, and the next statement begins it
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            yield
+            put_back()
+
+    def _settings(self, waits: Waits | None) -> dict[str, int]:
+        if waits is None:
+            return {}
+        settings = {"innodb_lock_wait_timeout": waits.lock_seconds}
+        if self.connection.mysql_is_mariadb:
+            settings["idle_transaction_timeout"] = max(1, round(waits.idle_seconds))
+        return settings
 
     @contextmanager
-    def _session(self, **wanted: int) -> Iterator[None]:
-        """Other settings of the session, for the length of a block."""
+    def _session(self, **wanted: int) -> Iterator[Callable[[], None]]:
+        """Other settings of the session, for the length of a block or until it calls what it is given."""
+        if not wanted:
+            yield lambda: None
+            return
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {', '.join(f'@@SESSION.{name}' for name in wanted)}")
-            before = dict(zip(wanted, cursor.fetchone(), strict=True))
-        self._set_session(wanted)
-        try:
-            yield
-        finally:
-            if self.connection.connection is not None and not self.connection.needs_rollback:
-                self._set_session(before)
+            before = _set_statement(dict(zip(wanted, cursor.fetchone(), strict=True)))
+            session = self.connection.connection
+        with ExitStack() as changed, self.connection.cursor() as cursor:
+            changed.callback(self.put_back, session, before)
+            cursor.execute(_set_statement(wanted))
 
-    def _set_session(self, values: dict[str, int]) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"SET {', '.join(f'SESSION {name} = {value:d}' for name, value in values.items())}")
+            def put_back_now() -> None:  # with an error, if there is one: nothing must be committed then
+                cursor.execute(before)
+                changed.pop_all()
+
+            yield put_back_now
 
     def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
         found: dict[str, int] = {}
@@ -150,14 +190,6 @@ class MySQL(LookupDatabase):
 
     def counter_reset(self, table: str) -> str:
         return f"ALTER TABLE {table} AUTO_INCREMENT = 1"  # InnoDB takes the next one that is free
-
-    @contextmanager
-    def chunk_transaction(self) -> Iterator[None]:
-        if not self.connection.in_atomic_block:  # else a test's transaction, which has begun long ago
-            with self.connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # of the next one
-        with transaction.atomic(using=self.connection.alias, durable=True):
-            yield
 
     def _lookup(
         self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
@@ -208,3 +240,7 @@ class MySQL(LookupDatabase):
             cursor.execute(f"DELETE FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} LIMIT {limit:d}")
             deleted: int = cursor.rowcount
         return deleted
+
+
+def _set_statement(values: dict[str, int]) -> str:
+    return f"SET {', '.join(f'SESSION {name} = {value:d}' for name, value in values.items())}"

@@ -17,6 +17,7 @@ from django_pagestats.merging.base import (
     Key,
     PageViewRow,
     Trouble,
+    Waits,
     portions_by_size,
 )
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
@@ -31,9 +32,13 @@ COPY_BYTES = 262_144
 ARRAY_CHARACTERS = 2_000_000
 
 
-#: SQLSTATE: lock_not_available, disk_full, read_only_sql_transaction, idle_in_transaction_session_timeout
+#: SQLSTATE: lock_not_available; serialization_failure, deadlock_detected; insufficient_privilege; undefined_column,
+#: undefined_table; disk_full; read_only_sql_transaction; idle_in_transaction_session_timeout
 TROUBLES = {
     "55P03": Trouble.LOCKED,
+    **dict.fromkeys(("40001", "40P01"), Trouble.CONFLICT),
+    "42501": Trouble.FORBIDDEN,
+    **dict.fromkeys(("42703", "42P01"), Trouble.MISSING),
     "53100": Trouble.DISK_FULL,
     "25006": Trouble.READ_ONLY,
     "25P03": Trouble.IDLE,
@@ -43,15 +48,21 @@ UNIQUE_VIOLATION, SEQUENCE_LIMIT = "23505", "2200H"
 TIMEOUTS = ("idle_in_transaction_session_timeout", "statement_timeout")
 #: of a connection of Django's, while it folds: the first statement of each chunk's transaction
 BEGINNINGS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-#: sessions that hold rows of a table, ours left out
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+#: what each transaction of ours holds, shared, until it ends: by it others know that it is ours. "page", "stat"
+MARK = (0x70616765, 0x73746174)
+TAKE_MARK = "SELECT pg_try_advisory_xact_lock_shared({:d}, {:d})".format(*MARK)
+IS_MARKED = (
+    "EXISTS (SELECT 1 FROM pg_locks AS m WHERE m.pid = l.pid AND m.locktype = 'advisory' AND m.database = l.database"
+    " AND m.classid = {:d} AND m.objid = {:d} AND m.objsubid = 2)"
+).format(*MARK)
+#: other sessions that hold rows of a table
 HOLDERS = (
     "FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid WHERE l.relation = %s::regclass"
-    " AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid()"
+    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND l.mode IN ('RowShareLock', 'RowExclusiveLock') AND l.granted AND l.pid <> pg_backend_pid()"
 )
-SET_LOCK_WAIT = (
-    "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)"
-)
-READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+SET_WAITS = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)"
 
 
 class PostgreSQL(LookupDatabase):
@@ -73,50 +84,84 @@ class PostgreSQL(LookupDatabase):
             BEGINNINGS.pop(self.connection, None)
 
     @contextmanager
-    def lock_wait(self, seconds: int, idle_seconds: float) -> Iterator[None]:
+    def transaction(self, *, durable: bool = False, waits: Waits | None = None) -> Iterator[None]:
+        """See `Database.transaction`: what is set is of the transaction alone, and goes with its end or its error."""
+        begins = self.begins_here()
+        with transaction.atomic(using=self.connection.alias, durable=durable):
+            if begins:
+                self._begin(waits)
+                yield
+            elif waits is None:
+                yield
+            else:
+                before = self._set_waits(f"{waits.lock_seconds:d}s", f"{waits.idle_seconds * 1_000:.0f}")
+                yield
+                self._set_waits(*before)
+
+    def _begin(self, waits: Waits | None) -> None:
+        """The first statement of a transaction; the mark takes a snapshot, so the isolation level comes before it."""
+        parts = [BEGINNINGS.get(self.connection, READ_COMMITTED)]
+        if waits is not None:
+            parts.append(f"SET LOCAL lock_timeout = '{waits.lock_seconds:d}s'")
+            parts.append(f"SET LOCAL idle_in_transaction_session_timeout = {waits.idle_seconds * 1_000:.0f}")
+        with self.connection.cursor() as cursor:
+            cursor.execute("; ".join((*parts, TAKE_MARK)))
+
+    def _set_waits(self, *wanted: str) -> tuple[str, ...]:
+        """Set them for the transaction; gives what they were."""
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
             )
-            before = cursor.fetchone()
-            cursor.execute(SET_LOCK_WAIT, [f"{seconds:d}s", f"{idle_seconds * 1_000:.0f}"])
-        yield  # an error takes the settings back with what else the transaction did
-        with self.connection.cursor() as cursor:
-            cursor.execute(SET_LOCK_WAIT, before)
+            before: tuple[str, ...] = cursor.fetchone()
+            cursor.execute(SET_WAITS, wanted)
+        return before
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Without statistics of a table that was just filled the planner sorts all that is left of it, each time."""
-        if self.connection.in_atomic_block:  # the settings would stay for the rest of it
+        if not self.begins_here():  # the settings would stay for the rest of it
             yield
             return
         with transaction.atomic(using=self.connection.alias):
             with self.connection.cursor() as cursor:
-                cursor.execute("SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
+                cursor.execute(f"{READ_COMMITTED}; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
             yield
 
     def trouble(self, error: BaseException) -> Trouble | None:
         return TROUBLES.get(getattr(error.__cause__, "sqlstate", None) or "")
 
     def end_idle(self, table: str, seconds: float) -> bool:
+        """See `Database.end_idle`: only of transactions that have our mark, and of our own role."""
+        if self.connection.needs_rollback:
+            return False
         with self.connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT count(pg_terminate_backend(a.pid)) {HOLDERS} AND a.usename = current_user"
+                f"SELECT count(pg_terminate_backend(a.pid)) {HOLDERS} AND {IS_MARKED} AND a.usename = current_user"
                 " AND a.wait_event = 'ClientRead' AND a.state_change < clock_timestamp() - make_interval(secs => %s)",
                 [table, seconds],
             )
             return bool(cursor.fetchone()[0])
 
     def lock_holder(self, table: str) -> str:
+        if self.connection.needs_rollback:
+            return ""
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT a.pid, a.state {HOLDERS} ORDER BY a.xact_start LIMIT 1", [table])
+            cursor.execute(
+                f"SELECT a.pid, a.state, a.usename = current_user, a.usename, {IS_MARKED} {HOLDERS}"
+                " ORDER BY a.xact_start LIMIT 1",
+                [table],
+            )
             found = cursor.fetchone()
         if found is None:
             return ""
-        pid, state = found
-        return (
-            f"Session {pid} of PostgreSQL holds it ({state or 'unknown'}); SELECT pg_terminate_backend({pid}) ends it"
-        )
+        pid, state, is_own_role, role, is_ours = found
+        whose = "a worker of the run" if is_ours else "not one of the run's workers"
+        ends = f"SELECT pg_terminate_backend({pid}) ends it"
+        if not is_own_role:
+            # what it does is shown to its own role, and to those of pg_monitor
+            return f"Session {pid} of PostgreSQL, of the role {role}, holds it ({whose}); as that role {ends}."
+        return f"Session {pid} of PostgreSQL holds it ({state}; {whose}); {ends}."
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         bound = "" if upto is None else f" AND id <= {upto:d}"
@@ -168,15 +213,6 @@ class PostgreSQL(LookupDatabase):
 
     def counter_reset(self, table: str) -> str:
         return f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 1)) FROM {table}"
-
-    @contextmanager
-    def chunk_transaction(self) -> Iterator[None]:
-        nested = self.connection.in_atomic_block  # a test's transaction, which has begun long ago
-        with transaction.atomic(using=self.connection.alias, durable=True):
-            if not nested:
-                with self.connection.cursor() as cursor:
-                    cursor.execute(BEGINNINGS.get(self.connection, READ_COMMITTED))
-            yield
 
     def _lookup(
         self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None

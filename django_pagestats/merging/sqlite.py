@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from itertools import chain
 from typing import Any, ClassVar
@@ -31,6 +31,9 @@ TROUBLES = {
     "is locked": Trouble.LOCKED,
     "disk is full": Trouble.DISK_FULL,
     "readonly database": Trouble.READ_ONLY,
+    "no such table": Trouble.MISSING,
+    "no such column": Trouble.MISSING,
+    "has no column named": Trouble.MISSING,
 }
 #: parameters of one statement; SQLite before 3.32 takes 999
 MOST_PARAMETERS = 999
@@ -76,14 +79,13 @@ class SQLite(Database):
         with self.connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_autocheckpoint")
             (before,) = cursor.fetchone()
+            session = self.connection.connection
+        with ExitStack() as changed:
             if 0 < before < CHECKPOINT_PAGES:  # 0: whoever turned it off sees to the checkpoints
-                cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
-        try:
-            yield
-        finally:
-            if self.connection.connection is not None:
+                changed.callback(self.put_back, session, f"PRAGMA wal_autocheckpoint = {before:d}")
                 with self.connection.cursor() as cursor:
-                    cursor.execute(f"PRAGMA wal_autocheckpoint = {before:d}")
+                    cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
+            yield
 
     def trouble(self, error: BaseException) -> Trouble | None:
         text = str(error)
