@@ -9,6 +9,10 @@ class TableWentBackError(PageStatsError):
     """The highest page view is below the cursor: a restore or a TRUNCATE took page views away that are counted."""
 
 
+class GarbledTextError(PageStatsError):
+    """The connection's character set does not carry every character: text would be stored or read as another."""
+
+
 class AutocommitOffError(PageStatsError):
     """The connection commits nothing by itself: a fold would be undone at its end."""
 

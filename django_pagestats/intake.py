@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from django.db import connections
 from django.utils.encoding import repercent_broken_unicode
 
+from django_pagestats.merging import database_for
 from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.sequences import sequence_told
 
@@ -173,6 +174,7 @@ def batches(page_views: Iterable[T], path: Callable[[T], str]) -> Iterator[list[
 def insert(rows: Iterable[Row], *, using: str) -> int:
     """Insert page views of checked values; gives their number. For imports: it takes a third of bulk_create's time."""
     connection = connections[using]
+    database_for(using).refuse_garbling()
     adapted = connection.ops.adapt_datetimefield_value
     begin = f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at) VALUES "
     inserted = 0

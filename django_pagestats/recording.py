@@ -15,7 +15,9 @@ from django.db import DatabaseError, InterfaceError, connections, router, transa
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_pagestats import intake
+from django_pagestats.exceptions import GarbledTextError
 from django_pagestats.intake import Refusal, RefusedError, normalise_path
+from django_pagestats.merging import database_for
 from django_pagestats.models import PageView
 from django_pagestats.sequences import sequence_behind, sequence_told
 
@@ -61,6 +63,8 @@ def record_page_views(items: Iterable[Item], *, using: str | None = None) -> int
     written = 0
     with transaction.atomic(using=alias):
         for batch in intake.batches(_page_views(items), attrgetter("path")):
+            for page_view in batch:
+                _refuse_garbling(page_view, alias)
             with sequence_told(alias):
                 PageView.objects.using(alias).bulk_create(batch)
             written += len(batch)
@@ -76,6 +80,7 @@ def refused_counts() -> dict[str, int]:
 def _insert(page_view: PageView, using: str | None) -> None:
     alias = using or router.db_for_write(PageView)
     connection = connections[alias]
+    _refuse_garbling(page_view, alias)
     if not connection.in_atomic_block:
         if connection.get_autocommit():
             page_view.save(force_insert=True, using=alias)
@@ -86,6 +91,12 @@ def _insert(page_view: PageView, using: str | None) -> None:
         raise RefusedError(Refusal.BROKEN_TRANSACTION, "the transaction is broken: it can only be rolled back")
     with transaction.atomic(using=alias):
         page_view.save(force_insert=True, using=alias)
+
+
+def _refuse_garbling(page_view: PageView, alias: str) -> None:
+    """ASCII, which nearly all page views are, is the same in every character set of a connection."""
+    if not (page_view.path.isascii() and page_view.session_key.isascii()):
+        database_for(alias).refuse_garbling()
 
 
 def _insert_in_manual_transaction(page_view: PageView, connection: BaseDatabaseWrapper) -> None:
@@ -118,7 +129,7 @@ def _reason(error: Exception) -> Refusal:
 
 
 def _is_of_database(error: Exception) -> bool:
-    return isinstance(error, (DatabaseError, InterfaceError))
+    return isinstance(error, (DatabaseError, InterfaceError, GarbledTextError))
 
 
 def _page_views(items: Iterable[Item]) -> Iterator[PageView]:

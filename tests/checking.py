@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.checks import CheckMessage
@@ -16,12 +18,30 @@ def only(vendor: str) -> Callable[[Any], Any]:
     return lambda test: test if connection.vendor == vendor else None
 
 
-def of_settings() -> list[str]:
+@contextmanager
+def running(command: str) -> Iterator[None]:
+    """As if this process were that command of manage.py."""
+    kept = sys.argv
+    sys.argv = ["manage.py", command]
+    try:
+        yield
+    finally:
+        sys.argv = kept
+
+
+def of_settings(command: str = "check") -> list[str]:
+    """What is found before a command."""
+    with running(command):
+        return _of_settings()
+
+
+def _of_settings() -> list[str]:
     return [*ids(checks.check_settings()), *ids(checks.check_queue()), *ids(checks.check_database_settings())]
 
 
-def of_database() -> list[str]:
-    return ids(checks.check_databases(databases=["default"]))
+def of_database(command: str = "check") -> list[str]:
+    with running(command):
+        return ids(checks.check_databases(databases=["default"]))
 
 
 def ids(messages: list[CheckMessage]) -> list[str]:

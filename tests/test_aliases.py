@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.checks import CheckMessage
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django_q.models import Schedule
 
-from django_pagestats import aliases, backfill, tasks
+from django_pagestats import aliases, backfill, checks, tasks
 from django_pagestats.apps import schedule_tending
 from django_pagestats.models import BackfillRun
 from testproject.cluster import MANAGE
 from testproject.settings import KIND
+from tests.checking import running
 from tests.factories import make_page_views
 from tests.routers import DefaultRouter, StatsRouter
 
@@ -170,6 +172,24 @@ def test_commands_ask_the_router(settings: Any, empty: str, capsys: pytest.Captu
             call_command(*words)
     settings.DATABASE_ROUTERS = []
     assert aliases.home() == "default"
+
+
+@pytest.mark.django_db
+def test_a_check_says_where_the_tables_are_missing(settings: Any, empty: str) -> None:
+    """Also when the default database is named, as a plain `migrate` does: there the router keeps them out."""
+    settings.DATABASE_ROUTERS = [StatsRouter()]
+    with second_database("stats", connections[empty].copy("stats")):
+        for command, named in [("migrate", "default"), ("check", "default"), ("check", "stats")]:
+            found = not_migrated(command, named)
+            assert [message.hint for message in found] == ["Run manage.py migrate --database stats."]
+            assert "not migrated on 'stats'" in found[0].msg
+        assert not_migrated("migrate", "stats") == not_migrated("check", "empty") == []
+        assert checks.check_databases() == []
+
+
+def not_migrated(command: str, named: str) -> list[CheckMessage]:
+    with running(command):
+        return [each for each in checks.check_databases(databases=[named]) if each.id == "pagestats.W036"]
 
 
 class OwnDatabase:

@@ -49,8 +49,8 @@ def test_without_a_named_database_none_is_asked() -> None:
 def built() -> set[str]:
     """Every id that the package can give."""
     source = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
-    calls = re.findall(r"return (error|warning)\(\s*(\d+),", source)
-    return {f"pagestats.{kind[0].upper()}{int(number):03}" for kind, number in calls}
+    calls = re.findall(r"return (error|warning|choice)\(\s*(\d+),", source)
+    return {f"pagestats.{'E' if kind == 'error' else 'W'}{int(number):03}" for kind, number in calls}
 
 
 def test_every_check_has_its_line_in_the_docs() -> None:

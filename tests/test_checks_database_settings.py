@@ -69,6 +69,8 @@ def test_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pool_in_a_cluster(settings: Any, database: dict[str, Any]) -> None:
     database["OPTIONS"] = {"pool": True}
     assert of_settings() == ["pagestats.W022"]
+    assert of_settings("qcluster") == ["pagestats.W022"]
+    assert of_settings("collectstatic") == []
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
     assert of_settings() == ["pagestats.W010"]
 
@@ -103,6 +105,16 @@ def test_autocommit_off(database: dict[str, Any]) -> None:
 def test_another_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection.Database, "__name__", "pymysql")
     assert of_settings() == ["pagestats.W027"]
+    assert of_settings("collectstatic") == []
+
+
+@only("mysql")
+def test_a_character_set_that_lacks_characters(database: dict[str, Any]) -> None:
+    for charset, wanted in [("utf8", ["pagestats.E037"]), ("latin1", ["pagestats.E037"]), ("utf8mb4", [])]:
+        database["OPTIONS"] = {"charset": charset}
+        assert of_settings("shell") == wanted
+    database["OPTIONS"] = {}
+    assert of_settings() == []
 
 
 @only("mysql")

@@ -65,15 +65,19 @@ def caching(statement: str) -> list[django_checks.CheckMessage]:
     [
         ("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "READ COMMITTED", "pagestats.E025"),
         ("SET SESSION auto_increment_increment = 2", "1", "pagestats.W033"),
+        ("SET SESSION character_set_results = latin1", "utf8mb4", "pagestats.E037"),
+        ("SET SESSION character_set_client = utf8mb3", "utf8mb4", "pagestats.E037"),
+        ("SET SESSION sql_mode = ''", "STRICT_TRANS_TABLES", "pagestats.E038"),
+        ("SET SESSION sql_mode = 'ANSI,TRADITIONAL'", "STRICT_TRANS_TABLES", None),
     ],
 )
-def test_the_servers_variables(change: str, undo: str, wanted: str) -> None:
+def test_the_servers_variables(change: str, undo: str, wanted: str | None) -> None:
     assert of_database() == []
     execute(change)
     try:
-        assert of_database() == [wanted]
+        assert of_database() == ([wanted] if wanted else [])
     finally:
-        execute(f"{change.rpartition(' READ UN')[0] or change[:-1]} {undo}")
+        execute(f"{change.rpartition(' READ UN')[0] or change.rpartition('= ')[0] + '='} {undo}")
     assert of_database() == []
 
 
@@ -88,6 +92,24 @@ def test_a_galera_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(servers, "fetch", as_a_node)
     assert of_database() == ["pagestats.W033"]
+
+
+@only("mysql")
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("log", "form", "wanted"),
+    [("ON", "STATEMENT", ["pagestats.E039"]), ("ON", "MIXED", []), ("OFF", "STATEMENT", [])],
+)
+def test_a_binary_log_of_statements(monkeypatch: pytest.MonkeyPatch, log: str, form: str, wanted: list[str]) -> None:
+    """The answers of such a server; tests/test_binary_log.py has one."""
+    fetch: Callable[..., list[tuple[Any, ...]]] = servers.fetch
+
+    def as_such(connection: Any, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        found = fetch(connection, statement, parameters)
+        return [*found, ("log_bin", log), ("binlog_format", form)] if "binlog_format" in statement else found
+
+    monkeypatch.setattr(servers, "fetch", as_such)
+    assert of_database() == wanted
 
 
 @only("mysql")
@@ -114,7 +136,8 @@ def test_before_the_first_migrate_there_is_nothing_to_ask(monkeypatch: pytest.Mo
     folding.ensure_active_generation("default")
     settings.PAGESTATS_TIME_ZONE = "Asia/Kathmandu"
     monkeypatch.setattr(type(connection.introspection), "table_names", lambda *args, **kwargs: [])
-    assert of_database() == []
+    assert of_database() == ["pagestats.W036"]
+    assert of_database("migrate") == [], "it is about to make them"
 
 
 @pytest.mark.django_db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from django_pagestats import aliases, checks
 from django_pagestats.checks import queue
-from tests.checking import ids, of_settings
+from tests.checking import ids, of_settings, running
 
 CLUSTER = {"name": "site", "orm": "default", "workers": 1, "queue_limit": 1, "timeout": 60, "retry": 240}
 
@@ -119,7 +120,37 @@ def test_a_cluster_that_nobody_runs(settings: Any, name: str, wanted: list[str])
 
 def test_a_queue_in_another_database_than_the_page_views(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aliases, "sure", lambda: ["elsewhere"])
-    assert ids(checks.check_queue()) == ["pagestats.W015"]
+    with running("check"):
+        assert ids(checks.check_queue()) == ["pagestats.W015"]
+
+
+def test_what_a_site_may_have_chosen_is_told_to_who_asks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """A queue elsewhere, none at all, or one that runs within the request: not said before each command."""
+    monkeypatch.setattr(aliases, "sure", lambda: ["elsewhere"])
+    settings.Q_CLUSTER = {**CLUSTER, "sync": True, "timeout": None}
+    fault, *choices = "pagestats.W012", "pagestats.W015", "pagestats.W016"
+    for command in ("check", "migrate", "qcluster"):
+        assert found_before(command) == {fault, *choices}
+    for command in ("shell", "backfill_aggregates", "runserver", ""):
+        assert found_before(command) == {fault}
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    assert found_before("check") == {"pagestats.W010"}
+    assert found_before("shell") == set()
+
+
+def found_before(command: str) -> set[str]:
+    with running(command):
+        return set(ids(checks.check_queue()))
+
+
+def test_the_hint_of_a_choice_has_the_line_that_silences_it(settings: Any) -> None:
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    with running("check"):
+        (message,) = checks.check_queue()
+    line = re.search(r"SILENCED_SYSTEM_CHECKS = (\[.*\])\.$", str(message.hint))
+    assert line
+    settings.SILENCED_SYSTEM_CHECKS = ast.literal_eval(line[1])
+    assert message.is_silenced()
 
 
 def test_the_time_of_a_link(settings: Any) -> None:

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 PASSING = (OperationalError, InterfaceError, QueueUnreachableError)
 MEANINGS: dict[Trouble | None, str] = {
     Trouble.FORBIDDEN: "The database's user may not do this: it needs all privileges on the site's own database. ",
+    Trouble.BINARY_LOG: (
+        "The server's binary log has the format STATEMENT, in which nothing can be folded: set binlog_format = MIXED or"
+        " ROW in its configuration, restart it, then --resume. "
+    ),
     Trouble.DISK_FULL: "The disk of the database is full. ",
     Trouble.READ_ONLY: "The database is read-only: a replica, or set so. ",
 }
@@ -92,6 +96,8 @@ class Failing:
 def may_pass(using: str, error: Exception) -> bool:
     """Whether trying again may help."""
     trouble = database_for(using).trouble(error)
+    if trouble is Trouble.BINARY_LOG:
+        return False
     return isinstance(error, PASSING) or not (trouble is None or trouble in LASTING)
 
 

@@ -10,14 +10,15 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from django_pagestats import aliases
-from django_pagestats.checks.messages import Apps, error, warning
+from django_pagestats.checks.messages import Apps, choice, error, told, warning
+from django_pagestats.merging.charsets import CHARSET
 
 VENDORS = ("mysql", "postgresql", "sqlite")
 UTC_NAMES = (None, "UTC", "Etc/UTC")
 
 
 def check_database_settings(app_configs: Apps = None, **kwargs: Any) -> list[CheckMessage]:
-    return [message for alias in aliases.sure() for message in check_one(alias)]
+    return told(message for alias in aliases.sure() for message in check_one(alias))
 
 
 def check_one(alias: str) -> Iterator[CheckMessage]:
@@ -47,6 +48,9 @@ def _check_mysql_settings(alias: str, connection: Any, options: dict[str, Any]) 
         yield other_driver(alias, connection.Database.__name__)
     if is_read_uncommitted(options.get("isolation_level")):
         yield read_uncommitted(alias, 'OPTIONS["isolation_level"]')
+    charset = options.get("charset", CHARSET)
+    if str(charset).lower() != CHARSET:
+        yield text_garbled(alias, f'OPTIONS["charset"] is {charset!r}')
 
 
 def _is_psycopg_3() -> bool:
@@ -76,12 +80,12 @@ def old_psycopg(alias: str) -> CheckMessage:
 
 
 def connection_pool(alias: str) -> CheckMessage:
-    return warning(
+    return choice(
         22,
         f'DATABASES[{alias!r}]["OPTIONS"]["pool"] is on: the processes of a qcluster are forked, and would share the'
         " connections of the pool.",
         'Leave "pool" out where manage.py qcluster runs, and write "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True'
-        " there; silence this check for the web processes.",
+        " there.",
     )
 
 
@@ -112,6 +116,15 @@ def read_uncommitted(alias: str, where: str) -> CheckMessage:
     )
 
 
+def text_garbled(alias: str, why: str) -> CheckMessage:
+    return error(
+        37,
+        f"DATABASES[{alias!r}] does not carry every character ({why}): an emoji in a path becomes '?' on the way, and"
+        " pages are taken for one.",
+        f'Write DATABASES[{alias!r}]["OPTIONS"]["charset"] = "{CHARSET}", and no other SET NAMES in an init_command.',
+    )
+
+
 def autocommit_off(alias: str) -> CheckMessage:
     return error(
         26,
@@ -121,7 +134,7 @@ def autocommit_off(alias: str) -> CheckMessage:
 
 
 def other_driver(alias: str, name: str) -> CheckMessage:
-    return warning(
+    return choice(
         27,
         f"DATABASES[{alias!r}] is used through {name}: page statistics are tested with mysqlclient only.",
         'Run pip install "mysqlclient>=2.2.1" and remove what puts the other driver in its place.',

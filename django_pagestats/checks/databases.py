@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from django_pagestats import aliases
 from django_pagestats.checks import servers
 from django_pagestats.checks.database_settings import check_one
-from django_pagestats.checks.messages import Apps, error, warning
+from django_pagestats.checks.messages import Apps, command, error, told, warning
 from django_pagestats.conf import conf
 from django_pagestats.models import Generation, PageView
 
@@ -26,8 +26,21 @@ MINIMUM_VERSIONS = {
 def check_databases(
     app_configs: Apps = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
+    home = aliases.home()
+    found = []
+    is_about_to_be = command() == "migrate" and home in (databases or ())
+    if not is_about_to_be and {home, DEFAULT_DB_ALIAS} & set(databases or ()) and is_not_migrated(home):
+        found.append(not_migrated(home))
     named = [alias for alias in aliases.possible() if alias in (databases or ())]
-    return [message for alias in named for message in _check_database(alias)]
+    return told([*found, *(message for alias in named for message in _check_database(alias))])
+
+
+def is_not_migrated(home: str) -> bool:
+    """Whether our tables are missing where the router writes page views to."""
+    try:
+        return home in connections and home in aliases.possible() and not aliases.has_tables(home)
+    except DatabaseError:  # it is down, and a check of it by its name says so
+        return False
 
 
 def _check_database(alias: str) -> Iterator[CheckMessage]:
@@ -59,6 +72,15 @@ def _check_zone(alias: str) -> Iterator[CheckMessage]:
     for zone in zones:
         if zone != conf.TIME_ZONE:
             yield zone_changed(alias, zone)
+
+
+def not_migrated(home: str) -> CheckMessage:
+    return warning(
+        36,
+        f"Page statistics belong on {home!r}, by the database router or as the default, and are not migrated on"
+        f" {home!r}.",
+        f"Run {aliases.migrate_command(home)}.",
+    )
 
 
 def old_server(alias: str, name: str, version: Sequence[int]) -> CheckMessage:

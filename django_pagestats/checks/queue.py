@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from django_pagestats import aliases
-from django_pagestats.checks.messages import Apps, error, warning
+from django_pagestats.checks.messages import Apps, choice, error, told, warning
 from django_pagestats.checks.settings import why_not_imported
 from django_pagestats.conf import Conf, conf
 
@@ -25,10 +25,10 @@ LINKS_PER_TIMEOUT = 3
 
 def check_queue(app_configs: Apps = None, **kwargs: Any) -> list[CheckMessage]:
     if not apps.is_installed("django_q"):
-        return [queue_missing()]
+        return told([queue_missing()])
     if not isinstance(getattr(settings, "Q_CLUSTER", None), dict):
         return [cluster_missing()]
-    return list(_check_cluster(Cluster.from_settings()))
+    return told(_check_cluster(Cluster.from_settings()))
 
 
 class Cluster:
@@ -106,11 +106,11 @@ def _check_where(cluster: Cluster) -> Iterator[CheckMessage]:
 
 
 def queue_missing() -> CheckMessage:
-    return warning(
+    return choice(
         10,
         "django_q is not in INSTALLED_APPS: no backfill can run in a cluster, and nothing keeps the statistics up.",
-        'Add "django_q" to INSTALLED_APPS and a Q_CLUSTER, run migrate and start manage.py qcluster; or silence this'
-        " check and run backfill_aggregates --sync from time to time.",
+        'Add "django_q" to INSTALLED_APPS and a Q_CLUSTER, run migrate and start manage.py qcluster; or run'
+        " backfill_aggregates --sync from time to time.",
     )
 
 
@@ -151,17 +151,17 @@ def link_too_long(option: str, seconds: float) -> CheckMessage:
 
 
 def queue_elsewhere(orm: str, homes: Sequence[str]) -> CheckMessage:
-    return warning(
+    return choice(
         15,
         f'Q_CLUSTER["orm"] is {orm!r}, and the page views are on {", ".join(map(repr, homes))}: a chunk and the task'
         " that follows it cannot be committed as one. It works; after a crash between the two the run waits for its"
         " lease to run out.",
-        f'Write "orm": {homes[0]!r} into Q_CLUSTER if the queue may live there; else silence this check.',
+        f'Write "orm": {homes[0]!r} into Q_CLUSTER if the queue may live there.',
     )
 
 
 def cluster_sync() -> CheckMessage:
-    return warning(
+    return choice(
         16,
         'Q_CLUSTER["sync"] is true: a backfill runs within the command or request that starts it.',
         'Remove "sync" from Q_CLUSTER, except for tests.',

@@ -40,6 +40,7 @@ class Trouble(Enum):
     CONFLICT = "conflict"  #: somebody else was faster: a deadlock, or a row that changed after the transaction began
     FORBIDDEN = "forbidden"  #: the database's user lacks a privilege
     MISSING = "missing"  #: there is no such table or column
+    BINARY_LOG = "binary log"  #: the server's binary log cannot take what a READ COMMITTED transaction writes
     DISK_FULL = "disk full"  #: there is no room to write
     READ_ONLY = "read-only"  #: nothing may be written, as on a replica
     IDLE = "idle"  #: the server ended a transaction whose client did not move
@@ -57,7 +58,7 @@ class PageViewRow(NamedTuple):
 AggregateRow = tuple[int, int, int, int, int, int, bytes]
 
 #: what does not pass by itself
-LASTING = frozenset({Trouble.FORBIDDEN, Trouble.MISSING})
+LASTING = frozenset({Trouble.BINARY_LOG, Trouble.FORBIDDEN, Trouble.MISSING})
 
 
 class Waits(NamedTuple):
@@ -148,6 +149,9 @@ class Database(ABC):
         return ""
 
     # -- page views
+
+    def refuse_garbling(self) -> None:  # noqa: B027 - where every connection carries every character
+        """Raise GarbledTextError where the connection would store or read text as another; asks once a connection."""
 
     def reading(self) -> AbstractContextManager[None]:
         """Around the portions of a chunk: in the order of the primary key, whatever the planner thinks of it."""

@@ -20,15 +20,17 @@ from django_pagestats.merging.base import (
     Waits,
     portions,
 )
+from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.tally import Level
 
 LOCK_WAIT_TIMEOUT = 1205
 #: numbers of errors: of locks; of rows that changed and deadlocks; of privileges for a database, a login, a table, a
 #: column, the server and a routine; of columns and tables that are missing; of full disks and tables; of --read-only,
-#: of read-only transactions and servers
+#: of read-only transactions and servers; of binlog_format STATEMENT
 TROUBLES = {
     LOCK_WAIT_TIMEOUT: Trouble.LOCKED,
+    1665: Trouble.BINARY_LOG,
     **dict.fromkeys((1020, 1213), Trouble.CONFLICT),
     **dict.fromkeys((1044, 1045, 1142, 1143, 1227, 1370), Trouble.FORBIDDEN),
     **dict.fromkeys((1054, 1146), Trouble.MISSING),
@@ -83,7 +85,11 @@ class MySQL(LookupDatabase):
             return "Which connection holds it the server tells to users with the PROCESS privilege only."
         return f"The oldest transaction is that of connection {found[0]}; KILL {found[0]} ends it." if found else ""
 
+    def refuse_garbling(self) -> None:
+        refuse_garbling(self.connection)
+
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
+        self.refuse_garbling()
         # TO_SECONDS: unix_timestamp() depends on the session's time zone, TIMESTAMPDIFF rounds up before 1970
         bound = "" if upto is None else f" AND id <= {upto:d}"
         statement = (

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 
 from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.models import Aggregate, Generation, Subject, Visitor
 
 GENERATION_TABLE = Generation._meta.db_table
@@ -166,6 +167,8 @@ def _read(using: str, rows: str, width: int, parameters: Sequence[Any]) -> tuple
         statement += f" UNION ALL SELECT NULL, NULL, NULL, NULL, x.* FROM ({rows}) AS x"
     state: State | None = None
     found: list[tuple[Any, ...]] = []
+    if connections[using].vendor == "mysql":
+        refuse_garbling(connections[using])
     with connections[using].cursor() as cursor:
         cursor.execute(statement, parameters)
         for row in cursor.fetchall():

@@ -89,8 +89,8 @@ def _app_is_there(what: str) -> bool:
     """Whether this process has the app: one that has not may belong to another release, and changes nothing."""
     if not IS_INSTALLED:
         logger.warning(
-            "%s: nothing is done, for django_pagestats is not in INSTALLED_APPS; docs/operations.md#remove-it says what"
-            " to delete",
+            "%s: nothing is done, for django_pagestats is not in INSTALLED_APPS; delete what django-q2 has scheduled of"
+            " it",
             what,
         )
     return IS_INSTALLED

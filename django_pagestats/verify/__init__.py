@@ -12,6 +12,7 @@ from django.db.models import F, Max, Q, QuerySet
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Calendar, day_number
+from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import one_instant
 from django_pagestats.models import Aggregate, Dimension, Generation, PageView, Subject, Visitor
 from django_pagestats.tally import ALL_BUCKET, LEVELS, SITE_SUBJECT, Level
@@ -55,6 +56,7 @@ class Verification:
         self._names: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[Difference]:
+        database_for(self.using).refuse_garbling()
         with self._snapshot():
             self.generation = Generation.objects.using(self.using).filter(is_active=True).first()
             if self.generation is None:
