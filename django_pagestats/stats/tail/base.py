@@ -10,12 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import cast
 
 from django.db.models import F, Max, Min, Q
 from pyroaring import BitMap
 
 from django_pagestats.buckets import instant
+from django_pagestats.conf import conf
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
@@ -46,14 +46,17 @@ class TailTooLongError(Exception):
 class Tail(ABC):
     """The page views after `state.cursor`."""
 
-    #: how many page views it is, or may be
-    pending: int
     pending_is_exact: bool
 
     def __init__(self, using: str, state: State) -> None:
         self.using = using
         self.state = state
         self.calendar = calendar_of(state.time_zone)
+
+    @property
+    @abstractmethod
+    def pending(self) -> int:
+        """How many page views it is, or may be."""
 
     @abstractmethod
     def page_views(self, span: Span, path: str | None) -> int:
@@ -116,14 +119,17 @@ def within(parts: Sequence[Interval]) -> Q:
     return wanted
 
 
-def ids_spanned(using: str, state: State) -> tuple[int, int]:
-    """The highest primary key, and how many there may be after the cursor."""
-    views = PageView.objects.using(using)
-    highest = cast(int, views.aggregate(highest=Max("pk"))["highest"])
-    cursor = state.cursor
-    if cursor == BEFORE_ALL:
-        cursor = cast(int, views.aggregate(lowest=Min("pk"))["lowest"]) - 1
-    return highest, highest - cursor
+def pending_after(using: str, cursor: int, upto: int | None = None) -> tuple[int, bool]:
+    """How many page views there are after the cursor, and whether that is so; beyond PAGESTATS_TAIL_LIMIT their ids."""
+    views = PageView.objects.using(using).filter(pk__gt=cursor)
+    if upto is not None:
+        views = views.filter(pk__lte=upto)
+    counted = views.order_by("pk")[: conf.TAIL_LIMIT + 1].count()
+    if counted <= conf.TAIL_LIMIT:
+        return counted, True
+    ids = views.aggregate(lowest=Min("pk"), highest=Max("pk"))
+    first: int = ids["lowest"] if cursor == BEFORE_ALL else cursor + 1
+    return ids["highest"] - first + 1, False
 
 
 def check_within(before: State, now: State, last: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db.models import (
     Expression,
     F,
     IntegerField,
+    Max,
     QuerySet,
     Subquery,
     Value,
@@ -35,12 +37,13 @@ from django_pagestats.stats.tail.base import (
     Tail,
     check_within,
     first_view,
-    ids_spanned,
+    pending_after,
     within,
 )
 
-#: page views that are in memory at a time
+#: page views that are in memory at a time, and the characters of their paths where these come with them
 ROWS_PER_STATEMENT = 50_000
+CHARACTERS_PER_STATEMENT = 8_000_000
 #: buckets that one statement tells apart
 BUCKETS_PER_STATEMENT = 400
 #: no bucket: between two that are counted
@@ -54,13 +57,25 @@ class LongTail(Tail):
     `is_unchanged()` counts once more: page views are append-only, so as many as before are the same as before.
     """
 
-    pending_is_exact = False
-
-    def __init__(self, using: str, state: State, *, is_isolated: bool) -> None:
+    def __init__(self, using: str, state: State, *, is_isolated: bool, upto: int | None = None) -> None:
         super().__init__(using, state)
         self._is_isolated = is_isolated
-        self.upto, self.pending = ids_spanned(using, state)
-        self._length = -1 if is_isolated else self._rows_after(state.cursor).count()
+        if upto is None:
+            upto = PageView.objects.using(using).aggregate(highest=Max("pk"))["highest"]
+        self.upto: int = upto
+        self._length = None if is_isolated else self._rows_after(state.cursor).count()
+
+    @cached_property
+    def _pending(self) -> tuple[int, bool]:
+        return pending_after(self.using, self.state.cursor, self.upto)
+
+    @property
+    def pending(self) -> int:
+        return self._pending[0]
+
+    @property
+    def pending_is_exact(self) -> bool:  # type: ignore[override]
+        return self._pending[1]
 
     def _rows_after(self, cursor: int) -> QuerySet[PageView]:
         return PageView.objects.using(self.using).filter(pk__gt=cursor, pk__lte=self.upto)
@@ -85,17 +100,20 @@ class LongTail(Tail):
     def _known(self, rows: QuerySet[PageView], key: Expression | F, folded: Mapping[Any, BitMap]) -> dict[Any, BitMap]:
         """key -> the visitors that are in its set already."""
         seen = {group: BitMap() for group in folded}
+        # a key may be a path, which comes with each row
+        longest = max((len(group) for group in folded if isinstance(group, str)), default=0)
+        size = min(ROWS_PER_STATEMENT, CHARACTERS_PER_STATEMENT // max(1, longest))
         found = rows.annotate(number=F("pk"), part=key).order_by("pk").values("number", "part", "session_key")
         last: int | None = self.state.cursor if folded else None
         while last is not None:
-            portion = read_with_visitors(self.using, _sql(found.filter(pk__gt=last)[:ROWS_PER_STATEMENT], self.using))
+            portion = read_with_visitors(self.using, _sql(found.filter(pk__gt=last)[:size], self.using))
             groups: dict[Any, set[int]] = {}
             for _, group, visitor in portion:
                 if visitor is not None and 0 <= visitor <= MOST_VISITORS and group in seen:
                     groups.setdefault(group, set()).add(visitor)
             for group, visitors in groups.items():
                 seen[group] |= folded[group] & BitMap(visitors)
-            last = max(row[0] for row in portion) if len(portion) == ROWS_PER_STATEMENT else None
+            last = max(row[0] for row in portion) if len(portion) == size else None
         return seen
 
     def _by_bucket(
@@ -175,13 +193,9 @@ class LongTail(Tail):
 
     def after(self, state: State) -> Tail:
         check_within(self.state, state, self.upto)
-        if self._rows_after(self.state.cursor).count() != self._length:
+        if not self.is_unchanged():
             raise AnswerUnsettledError(LATE_PAGE_VIEWS)
-        moved = LongTail.__new__(LongTail)
-        Tail.__init__(moved, self.using, state)
-        moved._is_isolated, moved.upto, moved.pending = self._is_isolated, self.upto, self.upto - state.cursor
-        moved._length = moved._rows_after(state.cursor).count()
-        return moved
+        return LongTail(self.using, state, is_isolated=self._is_isolated, upto=self.upto)
 
     def is_unchanged(self) -> bool:
         return self._is_isolated or self._rows_after(self.state.cursor).count() == self._length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -10,9 +11,9 @@ from django.db.models import Min
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, epoch_seconds
-from django_pagestats.conf import conf
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import known_subject_ids, known_visitor_ids
+from django_pagestats.merging import PageViewRow
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, RankedPage, portions
@@ -24,47 +25,43 @@ from django_pagestats.stats.tail.base import (
     Tail,
     check_within,
     first_view,
-    ids_spanned,
+    pending_after,
 )
 from django_pagestats.tally import Tally, tally
 
-#: (id, path, session key, whole seconds since the epoch)
-Row = tuple[int, str, str, int]
+#: the number of a path that no page view has
+NO_PATH = -1
 
 
 class ShortTail(Tail):
-    """Page views in memory."""
+    """Page views in memory: each path and each session key once, and numbers in their place."""
 
     pending_is_exact = True
 
-    def __init__(self, using: str, state: State, rows: Sequence[Row]) -> None:
+    def __init__(self, using: str, state: State, rows: Sequence[PageViewRow]) -> None:
         super().__init__(using, state)
-        self.rows = rows
-        self.pending = len(rows)
+        ids, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
+        self._paths, self._session_keys = _numbered(paths), _numbered(session_keys)
+        self.ids, self._seconds = list(ids), list(seconds)
+        self._of_path = [self._paths[path] for path in paths]
+        self._of_visitor = [self._session_keys[key] for key in session_keys]
 
-    # -- the tally: paths and session keys are numbered as they come
-
-    @cached_property
-    def _paths(self) -> dict[str, int]:
-        return {path: number for number, path in enumerate({row[1]: None for row in self.rows})}
-
-    @cached_property
-    def _session_keys(self) -> dict[str, int]:
-        return {key: number for number, key in enumerate({row[2]: None for row in self.rows})}
+    @property
+    def pending(self) -> int:
+        return len(self.ids)
 
     @cached_property
     def _tally(self) -> Tally:
-        paths, keys = self._paths, self._session_keys
-        return tally(((paths[path], keys[key], seconds) for _, path, key, seconds in self.rows), self.calendar)
+        return tally(zip(self._of_path, self._of_visitor, self._seconds, strict=True), self.calendar)
 
     @cached_property
     def _visitor_ids(self) -> list[int | None]:
-        known = known_visitor_ids(self.using, self._session_keys) if self.rows else {}
+        known = known_visitor_ids(self.using, self._session_keys) if self._session_keys else {}
         return [known.get(key) for key in self._session_keys]
 
     @cached_property
     def _subject_ids(self) -> dict[str, int]:
-        return known_subject_ids(self.using, self._paths) if self.rows else {}
+        return known_subject_ids(self.using, self._paths) if self._paths else {}
 
     def _groups(self, span: Span, path: str | None) -> dict[int, list[int]]:
         """bucket -> the visitor of each page view."""
@@ -104,7 +101,7 @@ class ShortTail(Tail):
 
     def page_views(self, span: Span, path: str | None) -> int:
         if span == EVERYTHING:  # no need of a tally
-            return sum(path in (None, row[1]) for row in self.rows)
+            return len(self.ids) if path is None else self._of_path.count(self._paths.get(path, NO_PATH))
         return sum(self.page_views_by_bucket(span, path).values())
 
     def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
@@ -142,12 +139,11 @@ class ShortTail(Tail):
         if self.state.cursor > BEFORE_ALL:
             folded = first_view(self.using, self.state.cursor, intervals(span, self.calendar))
         is_everything = span.granularity == Granularity.ALL
-        times = (row[3] for row in self.rows)
-        earliest = min((at for at in times if is_everything or self.calendar.day(at) in span), default=None)
+        earliest = min((at for at in self._seconds if is_everything or self.calendar.day(at) in span), default=None)
         if earliest is None or (folded is not None and epoch_seconds(folded) < earliest):
             return folded
         # the tally has whole seconds only
-        ids = [row[0] for row in self.rows if row[3] == earliest]
+        ids = [pk for pk, at in zip(self.ids, self._seconds, strict=True) if at == earliest]
         views = PageView.objects.using(self.using)
         firsts: list[datetime] = [
             views.filter(pk__in=portion).aggregate(first=Min("viewed_at"))["first"] for portion in portions(ids, 500)
@@ -155,13 +151,17 @@ class ShortTail(Tail):
         return min(firsts if folded is None else [folded, *firsts])
 
     def after(self, state: State) -> Tail:
-        last = self.rows[-1][0] if self.rows else self.state.cursor
-        check_within(self.state, state, last)
-        rows = [row for row in self.rows if row[0] > state.cursor]
-        passed = PageView.objects.using(self.using).filter(pk__gt=self.state.cursor, pk__lte=state.cursor)
-        if state.cursor != self.state.cursor and passed.count() != len(self.rows) - len(rows):
+        check_within(self.state, state, self.ids[-1] if self.ids else self.state.cursor)
+        passed = bisect_right(self.ids, state.cursor)
+        gone = PageView.objects.using(self.using).filter(pk__gt=self.state.cursor, pk__lte=state.cursor)
+        if state.cursor != self.state.cursor and gone.count() != passed:
             raise AnswerUnsettledError(LATE_PAGE_VIEWS)
-        return ShortTail(self.using, state, rows)
+        rest = ShortTail(self.using, state, [])
+        # those of page views that are gone from it do no harm
+        rest._paths, rest._session_keys = self._paths, self._session_keys
+        rest.ids, rest._seconds = self.ids[passed:], self._seconds[passed:]
+        rest._of_path, rest._of_visitor = self._of_path[passed:], self._of_visitor[passed:]
+        return rest
 
 
 class NoTail(ShortTail):
@@ -169,11 +169,11 @@ class NoTail(ShortTail):
 
     def __init__(self, using: str, state: State) -> None:
         super().__init__(using, state, [])
-        views = PageView.objects.using(using).filter(pk__gt=state.cursor)
-        self.pending = views.order_by("pk")[: conf.TAIL_LIMIT + 1].count()
-        self.pending_is_exact = self.pending <= conf.TAIL_LIMIT
-        if not self.pending_is_exact:
-            self.pending = ids_spanned(using, state)[1]
+        self._counted, self.pending_is_exact = pending_after(using, state.cursor)
+
+    @property
+    def pending(self) -> int:
+        return self._counted
 
     def after(self, state: State) -> Tail:
         # the folded part is all that is answered: it may grow, and then the next answers are of a later instant
@@ -183,3 +183,7 @@ class NoTail(ShortTail):
 def _rank(page: RankedPage) -> tuple[int, bool, int, bytes]:
     unknown = page.subject is None
     return -page.page_views, unknown, page.subject or 0, (page.path or "").encode() if unknown else b""
+
+
+def _numbered(values: Iterable[str]) -> dict[str, int]:
+    return {value: number for number, value in enumerate(dict.fromkeys(values))}
