@@ -15,6 +15,11 @@ from zoneinfo import ZoneInfo
 
 HOUR_SECONDS = 3_600
 DAY_SECONDS = 86_400
+#: changes of a zone's offset are looked for in such steps (since 1970 the nearest two were six days apart), a block at
+#: a time, within the years that Python has
+STEP_SECONDS = 6 * DAY_SECONDS
+BLOCK_SECONDS = 61 * STEP_SECONDS
+FIRST_SECOND, LAST_SECOND = -119_860 * STEP_SECONDS, 488_816 * STEP_SECONDS
 EPOCH = date(1970, 1, 1)
 EPOCH_INSTANT = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -61,12 +66,30 @@ class Calendar:
     def __init__(self, zone: str) -> None:
         self.zone = ZoneInfo(zone)
         self._offsets: dict[int, int | None] = {}
+        self._blocks: dict[int, list[tuple[int, int]]] = {}
 
     def offset(self, seconds: int) -> int:
         """Seconds that local time is ahead of UTC at this instant."""
         local = datetime.fromtimestamp(seconds, self.zone).utcoffset()
         assert local is not None  # noqa: S101 - a ZoneInfo always knows its offset
         return local // timedelta(seconds=1)
+
+    def offsets(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The offset at `start`, and each other one that begins before `end`, with the second in which it does.
+
+        What decides in which buckets these seconds fall; calendars that agree on it cut them alike.
+        """
+        blocks = map(self._block, range(start // BLOCK_SECONDS, end // BLOCK_SECONDS + 1))
+        changes = (change for block in blocks for change in block if start < change[0] < end)
+        return [(start, self.offset(start)), *changes]
+
+    def _block(self, block: int) -> list[tuple[int, int]]:
+        """The changes of a block, remembered."""
+        if block not in self._blocks:
+            start, end = block * BLOCK_SECONDS, (block + 1) * BLOCK_SECONDS
+            segments = _offset_segments(self, max(start, FIRST_SECOND), min(end, LAST_SECOND), STEP_SECONDS)
+            self._blocks[block] = [(begun, offset) for begun, _, offset in segments][1:]
+        return self._blocks[block]
 
     def day_offset(self, utc_day: int) -> int | None:
         """The offset all through this UTC day, or None if it changes within it."""
@@ -156,13 +179,18 @@ def _day_intervals(zone: str, day: int) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _offset_segments(calendar: Calendar, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Cut [start, end) where the offset changes; yields (start, end, offset)."""
+def _offset_segments(
+    calendar: Calendar, start: int, end: int, step: int = HOUR_SECONDS
+) -> Iterator[tuple[int, int, int]]:
+    """Cut [start, end) where the offset changes; yields (start, end, offset).
+
+    Two changes that are nearer to each other than a step may be taken for none.
+    """
     begun, offset = start, calendar.offset(start)
-    for tick in range(start + HOUR_SECONDS, end + HOUR_SECONDS, HOUR_SECONDS):
+    for tick in range(start + step, end + step, step):
         if calendar.offset(tick) == offset:
             continue
-        low, high = tick - HOUR_SECONDS, tick
+        low, high = tick - step, tick
         while low + 1 < high:
             middle = (low + high) // 2
             low, high = (middle, high) if calendar.offset(middle) == offset else (low, middle)

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
-from django_pagestats import aliases
+from django_pagestats import aliases, folding
 from django_pagestats.checks import servers
 from django_pagestats.checks.database_settings import check_one
 from django_pagestats.checks.messages import Apps, command, error, told, warning
@@ -68,10 +68,11 @@ def server_version(connection: Any) -> tuple[str, tuple[int, ...]]:
 
 
 def _check_zone(alias: str) -> Iterator[CheckMessage]:
-    zones = Generation.objects.using(alias).filter(is_active=True).values_list("time_zone", flat=True)
-    for zone in zones:
-        if zone != conf.TIME_ZONE:
-            yield zone_changed(alias, zone)
+    for generation in Generation.objects.using(alias).filter(is_active=True):
+        if generation.time_zone != conf.TIME_ZONE:
+            yield zone_changed(alias, generation.time_zone)
+        elif folding.has_other_rules(generation):
+            yield zone_rules_changed(alias, generation.time_zone)
 
 
 def not_migrated(home: str) -> CheckMessage:
@@ -99,4 +100,14 @@ def zone_changed(alias: str, zone: str) -> CheckMessage:
         f" {conf.TIME_ZONE}.",
         f"Run backfill_aggregates --rebuild --database {alias}; until then statistics stay in {zone}. Or write"
         f" PAGESTATS_TIME_ZONE = {zone!r}.",
+    )
+
+
+def zone_rules_changed(alias: str, zone: str) -> CheckMessage:
+    return warning(
+        35,
+        f"The aggregates in DATABASES[{alias!r}] are cut by other rules of {zone} than this machine's tzdata has: it"
+        " was updated since, or machines have different ones.",
+        "Bring all machines to the same tzdata, restart what runs there, and run backfill_aggregates --rebuild"
+        f" --database {alias}; until then some days and hours are those of other clocks.",
     )

@@ -23,6 +23,7 @@ from django_pagestats.folding.keeping_up import KeptUp, keep_up, tail_length
 from django_pagestats.folding.reading import Chunk
 from django_pagestats.folding.resting import niceness, poll, rest
 from django_pagestats.folding.sweeping import doom, sweep
+from django_pagestats.folding.zones import has_other_rules
 
 __all__ = [
     "Chunk",
@@ -39,6 +40,7 @@ __all__ = [
     "ensure_active_generation",
     "first_chunk_size",
     "first_cursor",
+    "has_other_rules",
     "keep_up",
     "new_generation",
     "niceness",

@@ -9,6 +9,7 @@ from django_pagestats.buckets import epoch_seconds, instant
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
 from django_pagestats.folding.generations import active_generation, first_cursor
+from django_pagestats.folding.zones import has_other_rules
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation, PageView
 
@@ -40,16 +41,28 @@ def _cure(using: str, generation: Generation | None) -> str:
 
 
 def other_zone(using: str) -> str:
-    """What there is to say if the aggregates are of another zone than that of the settings."""
+    """What there is to say if the aggregates are of another zone than that of the settings, or of other rules of it."""
     return _other_zone(active_generation(using))
 
 
 def _other_zone(generation: Generation | None) -> str:
-    if generation is None or generation.time_zone == conf.TIME_ZONE:
+    if generation is None:
         return ""
+    if generation.time_zone == conf.TIME_ZONE:
+        return _other_rules(generation)
     return (
         f"The aggregates are cut by the days and hours of {generation.time_zone}, and PAGESTATS_TIME_ZONE is"
         f" {conf.TIME_ZONE}: until backfill_aggregates --rebuild statistics stay in {generation.time_zone}."
+    )
+
+
+def _other_rules(generation: Generation) -> str:
+    if not has_other_rules(generation):
+        return ""
+    return (
+        f"The aggregates are cut by other rules of {generation.time_zone} than this machine's time zone database has"
+        " (tzdata was updated since, or machines have different ones): until backfill_aggregates --rebuild some days"
+        " and hours are those of other clocks."
     )
 
 

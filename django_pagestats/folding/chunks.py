@@ -6,12 +6,13 @@ import gc
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db.models import F
 
 from django_pagestats.conf import conf
 from django_pagestats.folding.reading import Chunk, Reader
+from django_pagestats.folding.zones import rules_with
 from django_pagestats.merging import Highest, database_for
 from django_pagestats.models import Generation
 
@@ -83,6 +84,7 @@ class Folder:
         self.trying = chunk.after, chunk.upto
         if expected > 1 and chunk.upto < target:
             self.reader.read_ahead(chunk.upto, target, self.chunk_size)
+        chunk = replace(chunk, zone_rules=rules_with(self.generation.zone_rules, chunk.tally, self.reader.calendar))
         try:
             self._highest, seconds = merge(self.using, chunk, fence=fence, highest=self._highest)
         except CursorMovedError:
@@ -90,6 +92,7 @@ class Folder:
             raise
         self.cursor = chunk.upto
         self.generation.last_page_view = chunk.last or self.generation.last_page_view
+        self.generation.zone_rules = chunk.zone_rules
         self._adapt(chunk, seconds)
         if self._collects and time.monotonic() > self._collected_at + COLLECT_SECONDS:
             gc.collect(1)
@@ -163,8 +166,9 @@ def merge(
         moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
         if fence is None:
             moved = moved.filter(is_active=True)
-        last = {"last_page_view": chunk.last} if chunk.last else {}
-        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **last):
+        kept = {"last_page_view": chunk.last, "zone_rules": chunk.zone_rules}
+        changes = {name: value for name, value in kept.items() if value}
+        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **changes):
             raise CursorMovedError
         highest = database.merge(chunk.generation, prepared, highest)
     return highest, time.monotonic() - began

@@ -7,6 +7,7 @@ from django.db.models import Min
 
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
+from django_pagestats.folding.zones import NONE_YET
 from django_pagestats.merging import database_for
 from django_pagestats.models import Generation, PageView
 from django_pagestats.sequences import sequence_told
@@ -29,6 +30,7 @@ def new_generation(using: str, cursor: int, *, is_active: bool) -> Generation:
         return Generation.objects.using(using).create(
             cursor=min(0, cursor),
             time_zone=conf.TIME_ZONE,
+            zone_rules=NONE_YET,
             is_active=True if is_active else None,
             created_at=database_now(using),
         )

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connections
 
 from django_pagestats.buckets import Calendar
+from django_pagestats.folding.zones import Rules
 from django_pagestats.ids import IdCache, are_there, subject_ids, visitor_ids
 from django_pagestats.merging import database_for
 from django_pagestats.models import Generation
@@ -37,6 +38,8 @@ class Chunk:
     #: id and whole seconds since the epoch of its last page view
     last: tuple[int, int] | None
     is_full: bool  #: as many page views as the chunk size asks for
+    #: what the generation is to keep of its zone's rules, see folding.zones
+    zone_rules: Rules = None
 
 
 @dataclass

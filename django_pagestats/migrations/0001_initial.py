@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                 ("cursor", models.BigIntegerField(default=0, verbose_name="cursor")),
                 ("revision", models.BigIntegerField(default=0, verbose_name="revision")),
                 ("time_zone", models.CharField(max_length=64, verbose_name="time zone")),
+                ("zone_rules", models.JSONField(null=True, verbose_name="rules of the time zone")),
                 ("is_active", models.BooleanField(null=True, unique=True, verbose_name="is active")),
                 ("pruned_before", models.DateField(null=True, verbose_name="pruned before")),
                 ("last_page_view", models.JSONField(null=True, verbose_name="last page view")),

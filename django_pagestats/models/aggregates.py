@@ -51,6 +51,8 @@ class Generation(models.Model):
     cursor = models.BigIntegerField(_("cursor"), default=0)
     revision = models.BigIntegerField(_("revision"), default=0)
     time_zone = models.CharField(_("time zone"), max_length=64)
+    #: by which rules of the zone it is cut, see folding.zones; null: nobody knows
+    zone_rules = models.JSONField(_("rules of the time zone"), null=True)
     #: true or NULL: the database then refuses a second active one
     is_active = models.BooleanField(_("is active"), null=True, unique=True)
     #: local days before this one are frozen: their page views were pruned
