@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis of a test's own, that it may stop, start and empty as it likes: nobody else is on them."""
+"""Servers of a test's own, that it may set up, stop, start and empty as it likes: nobody else is on them."""
 
 from __future__ import annotations
 
@@ -103,14 +103,95 @@ class OwnPostgreSQL:
 @contextmanager
 def this_process_on(server: OwnPostgreSQL) -> Iterator[None]:
     """Django's connection goes to the database `postgres` of this server instead, for the length of a block."""
+    with _connected_to(HOST="127.0.0.1", PORT=str(server.port), USER="postgres", NAME="postgres"):
+        yield
+
+
+@contextmanager
+def _connected_to(**place: str) -> Iterator[None]:
     before = dict(connection.settings_dict)
     connection.close()
-    connection.settings_dict.update(HOST="127.0.0.1", PORT=str(server.port), USER="postgres", NAME="postgres")
+    connection.settings_dict.update(place)
     try:
         yield
     finally:
         connection.close()
         connection.settings_dict.update(before)
+
+
+class OwnMariaDB:
+    """An instance in a folder of its own, with a user that owns the database `site`; a context manager that starts it.
+
+    MariaDB refuses to run as root: then it runs as the user mysql.
+    """
+
+    def __init__(self, **options: str) -> None:
+        self.install, self.mariadbd, self.client = map(find, ("mariadb-install-db", "mariadbd", "mariadb"))
+        self.options = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self.port = free_port()
+
+    def __enter__(self) -> OwnMariaDB:
+        self.folder = Path(tempfile.mkdtemp(prefix="pagestats-mariadb-"))
+        user = []
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("mysql")
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+            user = ["--user=mysql"]
+        data = f"--datadir={self.folder / 'data'}"
+        normal = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(
+            [self.install, "--no-defaults", *user, data, *normal],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=SECONDS_TO_START,
+        )
+        self.socket = self.folder / "socket"
+        places = [f"--port={self.port}", f"--socket={self.socket}", f"--log-error={self.folder / 'log'}"]
+        small = ["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0", "--bind-address=127.0.0.1"]
+        self.process = subprocess.Popen(
+            [self.mariadbd, "--no-defaults", *user, data, *places, *small, *self.options], stdin=subprocess.DEVNULL
+        )
+        try:
+            self._make_site(time.monotonic() + SECONDS_TO_START)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _make_site(self, deadline: float) -> None:
+        statements = (
+            "CREATE DATABASE site CHARACTER SET utf8mb4; CREATE USER site@'%' IDENTIFIED BY 'site';"
+            " GRANT ALL PRIVILEGES ON site.* TO site@'%'; DELETE FROM mysql.user WHERE user = ''; FLUSH PRIVILEGES;"
+        )
+        while True:
+            done = subprocess.run(
+                [self.client, "--no-defaults", "--user=root", f"--socket={self.socket}", f"--execute={statements}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if not done.returncode:
+                return
+            assert self.process.poll() is None and time.monotonic() < deadline, done.stdout
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait(SECONDS_TO_START)
+        shutil.rmtree(self.folder)
+
+
+@contextmanager
+def this_process_on_mariadb(server: OwnMariaDB) -> Iterator[None]:
+    """Django's connection goes to the database `site` of this server instead, as an ordinary user."""
+    with _connected_to(HOST="127.0.0.1", PORT=str(server.port), USER="site", PASSWORD="site", NAME="site"):
+        yield
 
 
 class OwnRedis:

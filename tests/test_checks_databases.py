@@ -101,7 +101,7 @@ def test_a_galera_node(monkeypatch: pytest.MonkeyPatch) -> None:
     [("ON", "STATEMENT", ["pagestats.E039"]), ("ON", "MIXED", []), ("OFF", "STATEMENT", [])],
 )
 def test_a_binary_log_of_statements(monkeypatch: pytest.MonkeyPatch, log: str, form: str, wanted: list[str]) -> None:
-    """The answers of such a server; tests/test_binary_log.py has one."""
+    """The answers of such a server; tests/test_checks_servers.py has one."""
     fetch: Callable[..., list[tuple[Any, ...]]] = servers.fetch
 
     def as_such(connection: Any, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:

@@ -18,7 +18,7 @@ PROJECT_TESTS = ["test_admin_browser.py", "test_contract.py", "test_demo.py", "t
 CRASH_TESTS = sorted(path.name for path in TESTS.glob("test_crash_*.py"))
 #: the files of each group
 GROUPS = {
-    "processes": [*CRASH_TESTS, "test_cluster.py", "test_removal.py"],
+    "processes": [*CRASH_TESTS, "test_checks_servers.py", "test_cluster.py", "test_removal.py"],
     "browser": ["test_admin_browser.py"],
     "demo": ["test_demo.py"],
     "packaging": ["test_packaging.py"],  # what they build is built once

@@ -13,7 +13,7 @@ from django_pagestats import folding
 from django_pagestats.backfill.claims import Claim
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import QueueUnreachableError
-from django_pagestats.merging import LASTING, Trouble, database_for
+from django_pagestats.merging import BINARY_LOG_TOLD, LASTING, Trouble, database_for
 from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,7 @@ logger = logging.getLogger(__name__)
 PASSING = (OperationalError, InterfaceError, QueueUnreachableError)
 MEANINGS: dict[Trouble | None, str] = {
     Trouble.FORBIDDEN: "The database's user may not do this: it needs all privileges on the site's own database. ",
-    Trouble.BINARY_LOG: (
-        "The server's binary log has the format STATEMENT, in which nothing can be folded: set binlog_format = MIXED or"
-        " ROW in its configuration, restart it, then --resume. "
-    ),
+    Trouble.BINARY_LOG: f"{BINARY_LOG_TOLD} ",
     Trouble.DISK_FULL: "The disk of the database is full. ",
     Trouble.READ_ONLY: "The database is read-only: a replica, or set so. ",
 }
@@ -99,6 +96,11 @@ def may_pass(using: str, error: Exception) -> bool:
     if trouble is Trouble.BINARY_LOG:
         return False
     return isinstance(error, PASSING) or not (trouble is None or trouble in LASTING)
+
+
+def is_lasting(using: str, error: BaseException) -> bool:
+    """Whether only a person can make it pass, so that its words do without a traceback."""
+    return database_for(using).trouble(error) in LASTING
 
 
 def wait_seconds(tries: int) -> float:

@@ -11,10 +11,11 @@ from django.db import DatabaseError, InterfaceError
 
 from django_pagestats import aliases
 from django_pagestats.exceptions import PageStatsError
-from django_pagestats.merging import Trouble, database_for
+from django_pagestats.merging import BINARY_LOG_TOLD, Trouble, database_for
 
 #: what to do about an error, where its kind tells
 CURES: dict[Trouble | None, str] = {
+    Trouble.BINARY_LOG: BINARY_LOG_TOLD,
     Trouble.CONFLICT: "Somebody else was faster: run it again.",
     Trouble.FORBIDDEN: "The database's user may not do this: it needs all privileges on the site's own database.",
     Trouble.LOCKED: "Somebody else holds a lock for too long.",

@@ -5,12 +5,31 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from django_pagestats.merging.base import LASTING, Database, Highest, PageViewRow, RowsLockedError, Trouble, Waits
+from django_pagestats.merging.base import (
+    BINARY_LOG_TOLD,
+    LASTING,
+    Database,
+    Highest,
+    PageViewRow,
+    RowsLockedError,
+    Trouble,
+    Waits,
+)
 from django_pagestats.merging.mysql import MySQL
 from django_pagestats.merging.postgresql import PostgreSQL
 from django_pagestats.merging.sqlite import SQLite
 
-__all__ = ["LASTING", "Database", "Highest", "PageViewRow", "RowsLockedError", "Trouble", "Waits", "database_for"]
+__all__ = [
+    "BINARY_LOG_TOLD",
+    "LASTING",
+    "Database",
+    "Highest",
+    "PageViewRow",
+    "RowsLockedError",
+    "Trouble",
+    "Waits",
+    "database_for",
+]
 
 VENDORS: dict[str, type[Database]] = {"mysql": MySQL, "postgresql": PostgreSQL, "sqlite": SQLite}
 

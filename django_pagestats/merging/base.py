@@ -57,6 +57,10 @@ class PageViewRow(NamedTuple):
 #: (dimension, granularity, bucket, subject, page_views, visitors, visitor_set); a plain tuple, made once a row
 AggregateRow = tuple[int, int, int, int, int, int, bytes]
 
+BINARY_LOG_TOLD = (
+    "The server's binary log has the format STATEMENT, in which nothing of ours can be written: set binlog_format ="
+    " MIXED or ROW in its configuration, and restart it."
+)
 #: what does not pass by itself
 LASTING = frozenset({Trouble.BINARY_LOG, Trouble.FORBIDDEN, Trouble.MISSING})
 

@@ -21,6 +21,7 @@ from django_pagestats.tasks.names import GROUP, LINK, TEND
 IS_INSTALLED = apps.is_installed("django_pagestats")
 if IS_INSTALLED:  # models cannot be imported without their app
     from django_pagestats import aliases, backfill, folding
+    from django_pagestats.backfill import failing
     from django_pagestats.models import BackfillRun
     from django_pagestats.tasks.removal import forget
     from django_pagestats.tasks.schedules import (
@@ -60,8 +61,11 @@ def link(using: str, run_id: int, epoch: int) -> None:
         backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
     except RunLockedError as error:  # the run is revived when its lease is over; no row of a failure is left for it
         logger.warning("run %s: a link came and went: %s", run_id, error)
-    except (DatabaseError, ConnectionDoesNotExist):
-        if not (sentence := aliases.not_ours(using)):
+    except (DatabaseError, ConnectionDoesNotExist) as error:
+        sentence = aliases.not_ours(using)
+        if not sentence and failing.is_lasting(using, error):
+            sentence = failing.describe(using, error)
+        if not sentence:
             raise
         logger.warning("run %s: a link came for nothing: %s", run_id, sentence)
 
@@ -81,8 +85,11 @@ def tend(using: str) -> None:
             step(using)
         except PageStatsError as error:  # only a person can decide on the cure
             logger.error("tending %s: %s", using, error)
-        except Exception:
-            logger.exception("tending %s: %s failed, and is tried again at the next tick", using, step.__name__)
+        except Exception as error:
+            if failing.is_lasting(using, error):
+                logger.error("tending %s: %s", using, failing.describe(using, error))
+            else:
+                logger.exception("tending %s: %s failed, and is tried again at the next tick", using, step.__name__)
 
 
 def _app_is_there(what: str) -> bool:
