@@ -20,10 +20,12 @@ from django_pagestats.conf import conf
 
 logger = logging.getLogger(__name__)
 
-#: the primary sees how far each replica is; what a role may not see is null
+#: the primary sees how far each replica is; what a role may not see is null, and then the replica has no state
 REPLICAS = """
-    SELECT COALESCE(NULLIF(application_name, ''), client_addr::text, 'unknown'), EXTRACT(EPOCH FROM replay_lag)
-    FROM pg_stat_replication WHERE replay_lag IS NOT NULL ORDER BY replay_lag DESC LIMIT 1
+    SELECT COALESCE(NULLIF(application_name, ''), client_addr::text, 'unknown'), EXTRACT(EPOCH FROM replay_lag),
+        state IS NULL, current_user
+    FROM pg_stat_replication WHERE replay_lag IS NOT NULL OR state IS NULL
+    ORDER BY state IS NULL DESC, replay_lag DESC LIMIT 1
 """
 ACTIVE = {
     "postgresql": (
@@ -65,22 +67,29 @@ def reason_to_wait(using: str) -> Wait | None:
 def replica_lag(using: str) -> str | None:
     """PostgreSQL: wait while a streaming replica is more than PAGESTATS_MAX_REPLICA_LAG seconds behind.
 
-    The role of the site needs pg_monitor (or pg_read_all_stats) to see it. Elsewhere there is nothing to wait for.
+    The role of the site needs pg_monitor (or pg_read_all_stats) to see it: without it a run with a replica waits, and
+    says so. Elsewhere there is nothing to wait for.
     """
     if connections[using].vendor != "postgresql":
         return None
     with connections[using].cursor() as cursor:
         cursor.execute(REPLICAS)
         row = cursor.fetchone()
-    if row is None or row[1] <= conf.MAX_REPLICA_LAG:
+    if row is None:
         return None
-    return f"the replica {row[0]} is {row[1]:.1f} s behind, more than {conf.MAX_REPLICA_LAG:g} s"
+    name, seconds, is_hidden, role = row
+    if is_hidden:
+        return f"how far a replica is, is not shown to the role {role}: run GRANT pg_monitor TO {role}"
+    if seconds <= conf.MAX_REPLICA_LAG:
+        return None
+    return f"the replica {name} is {seconds:.1f} s behind, more than {conf.MAX_REPLICA_LAG:g} s"
 
 
 def active_connections(using: str) -> str | None:
     """PostgreSQL, MariaDB: wait while more than PAGESTATS_MAX_ACTIVE_CONNECTIONS others are executing statements.
 
-    On PostgreSQL those of the same database, on MariaDB those of the whole server. SQLite has none.
+    On PostgreSQL those of the same database (those of other roles only with pg_monitor), on MariaDB those of the whole
+    server. SQLite has none.
     """
     statement = ACTIVE.get(connections[using].vendor)
     if statement is None:

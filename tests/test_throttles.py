@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
@@ -244,14 +245,25 @@ def test_replica_lag(settings: Any) -> None:
             "CREATE TABLE public.pg_stat_replication AS SELECT * FROM pg_catalog.pg_stat_replication LIMIT 0"
         )
         cursor.execute("SET LOCAL search_path = public, pg_catalog")
-        for name, lag in (("near", "1 second"), ("far", "12.5 seconds"), ("hidden", None)):
-            cursor.execute(
-                "INSERT INTO public.pg_stat_replication (application_name, replay_lag) VALUES (%s, %s::interval)",
-                [name, lag],
-            )
+    for name, lag in (("near", "1 second"), ("far", "12.5 seconds"), ("idle", None)):
+        see_a_replica(name, lag, "streaming")
     assert throttles.replica_lag("default") == "the replica far is 12.5 s behind, more than 5 s"
     settings.PAGESTATS_MAX_REPLICA_LAG = 13
     assert throttles.replica_lag("default") is None
+    see_a_replica("hidden", None, None)  # to a role without pg_monitor nothing of it is shown but its name
+    told = throttles.replica_lag("default")
+    assert told is not None and re.fullmatch(
+        r"how far a replica is, is not shown to the role (\w+): run GRANT pg_monitor TO \1", told
+    )
+
+
+def see_a_replica(name: str, lag: str | None, state: str | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO public.pg_stat_replication (application_name, replay_lag, state)"
+            " VALUES (%s, %s::interval, %s)",
+            [name, lag, state],
+        )
 
 
 def naive(using: str) -> throttles.Wait:
