@@ -19,8 +19,10 @@ class PageStatsConfig(AppConfig):
 
     def ready(self) -> None:
         from django_pagestats.checks import register_checks
+        from django_pagestats.dumps import watch_loads
 
         register_checks()
+        watch_loads()
         post_migrate.connect(schedule_tending, sender=self)
 
 
