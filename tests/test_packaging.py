@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -101,7 +102,7 @@ def package_files() -> set[str]:
 
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        names = {name for name in archive.namelist() if ".dist-info/" not in name and ".data/" not in name}
     assert names == package_files()
     assert "django_pagestats/py.typed" in names
     assert "django_pagestats/migrations/0001_initial.py" in names
@@ -112,7 +113,15 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 def test_the_sdist_can_be_tested(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"tests/factories.py", "testproject/settings.py", "manage.py", "Makefile", "tox.ini", "LICENSE"} <= names
+    assert {
+        "hatch_build.py",
+        "tests/factories.py",
+        "testproject/settings.py",
+        "manage.py",
+        "Makefile",
+        "tox.ini",
+        "LICENSE",
+    } <= names
 
 
 def test_the_metadata_is_valid(wheel: Path) -> None:
@@ -123,6 +132,29 @@ def test_the_metadata_is_valid(wheel: Path) -> None:
     assert set(metadata.provides_extra or ()) == {"mysql", "postgres", "redis"}
     assert metadata.license_expression == "MIT"
     assert metadata.description_content_type == "text/markdown"
+    links = re.findall(r"\]\(([^)]+)\)", metadata.description or "")
+    assert links and all(link.startswith(("https://", "#")) for link in links), "the index has no file beside it"
+
+
+def test_an_address_makes_whole_links_and_urls() -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        import hatch_build
+    finally:
+        sys.path.remove(str(ROOT))
+    text = "[a](docs/a.md#b), [c](https://example.com), [d](#d)"
+    assert hatch_build.for_index(text, "") == "a (`docs/a.md`), [c](https://example.com), [d](#d)"
+    base = "https://example.com/pagestats"
+    assert hatch_build.for_index(text, base).startswith(f"[a]({base}/blob/main/docs/a.md#b), [c](https://example.com),")
+    assert hatch_build.urls("") == {}
+    assert all(url.startswith(base) for url in hatch_build.urls(base).values())
+
+
+def test_the_wheel_brings_the_pages_that_messages_name(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name.partition("/share/doc/django-pagestats/")[2] for name in archive.namelist()}
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    assert names - {""} == {*pages, "README.md", "CHANGELOG.md"}
 
 
 def test_the_wheel_works_in_a_foreign_project(wheel: Path, tmp_path: Path) -> None:
