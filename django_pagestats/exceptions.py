@@ -53,6 +53,10 @@ class AnswerUnsettledError(PageStatsError):
     """The aggregates kept moving under an answer inside the caller's transaction, longer than the setting allows."""
 
 
+class UncountablePageViewError(PageStatsError):
+    """A page view has a time, or a text, that cannot be counted; the message names it, its value and the cure."""
+
+
 class VisitorIdsExhaustedError(PageStatsError):
     """A visitor's id does not fit the 32 bits of a visitor set."""
 

@@ -115,7 +115,7 @@ def test_a_binary_log_of_statements(monkeypatch: pytest.MonkeyPatch, log: str, f
 @only("mysql")
 @pytest.mark.django_db
 def test_a_missing_collation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers.ExactCharField, "_exact_collation", staticmethod(lambda connection: "utf8mb4_no_such"))
+    monkeypatch.setattr(servers, "exact_collation", lambda connection: "utf8mb4_no_such")
     assert of_database() == ["pagestats.E034"]
 
 

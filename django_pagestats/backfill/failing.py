@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django_pagestats import folding
 from django_pagestats.backfill.claims import Claim
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import QueueUnreachableError
+from django_pagestats.exceptions import QueueUnreachableError, UncountablePageViewError
 from django_pagestats.merging import BINARY_LOG_TOLD, LASTING, Trouble, database_for
 from django_pagestats.models import BackfillRun
 
@@ -55,6 +55,8 @@ class Failing:
         self.claim.reread()
         if may_pass(using, error):
             self._try_again(error, is_chunk=is_chunk)
+        elif isinstance(error, UncountablePageViewError):  # it names the page view and the cure
+            self._fail(str(error), error)
         else:
             where = f" at {page_views(self.folder)}" if is_chunk else ""
             self._fail(f"An unexpected error{where}: {describe(using, error)}", error)

@@ -11,7 +11,8 @@ from django_pagestats.checks.database_settings import is_read_uncommitted, read_
 from django_pagestats.checks.messages import choice, error, warning
 from django_pagestats.merging.charsets import VARIABLES as TEXT_VARIABLES
 from django_pagestats.merging.charsets import not_faithful
-from django_pagestats.models import ExactCharField, PageView
+from django_pagestats.models import PageView
+from django_pagestats.models.fields import exact_collation
 
 STRICT_MODES = {"STRICT_ALL_TABLES", "STRICT_TRANS_TABLES"}
 MYSQL_VARIABLES = (
@@ -79,7 +80,7 @@ def check_mysql(alias: str, connection: Any, has_table: bool) -> Iterator[CheckM
         yield several_writers(alias, "its ids are drawn in steps (auto_increment_increment)")
     if variables["log_bin"] == "ON" and variables["binlog_format"] == "STATEMENT":
         yield binary_log_of_statements(alias)
-    collation = ExactCharField._exact_collation(connection)
+    collation = exact_collation(connection)
     known = "SELECT 1 FROM information_schema.collations WHERE collation_name = %s"
     if not fetch(connection, known, [collation]):
         yield collation_missing(alias, str(collation))

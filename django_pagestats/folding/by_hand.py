@@ -5,13 +5,13 @@ from __future__ import annotations
 from django.db import connections
 
 from django_pagestats import horizon
-from django_pagestats.buckets import epoch_seconds, instant
+from django_pagestats.buckets import instant
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
 from django_pagestats.folding.generations import active_generation, first_cursor
 from django_pagestats.folding.zones import has_other_rules
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun, Generation, PageView
+from django_pagestats.models import BackfillRun, Generation
 
 
 def attention(using: str, tail: int) -> str:
@@ -95,12 +95,12 @@ def check_not_replaced(using: str, generation: Generation) -> None:
     if generation.last_page_view is None:
         return
     pk, seconds = generation.last_page_view
-    found = PageView.objects.using(using).filter(pk=pk).values_list("viewed_at", flat=True).first()
-    if found is not None and epoch_seconds(found) != seconds:
+    found = {row[0]: row[3] for row in database_for(using).read_page_views(pk - 1, None, 1)}
+    if found.get(pk, seconds) != seconds:
         raise TableWentBackError(
-            f"Page view {pk} is of {found:%Y-%m-%d %H:%M:%S} UTC, and the one that the aggregates count was of"
-            f" {instant(seconds):%Y-%m-%d %H:%M:%S} UTC: others are in the place of those that were counted (a restore,"
-            " a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
+            f"Page view {pk} is of {instant(found[pk]):%Y-%m-%d %H:%M:%S} UTC, and the one that the aggregates count"
+            f" was of {instant(seconds):%Y-%m-%d %H:%M:%S} UTC: others are in the place of those that were counted (a"
+            " restore, a TRUNCATE). Run backfill_aggregates --rebuild to count anew."
         )
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Dimension, Granularity
-from django_pagestats.exceptions import UnreadableSetError
+from django_pagestats.exceptions import UncountablePageViewError, UnreadableSetError
 from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.tally import Counts, Level, Tally
 
@@ -27,6 +27,10 @@ Key = tuple[int, int]
 PAGE_VIEW_TABLE = PageView._meta.db_table
 AGGREGATE_TABLE = Aggregate._meta.db_table
 GENERATION_TABLE = Generation._meta.db_table
+
+
+#: whole seconds since the epoch of the times that can be counted; one more on each side, where SQLite has rounded
+COUNTABLE_SECONDS = range(-1, 7_258_118_401)
 
 
 class RowsLockedError(Exception):
@@ -51,6 +55,22 @@ class PageViewRow(NamedTuple):
     path: str
     session_key: str
     seconds: int  #: whole seconds since the epoch, UTC
+
+
+class Uncountable(NamedTuple):
+    """A page view that no answer can count, and why: the value of one of its columns, as the database writes it."""
+
+    id: int
+    column: str
+    value: str
+
+    def __str__(self) -> str:
+        wanted = "text" if self.column in ("path", "session_key") else "a time from 1970 to 2199 (UTC)"
+        return (
+            f"Page view {self.id} cannot be counted: its {self.column} is {self.value}, which is not {wanted}. Correct"
+            f" it (UPDATE {PAGE_VIEW_TABLE} SET {self.column} = ... WHERE id = {self.id}) or delete it (DELETE FROM"
+            f" {PAGE_VIEW_TABLE} WHERE id = {self.id})."
+        )
 
 
 #: what is written of one aggregate row, after its generation, which is the same for all:
@@ -165,8 +185,38 @@ class Database(ABC):
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         """The next page views with `after < id <= upto`, in order of id.
 
-        Raises RowsLockedError where the database knows only by trying that one of them is not yet committed.
+        Raises RowsLockedError where the database knows only by trying that one of them is not yet committed, and
+        UncountablePageViewError for the first that cannot be counted. The constraints of the table keep such page views
+        out; where they are missing this is the one place at which all that counts finds them.
         """
+
+    @abstractmethod
+    def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
+        """The first so many page views with `after < id <= upto` that cannot be counted; it reads them all."""
+
+    def check_countable(self, after: int, upto: int) -> None:
+        """Raise UncountablePageViewError if one of the page views with `after < id <= upto` cannot be counted."""
+        for found in self.uncountable(after, upto, 1):
+            raise UncountablePageViewError(str(found))
+
+    def _counted(self, rows: list[PageViewRow]) -> list[PageViewRow]:
+        """The rows as they are, if all can be counted: their seconds are NULL or far off where not."""
+        seconds = [row[3] for row in rows]
+        if None in seconds or (
+            seconds and not (min(seconds) in COUNTABLE_SECONDS and max(seconds) in COUNTABLE_SECONDS)
+        ):
+            self.check_countable(rows[0][0] - 1, rows[-1][0])
+        return rows
+
+    def _uncountable(self, countable: str, why: str, after: int | None, upto: int, limit: int) -> list[Uncountable]:
+        """By a condition that picks the countable ones, and an expression for (column, value) of the others."""
+        bound = "" if after is None else f" AND id > {after:d}"
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, {why} FROM {PAGE_VIEW_TABLE} WHERE NOT ({countable}) AND id <= {upto:d}{bound}"
+                f" ORDER BY id LIMIT {limit:d}"
+            )
+            return [Uncountable(*row) for row in cursor.fetchall()]
 
     # -- ids
 

@@ -17,11 +17,13 @@ from django_pagestats.merging.base import (
     PageViewRow,
     RowsLockedError,
     Trouble,
+    Uncountable,
     Waits,
     portions,
 )
 from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
+from django_pagestats.models.constraints import COUNTABLE_TIME
 from django_pagestats.tally import Level
 
 LOCK_WAIT_TIMEOUT = 1205
@@ -44,6 +46,7 @@ OLDEST_TRANSACTION = (
     "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_locked > 0"
     " AND trx_mysql_thread_id <> CONNECTION_ID() ORDER BY trx_started LIMIT 1"
 )
+COUNTABLE = COUNTABLE_TIME["mysql"].format(column="viewed_at")
 #: TO_SECONDS('1970-01-01')
 EPOCH_SECONDS = 62_167_219_200
 #: rows of ids that one statement inserts: with the longest paths 2 MB, see STATEMENT_BYTES
@@ -93,12 +96,15 @@ class MySQL(LookupDatabase):
         # TO_SECONDS: unix_timestamp() depends on the session's time zone, TIMESTAMPDIFF rounds up before 1970
         bound = "" if upto is None else f" AND id <= {upto:d}"
         statement = (
-            f"SELECT id, path, session_key, TO_SECONDS(viewed_at) - {EPOCH_SECONDS:d}"
+            f"SELECT id, path, session_key, CASE WHEN {COUNTABLE} THEN TO_SECONDS(viewed_at) - {EPOCH_SECONDS:d} END"
             f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
         )
         if upto is None:
-            return self._fetch(statement)
-        return self._read_settled(statement + " LOCK IN SHARE MODE")
+            return self._counted(self._fetch(statement))
+        return self._counted(self._read_settled(statement + " LOCK IN SHARE MODE"))
+
+    def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
+        return self._uncountable(COUNTABLE, "'viewed_at', CAST(viewed_at AS CHAR)", after, upto, limit)
 
     def _fetch(self, statement: str) -> list[PageViewRow]:
         with self.connection.cursor() as cursor:

@@ -17,10 +17,12 @@ from django_pagestats.merging.base import (
     Key,
     PageViewRow,
     Trouble,
+    Uncountable,
     Waits,
     portions_by_size,
 )
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
+from django_pagestats.models.constraints import COUNTABLE_TIME
 from django_pagestats.tally import Level
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -63,6 +65,8 @@ HOLDERS = (
     " AND l.mode IN ('RowShareLock', 'RowExclusiveLock') AND l.granted AND l.pid <> pg_backend_pid()"
 )
 SET_WAITS = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)"
+#: else the epoch of an infinity would be an error
+COUNTABLE = COUNTABLE_TIME["postgresql"].format(column="viewed_at")
 
 
 class PostgreSQL(LookupDatabase):
@@ -167,11 +171,15 @@ class PostgreSQL(LookupDatabase):
         bound = "" if upto is None else f" AND id <= {upto:d}"
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "SELECT id, path, session_key, floor(extract(epoch FROM viewed_at))::bigint"
+                f"SELECT id, path, session_key, CASE WHEN {COUNTABLE} THEN"
+                " floor(extract(epoch FROM viewed_at))::bigint END"
                 f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
             )
             rows: list[PageViewRow] = cursor.fetchall()
-        return rows
+        return self._counted(rows)
+
+    def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
+        return self._uncountable(COUNTABLE, "'viewed_at', viewed_at::text", after, upto, limit)
 
     def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
         found: dict[str, int] = {}

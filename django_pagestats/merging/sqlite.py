@@ -13,17 +13,20 @@ from django.db import OperationalError
 
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
+    COUNTABLE_SECONDS,
     PAGE_VIEW_TABLE,
     AggregateRow,
     Database,
     Highest,
     PageViewRow,
     Trouble,
+    Uncountable,
     deserialized,
     new_rows,
     portions,
     serialized,
 )
+from django_pagestats.models.constraints import SQLITE_SHAPE
 from django_pagestats.tally import Tally
 
 #: SQLite's own words; Python tells the code of an error from 3.11 on only
@@ -35,6 +38,14 @@ TROUBLES = {
     "no such column": Trouble.MISSING,
     "has no column named": Trouble.MISSING,
 }
+#: a time's whole seconds since the epoch: without its fraction, which might be rounded up, but with its offset
+SECONDS = "CAST(strftime('%s', substr(viewed_at, 1, 19) || ltrim(substr(viewed_at, 20), '.0123456789')) AS INTEGER)"
+READABLE = f"typeof(path) = 'text' AND typeof(session_key) = 'text' AND {SQLITE_SHAPE.format(column='viewed_at')}"
+WHY_UNCOUNTABLE = (
+    "CASE WHEN typeof(path) <> 'text' THEN 'path' WHEN typeof(session_key) <> 'text' THEN 'session_key'"
+    " ELSE 'viewed_at' END, substr(CASE WHEN typeof(path) <> 'text' THEN quote(path) WHEN"
+    " typeof(session_key) <> 'text' THEN quote(session_key) ELSE quote(viewed_at) END, 1, 200)"
+)
 #: parameters of one statement; SQLite before 3.32 takes 999
 MOST_PARAMETERS = 999
 #: pages of the write-ahead log, 40 MB of it with SQLite's pages of 4 KB, between two checkpoints of a fold
@@ -94,14 +105,17 @@ class SQLite(Database):
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
         bound = "" if upto is None else f" AND id <= {upto:d}"
         with self.connection.cursor() as cursor:
-            # substr: strftime('%s') may round a fraction of a second up
             cursor.execute(
-                "SELECT id, path, session_key, CAST(strftime('%%s', substr(viewed_at, 1, 19)) AS INTEGER)"
-                f" FROM {PAGE_VIEW_TABLE} WHERE id > %s{bound} ORDER BY id LIMIT %s",
-                [after, limit],
+                f"SELECT id, path, session_key, CASE WHEN {READABLE} THEN {SECONDS} END"
+                f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
             )
             rows: list[PageViewRow] = cursor.fetchall()
-        return rows
+        return self._counted(rows)
+
+    def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
+        within = f"{COUNTABLE_SECONDS.start:d} AND {COUNTABLE_SECONDS.stop - 1:d}"
+        countable = f"{READABLE} AND coalesce({SECONDS} BETWEEN {within}, 0)"
+        return self._uncountable(countable, WHY_UNCOUNTABLE, after, upto, limit)
 
     def select_ids(self, table: str, column: str, values: Sequence[str], where: str = "") -> dict[str, int]:
         found: dict[str, int] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor
-from django_pagestats.models.fields import ExactCharField
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.models.runs import BackfillRun, RunEvent
 from django_pagestats.models.sources import ImportSource, SiteSecret
@@ -15,7 +14,6 @@ __all__ = [
     "Aggregate",
     "BackfillRun",
     "Dimension",
-    "ExactCharField",
     "Generation",
     "Granularity",
     "ImportSource",

@@ -33,7 +33,7 @@ class Subject(models.Model):
     dimension = models.SmallIntegerField(_("dimension"))
     value = ExactCharField(_("value"), max_length=PATH_MAX_LENGTH)
     #: SHA-256 of the value in UTF-8, as hex: long values are unique by it
-    digest = models.CharField(_("digest"), max_length=64)
+    digest = ExactCharField(_("digest"), max_length=64)
 
     class Meta:
         verbose_name = _("subject")
@@ -50,7 +50,7 @@ class Generation(models.Model):
     id = models.AutoField(primary_key=True)
     cursor = models.BigIntegerField(_("cursor"), default=0)
     revision = models.BigIntegerField(_("revision"), default=0)
-    time_zone = models.CharField(_("time zone"), max_length=64)
+    time_zone = ExactCharField(_("time zone"), max_length=64)
     #: by which rules of the zone it is cut, see folding.zones; null: nobody knows
     zone_rules = models.JSONField(_("rules of the time zone"), null=True)
     #: true or NULL: the database then refuses a second active one

@@ -7,6 +7,7 @@ from datetime import timezone
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_pagestats.models.constraints import CountableTime, StorableText
 from django_pagestats.models.fields import ExactCharField
 
 PATH_MAX_LENGTH = 2_048
@@ -14,7 +15,10 @@ SESSION_KEY_MAX_LENGTH = 255
 
 
 class PageView(models.Model):
-    """One recorded view of one path. Append-only; a raw INSERT of the three columns will do."""
+    """One recorded view of one path. Append-only; a raw INSERT of the three columns will do.
+
+    The database refuses what no answer could count, and names the constraint.
+    """
 
     id = models.BigAutoField(primary_key=True)
     path = ExactCharField(_("path"), max_length=PATH_MAX_LENGTH)
@@ -25,6 +29,11 @@ class PageView(models.Model):
         verbose_name = _("page view")
         verbose_name_plural = _("page views")
         indexes = [models.Index(fields=["viewed_at"], name="pagestats_viewed_at")]
+        constraints = [
+            StorableText(field="path", name="pagestats_path_not_empty_no_nul"),
+            StorableText(field="session_key", name="pagestats_session_key_not_empty_no_nul"),
+            CountableTime(field="viewed_at", name="pagestats_viewed_at_1970_to_2199"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.path} at {self.viewed_at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"

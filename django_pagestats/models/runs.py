@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.models.aggregates import Generation
+from django_pagestats.models.fields import ExactCharField, ProseCharField, ProseTextField
 
 
 class BackfillRun(models.Model):
@@ -26,10 +27,10 @@ class BackfillRun(models.Model):
         REBUILD = "rebuild"  #: folds into a new generation, verifies and switches
 
     id = models.BigAutoField(primary_key=True)
-    kind = models.CharField(_("kind"), max_length=16, choices=Kind)
-    status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.QUEUED)
+    kind = ExactCharField(_("kind"), max_length=16, choices=Kind)
+    status = ExactCharField(_("status"), max_length=16, choices=Status, default=Status.QUEUED)
     #: ACTIVE while queued, running or paused, else NULL: the database refuses a second active run
-    active_key = models.CharField(_("active key"), max_length=16, null=True, unique=True)  # noqa: DJ001
+    active_key = ExactCharField(_("active key"), max_length=16, null=True, unique=True)  # type: ignore[misc]
     generation = models.ForeignKey(Generation, models.PROTECT, verbose_name=_("generation"), related_name="runs")
     epoch = models.BigIntegerField(_("epoch"), default=0)
     #: the target's horizon while it is waited for: see horizon.Settling; NULL: all up to the target is visible
@@ -54,23 +55,23 @@ class BackfillRun(models.Model):
     failure_count = models.IntegerField(_("failures in a row"), default=0)
     revival_count = models.IntegerField(_("revivals"), default=0)
     stalled_count = models.IntegerField(_("revivals in a row without progress"), default=0, db_default=0)
-    error = models.TextField(_("error"), blank=True, default="")
+    error = ProseTextField(_("error"), blank=True, default="")
     #: where the last error was raised, as Python shows it; NULL: no exception
-    traceback = models.TextField(_("traceback"), null=True)  # noqa: DJ001
-    wait_reason = models.TextField(_("waits for"), blank=True, default="")
+    traceback = ProseTextField(_("traceback"), null=True)
+    wait_reason = ProseTextField(_("waits for"), blank=True, default="")
     wait_until = models.DateTimeField(_("waits until"), null=True)
     #: wishes, until the worker obeys at the end of its chunk, and whose they are
     pause_requested_at = models.DateTimeField(_("pause asked for at"), null=True)
     cancel_requested_at = models.DateTimeField(_("cancelling asked for at"), null=True)
-    requested_by = models.CharField(_("asked for by"), max_length=255, blank=True, default="", db_default="")
-    requested_via = models.CharField(_("asked for from"), max_length=32, blank=True, default="", db_default="")
+    requested_by = ProseCharField(_("asked for by"), max_length=255, blank=True, default="", db_default="")
+    requested_via = ExactCharField(_("asked for from"), max_length=32, blank=True, default="", db_default="")
     #: its rate and chunk size over its time: see backfill.history
     history = models.JSONField(_("history"), null=True)
     #: how far the check before a rebuild's switch has come: see backfill.Check
     check_state = models.JSONField(_("check"), null=True)
     #: who started it, and through what; text, since users may live in another database
-    actor = models.CharField(_("started by"), max_length=255, blank=True, default="")
-    via = models.CharField(_("started from"), max_length=32)
+    actor = ProseCharField(_("started by"), max_length=255, blank=True, default="")
+    via = ExactCharField(_("started from"), max_length=32)
     created_at = models.DateTimeField(_("created at"))
     #: since when a link is in the queue that nobody has taken, and when a worker took one last
     enqueued_at = models.DateTimeField(_("in the queue since"), null=True)
@@ -130,12 +131,12 @@ class RunEvent(models.Model):
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(BackfillRun, models.CASCADE, verbose_name=_("run"), related_name="events")
     #: empty at the run's start
-    from_status = models.CharField(_("from"), max_length=16, blank=True, choices=BackfillRun.Status)
-    to_status = models.CharField(_("to"), max_length=16, choices=BackfillRun.Status)
+    from_status = ExactCharField(_("from"), max_length=16, blank=True, choices=BackfillRun.Status)
+    to_status = ExactCharField(_("to"), max_length=16, choices=BackfillRun.Status)
     #: text, since users may live in another database; empty: nobody in person
-    actor = models.CharField(_("who"), max_length=255, blank=True, default="")
-    via = models.CharField(_("from where"), max_length=32)
-    reason = models.TextField(_("why"), blank=True, default="")
+    actor = ProseCharField(_("who"), max_length=255, blank=True, default="")
+    via = ExactCharField(_("from where"), max_length=32)
+    reason = ProseTextField(_("why"), blank=True, default="")
     #: by the database's clock
     at = models.DateTimeField(_("when"))
 

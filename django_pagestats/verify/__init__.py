@@ -76,6 +76,12 @@ class Verification:
     def _compare(self, generation: Generation) -> Iterator[Difference]:
         yield from self._cursor(generation)
         yield from self._unknown_kinds()
+        uncountable = False
+        for difference in self._uncountable(generation):
+            uncountable = True
+            yield difference
+        if uncountable:  # there is no count to compare with before they are corrected
+            return
         frozen_before = None
         if generation.pruned_before is not None:
             # a day that cannot be told from its neighbour by time counts as frozen with it
@@ -95,6 +101,14 @@ class Verification:
         # after pruning the highest ones may rightly be gone; the days that are not frozen are compared anyway
         if highest < generation.cursor and generation.pruned_before is None:
             yield Difference(What.CURSOR, stored=generation.cursor, counted=highest, detail="the highest page view")
+
+    def _uncountable(self, generation: Generation) -> Iterator[Difference]:
+        after: int | None = None
+        database = database_for(self.using)
+        while found := database.uncountable(after, generation.cursor, IDS_PER_STATEMENT):
+            for page_view in found:
+                yield Difference(What.UNCOUNTABLE, subject=f"page view {page_view.id}", detail=str(page_view))
+            after = found[-1].id
 
     # -- aggregate rows
 

@@ -24,6 +24,7 @@ class What(enum.Enum):
     NO_VISITOR = "no Visitor row"  #: a member of a set that is nobody's id
     NO_SUBJECT = "no Subject row"  #: a subject of aggregate rows that is no path's id
     CURSOR = "cursor"  #: page views are gone from the end of the table
+    UNCOUNTABLE = "cannot be counted"  #: a page view whose time, or text, is none
     UNKNOWN_KIND = "unknown kind of row"  #: a dimension or granularity that nobody keeps
 
 

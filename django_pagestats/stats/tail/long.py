@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import (
     BigIntegerField,
@@ -27,6 +27,7 @@ from pyroaring import BitMap
 from django_pagestats.buckets import Granularity, instant
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import MOST_VISITORS
+from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import State, count_united_paths, read_ranking, read_with_visitors
 from django_pagestats.models import Generation, PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, RankedPage, pages_where, portions
@@ -61,8 +62,9 @@ class LongTail(Tail):
         super().__init__(using, state)
         self._is_isolated = is_isolated
         if upto is None:
-            upto = PageView.objects.using(using).aggregate(highest=Max("pk"))["highest"]
-        self.upto: int = upto
+            upto = cast(int, PageView.objects.using(using).aggregate(highest=Max("pk"))["highest"])
+            database_for(using).check_countable(state.cursor, upto)
+        self.upto = upto
         self._length = None if is_isolated else self._rows_after(state.cursor).count()
 
     @cached_property
