@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.contrib.auth.models import User
+from django.db import connection, connections
 from django.utils import timezone
 
 from django_pagestats import backfill, folding, intake, stats, tasks
 from django_pagestats.exceptions import GarbledTextError
+from django_pagestats.importing import Fields, import_model
 from django_pagestats.models import PageView, Subject
 from django_pagestats.recording import record_page_view, record_page_views
 from django_pagestats.verify import Verification
@@ -73,6 +75,18 @@ def test_nothing_is_stored(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(GarbledTextError):
         intake.insert([("/plain", "v", timezone.now())], using="default")
     assert PageView.objects.count() == len(EMOJI) + 1
+
+
+def test_nothing_is_imported_from_a_model_that_is_read_so() -> None:
+    source = connection.copy("source")
+    source.settings_dict = {**source.settings_dict, "OPTIONS": {"charset": "utf8mb3"}}
+    connections["source"] = source
+    try:
+        with pytest.raises(GarbledTextError, match=r"DATABASES\['source'\] does not carry"):
+            import_model(User, fields=Fields("username", "username", "date_joined"), source_using="source")
+    finally:
+        source.close()
+        delattr(connections._connections, "source")  # type: ignore[attr-defined]
 
 
 def test_a_right_connection_is_asked_once(django_assert_num_queries: Any) -> None:

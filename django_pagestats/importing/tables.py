@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import models, router
+from django.db import connections, models, router
 from django.db.models import Count, Q
 
 from django_pagestats import intake
 from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.importing import positions
 from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
+from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.models import ImportSource, PageView
 
 CHUNK_ROWS = 5_000
@@ -56,7 +57,10 @@ def import_model(
     """
     _check_model(model)
     _check_fields(model, fields)
-    table = _Table(model, fields, using or router.db_for_write(PageView), source_using or router.db_for_read(model))
+    source = connections[source_using or router.db_for_read(model)]
+    if source.vendor == "mysql":
+        refuse_garbling(source)
+    table = _Table(model, fields, using or router.db_for_write(PageView), source.alias)
     table.find_place()
     while table.store_chunk(chunk_rows):
         if on_progress is not None:

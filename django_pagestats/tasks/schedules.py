@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 from datetime import timedelta
 from typing import Any
@@ -68,11 +67,11 @@ def remove_strays() -> None:
         return
     from django_q.models import Schedule
 
-    for pk, args in Schedule.objects.filter(func=TEND).values_list("pk", "args"):
-        (using,) = ast.literal_eval(args)
-        if aliases.unknown(using) or using not in aliases.possible():
-            Schedule.objects.filter(pk=pk).delete()
-            logger.warning("the schedule that kept the statistics on %s up is removed: they are not there", using)
+    ours = {_name(using) for using in aliases.possible()}
+    strays = Schedule.objects.filter(func=TEND, name__startswith=_name("")).exclude(name__in=ours)
+    for name in strays.values_list("name", flat=True):
+        logger.warning("the schedule %r is removed: the statistics are on another database", name)
+    strays.delete()
 
 
 def remove_all(using: str) -> None:
