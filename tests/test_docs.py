@@ -6,11 +6,14 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from django.test import override_settings
 
 from django_pagestats.backfill import looking, states
+from django_pagestats.checks import queue
 from django_pagestats.conf import conf
 from django_pagestats.management import telling
 from django_pagestats.models import BackfillRun
@@ -154,6 +157,21 @@ def names_in(path: Path) -> set[str]:
             inner = node.body if isinstance(node, ast.ClassDef) else []
             found |= {f"{node.name}::{method.name}" for method in inner if isinstance(method, ast.FunctionDef)}
     return found
+
+
+def test_every_queue_in_the_docs_passes_the_checks() -> None:
+    """Each Q_CLUSTER as it is written there; tests/test_cluster.py has real clusters on both brokers."""
+    blocks = [
+        block
+        for page in (ROOT / "README.md", ROOT / "docs" / "settings.md")
+        for block in re.findall(r"^(Q_CLUSTER = \{.*?^\})", page.read_text(), re.DOTALL | re.MULTILINE)
+    ]
+    assert ["redis" in block for block in blocks] == [False, False, True]
+    for block in blocks:
+        written: dict[str, Any] = {}
+        exec(block, written)
+        with override_settings(Q_CLUSTER=written["Q_CLUSTER"]):
+            assert queue.check_queue() == []
 
 
 def test_correctness_names_tests_that_exist() -> None:
