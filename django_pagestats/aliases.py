@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, router, transaction
 
 from django_pagestats.models import Generation, PageView
 
@@ -62,7 +62,7 @@ def _having_tables(aliases: Iterable[str]) -> Iterator[str]:
         try:
             if has_tables(alias):
                 yield alias
-        except DatabaseError:  # it cannot be reached, and is asked only to be recommended
+        except (DatabaseError, InterfaceError):  # it cannot be reached, and is asked only to be recommended
             continue
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 
 from django_pagestats import aliases, folding
 from django_pagestats.checks import servers
@@ -39,7 +39,7 @@ def is_not_migrated(home: str) -> bool:
     """Whether our tables are missing where the router writes page views to."""
     try:
         return home in connections and home in aliases.possible() and not aliases.has_tables(home)
-    except DatabaseError:  # it is down, and a check of it by its name says so
+    except (DatabaseError, InterfaceError):  # it is down, and a check of it by its name says so
         return False
 
 
