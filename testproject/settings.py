@@ -2,6 +2,13 @@
 
 PAGESTATS_DB   sqlite (default), postgresql or mariadb
 PAGESTATS_DB_NAME   the database's name, for SQLite its file
+PAGESTATS_DB_USER, PAGESTATS_DB_PASSWORD   the account that the site has on PostgreSQL and MariaDB; unset: that of
+    PAGESTATS_PG_USER or PAGESTATS_MARIADB_USER, who makes databases and users for the tests (tests/accounts.py)
+PAGESTATS_DB_CHARSET   the default character set of the tests' databases on MariaDB, utf8mb4 if unset; a database that
+    was made long ago has latin1. The connection's is utf8mb4 all the same
+PAGESTATS_ISOLATION   the isolation level of the site's connections on PostgreSQL and MariaDB, such as "repeatable
+    read"; unset: the server's on PostgreSQL, Django's, which is read committed, on MariaDB
+PAGESTATS_SNAPSHOT_ISOLATION   1, with PAGESTATS_ISOLATION: innodb_snapshot_isolation is on, as MariaDB 11.6.2 has it
 PAGESTATS_BROKER   orm (default) or redis
 PAGESTATS_DEBUG   1 for Django's debug pages (and a slower backfill: every statement is kept)
 """
@@ -57,33 +64,51 @@ TEMPLATES = [
 KIND = os.environ.get("PAGESTATS_DB", "sqlite")
 NAME = os.environ.get("PAGESTATS_DB_NAME")
 SUFFIX = os.environ.get("PAGESTATS_TEST_SUFFIX", "")
+ISOLATION = os.environ.get("PAGESTATS_ISOLATION", "").lower()
+
+#: who may make databases and users
+ADMINISTRATOR: dict[str, str] = {}
 
 DATABASE: dict[str, Any]
 if KIND == "postgresql":
+    ADMINISTRATOR = {
+        "USER": os.environ.get("PAGESTATS_PG_USER", "postgres"),
+        "PASSWORD": os.environ.get("PAGESTATS_PG_PASSWORD", ""),
+    }
     DATABASE = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": NAME or "pagestats",
         "HOST": os.environ.get("PAGESTATS_PG_HOST", "127.0.0.1"),
         "PORT": os.environ.get("PAGESTATS_PG_PORT", "5432"),
-        "USER": os.environ.get("PAGESTATS_PG_USER", "postgres"),
-        "PASSWORD": os.environ.get("PAGESTATS_PG_PASSWORD", ""),
+        **ADMINISTRATOR,
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "TEST": {"NAME": f"test_pagestats{SUFFIX}"},
     }
+    if ISOLATION:  # as an option of the session; what libpq would take from the environment comes after it
+        level = ISOLATION.replace(" ", "\\ ")
+        options = f"-c default_transaction_isolation={level} {os.environ.get('PGOPTIONS', '')}"
+        DATABASE["OPTIONS"] = {"options": options}
 elif KIND == "mariadb":
+    ADMINISTRATOR = {
+        "USER": os.environ.get("PAGESTATS_MARIADB_USER", "root"),
+        "PASSWORD": os.environ.get("PAGESTATS_MARIADB_PASSWORD", ""),
+    }
     DATABASE = {
         "ENGINE": "django.db.backends.mysql",
         "NAME": NAME or "pagestats",
         "HOST": os.environ.get("PAGESTATS_MARIADB_HOST", "127.0.0.1"),
         "PORT": os.environ.get("PAGESTATS_MARIADB_PORT", "3306"),
-        "USER": os.environ.get("PAGESTATS_MARIADB_USER", "root"),
-        "PASSWORD": os.environ.get("PAGESTATS_MARIADB_PASSWORD", ""),
+        **ADMINISTRATOR,
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"charset": "utf8mb4"},
-        "TEST": {"NAME": f"test_pagestats{SUFFIX}", "CHARSET": "utf8mb4"},
+        "TEST": {"NAME": f"test_pagestats{SUFFIX}", "CHARSET": os.environ.get("PAGESTATS_DB_CHARSET", "utf8mb4")},
     }
+    if ISOLATION:
+        DATABASE["OPTIONS"]["isolation_level"] = ISOLATION
+        if os.environ.get("PAGESTATS_SNAPSHOT_ISOLATION") == "1":
+            DATABASE["OPTIONS"]["init_command"] = "SET SESSION innodb_snapshot_isolation = ON"
 else:
     DATABASE = {
         "ENGINE": "django.db.backends.sqlite3",
@@ -95,6 +120,9 @@ else:
         },
         "TEST": {"NAME": BASE_DIR / f"test{SUFFIX}.sqlite3"},
     }
+if ADMINISTRATOR and os.environ.get("PAGESTATS_DB_USER"):
+    password = os.environ.get("PAGESTATS_DB_PASSWORD", "")
+    DATABASE |= {"USER": os.environ["PAGESTATS_DB_USER"], "PASSWORD": password}
 DATABASES = {"default": DATABASE}
 
 Q_CLUSTER = {

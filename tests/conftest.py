@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import torture, workers
+from testproject.settings import KIND
+from tests import accounts, torture, workers
 from tests.patching import replace
 
 workers.draw()
@@ -29,6 +30,25 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("pagestats")
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Whether it is not Django that makes the database, and drops it: see the next one."""
+    return django_db_keepdb or KIND != "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> Iterator[None]:
+    """On a server each worker has a database of the site's user, which the administrator makes."""
+    from django.db import connection, connections
+
+    if KIND == "sqlite":
+        yield
+        return
+    with accounts.own_database(connection.settings_dict["TEST"]["NAME"]):
+        yield
+        connections.close_all()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ COVERAGE = [*PYTHON, "coverage"]
 CRASH_TESTS = [f"tests/{name}" for name in (*workers.CRASH_TESTS, "test_protocol.py")]
 PROJECT_TESTS = [f"tests/{name}" for name in workers.PROJECT_TESTS]
 LAST_LINE = re.compile(r"^=+ (.+?) =+$")
-COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+COUNT = re.compile(r"(\d+) (passed|failed|error|skipped)")
 
 
 class Result(NamedTuple):
@@ -47,6 +47,8 @@ class Result(NamedTuple):
 def run(kind: str, *, how: Sequence[str], is_alone: bool, tests: Sequence[str]) -> Result:
     """The tests on one database, shown as they go; unless `is_alone` each line says which database it is of."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # each worker imports every test, and many tests start processes: they need not compile the same again and again
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if kind == "project":  # on SQLite too, and maybe at the same time
         environment["PAGESTATS_TEST_SUFFIX"] = environment.get("PAGESTATS_TEST_SUFFIX", "") + "_project"
         tests = PROJECT_TESTS
@@ -62,10 +64,11 @@ def run(kind: str, *, how: Sequence[str], is_alone: bool, tests: Sequence[str]) 
 
 
 def in_sum(last_lines: Iterable[str]) -> str:
+    """The counts of pytest's last lines, added up."""
     counts: Counter[str] = Counter()
     for line in last_lines:
         counts.update({outcome: int(count) for count, outcome in COUNT.findall(line)})
-    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no tests"
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in sorted(counts)) or "no tests"
 
 
 def show(text: str) -> None:

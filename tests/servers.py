@@ -48,33 +48,6 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _connect_postgresql() -> None:
-    import psycopg
-
-    database = _settings().DATABASE
-    psycopg.connect(
-        host=database["HOST"],
-        port=database["PORT"],
-        user=database["USER"],
-        password=database["PASSWORD"],
-        dbname="postgres",
-        connect_timeout=SECONDS_TO_ANSWER,
-    ).close()
-
-
-def _connect_mariadb() -> None:
-    import MySQLdb
-
-    database = _settings().DATABASE
-    MySQLdb.connect(
-        host=database["HOST"],
-        port=int(database["PORT"]),
-        user=database["USER"],
-        password=database["PASSWORD"],
-        connect_timeout=SECONDS_TO_ANSWER,
-    ).close()
-
-
 def connect_redis() -> Any:
     """A client of the Redis that the cluster tests use; the caller closes it."""
     import redis
@@ -100,14 +73,22 @@ def find_browser() -> tuple[str, str]:
     return browser, driver
 
 
+def _connect(kind: str) -> None:
+    """As the administrator; also make the user as whom the tests work."""
+    from tests import accounts
+
+    accounts.connect(kind, seconds=SECONDS_TO_ANSWER).close()
+    accounts.settle()
+
+
 def _settings() -> Any:
     return importlib.import_module("testproject.settings")
 
 
 CONNECT: dict[str, Callable[[], Any]] = {
     "chromium": find_browser,
-    "mariadb": _connect_mariadb,
-    "postgresql": _connect_postgresql,
+    "mariadb": lambda: _connect("mariadb"),
+    "postgresql": lambda: _connect("postgresql"),
     "redis": lambda: connect_redis().close(),
 }
 MISSING = pytest.StashKey[str]()
@@ -119,6 +100,7 @@ MISSING_VARIABLE = "PAGESTATS_MISSING"
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     missing = os.environ.get(MISSING_VARIABLE) or complaint(os.environ.get("PAGESTATS_DB", "sqlite"))
     if missing is None:
+        importlib.reload(_settings())  # now with the user as whom the tests work
         return
     if in_ci():
         raise pytest.UsageError(f"{missing}; in CI no server may be missing")

@@ -20,6 +20,7 @@ from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, T
 from django_pagestats.folding.reading import Reader, Stretch
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
+from tests.accounts import ask_administrator
 from tests.chains import (
     Links,
     Other,
@@ -508,6 +509,7 @@ class SyncInAPlainTestCase(TestCase):
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_the_isolation_level_of_the_site_does_not_matter(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeping up changes the generation between the read and the merge of a chunk, and other rows while it merges."""
+    before = {**connection.settings_dict["OPTIONS"]}
     set_isolation_level(level)
     try:
         make_page_views(60)
@@ -542,21 +544,17 @@ def test_the_isolation_level_of_the_site_does_not_matter(level: str, monkeypatch
             assert connection.vendor != "postgresql" or isolation_level() == level
         assert the_run().failure_count == 0
     finally:
-        set_isolation_level(None)
+        connection.close()
+        connection.settings_dict["OPTIONS"] = before
 
 
-def set_isolation_level(level: str | None) -> None:
+def set_isolation_level(level: str) -> None:
     connection.close()
     if connection.vendor == "postgresql":
         from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
         wanted = {"repeatable read": IsolationLevel.REPEATABLE_READ, "serializable": IsolationLevel.SERIALIZABLE}
-        if level is None:
-            connection.settings_dict["OPTIONS"].pop("isolation_level", None)
-        else:
-            connection.settings_dict["OPTIONS"]["isolation_level"] = wanted[level]
-    elif level is None:
-        connection.settings_dict["OPTIONS"].pop("isolation_level", None)
+        connection.settings_dict["OPTIONS"]["isolation_level"] = wanted[level]
     else:
         connection.settings_dict["OPTIONS"]["isolation_level"] = level
 
@@ -564,15 +562,12 @@ def set_isolation_level(level: str | None) -> None:
 def isolation_level() -> str:
     """Of the transaction under way; MariaDB tells only after the first lock."""
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SHOW transaction_isolation")
-        else:
-            cursor.execute(
-                "SELECT trx_isolation_level FROM information_schema.innodb_trx"
-                " WHERE trx_mysql_thread_id = connection_id()"
-            )
-        row = cursor.fetchone()
-    return str(row[0]).lower() if row else ""
+        cursor.execute("SHOW transaction_isolation" if connection.vendor == "postgresql" else "SELECT connection_id()")
+        (told,) = cursor.fetchone()
+    if connection.vendor == "mysql":
+        found = "SELECT trx_isolation_level FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = %s"
+        told = "".join(level for (level,) in ask_administrator(found, told))
+    return str(told).lower()
 
 
 # -- rebuilds

@@ -288,6 +288,7 @@ def test_a_postgresql_that_is_stopped_and_one_that_does_not_tell_of_a_commit(tmp
             PAGESTATS_PG_HOST="127.0.0.1",
             PAGESTATS_PG_PORT=str(server.port),
             PAGESTATS_PG_USER="postgres",
+            PAGESTATS_DB_USER="",
         )
         waits_for_standbys = site.another_cluster(PGOPTIONS="-c synchronous_commit=on")
         outage = Outage(server)
@@ -314,7 +315,7 @@ def test_a_postgresql_that_is_stopped_under_sync(tmp_path: Path) -> None:
         call_command("migrate", verbosity=0)
         make_large_table()
         server_of_ours = {"PAGESTATS_PG_HOST": "127.0.0.1", "PAGESTATS_PG_PORT": str(server.port)}
-        site = Site(tmp_path, PAGESTATS_PG_USER="postgres", **server_of_ours)
+        site = Site(tmp_path, PAGESTATS_PG_USER="postgres", PAGESTATS_DB_USER="", **server_of_ours)
         here = subprocess.Popen(
             [sys.executable, str(MANAGE), "backfill_aggregates", "--sync", "--chunk-size", str(CHUNK_SIZE)],
             env={**os.environ, **site.environment},

@@ -18,6 +18,7 @@ from django_pagestats.exceptions import GenerationReplacedError, RunLockedError
 from django_pagestats.folding import chunks
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
+from tests.accounts import ask_administrator
 from tests.chains import (
     Links,
     Other,
@@ -35,11 +36,7 @@ from tests.test_wishes import fail, half_done, replace_page_views, resume
 
 Database = type(database_for("default"))
 
-
-@pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
-    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: None)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def rebuild(*, keep_old: bool = True) -> Generation:
@@ -478,18 +475,25 @@ class Once:
 
 def wait_until_somebody_waits_for_us() -> None:
     """Until another session wants a lock that this one has."""
-    sql = {
-        "postgresql": "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))",
-        "mysql": "SELECT 1 FROM information_schema.innodb_lock_waits AS w JOIN information_schema.innodb_trx AS t"
-        " ON t.trx_id = w.blocking_trx_id WHERE t.trx_mysql_thread_id = connection_id()",
+    mine, waits = {
+        "postgresql": (
+            "pg_backend_pid()",
+            "SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))",
+        ),
+        "mysql": (
+            "connection_id()",
+            "SELECT 1 FROM information_schema.innodb_lock_waits AS w JOIN information_schema.innodb_trx AS t"
+            " ON t.trx_id = w.blocking_trx_id WHERE t.trx_mysql_thread_id = %s",
+        ),
     }[connection.vendor]
     deadline = time.monotonic() + 30
     with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(sql)
-            if cursor.fetchone():
-                return
-            time.sleep(0.15)  # MariaDB looks anew where nobody has looked for a tenth of a second
+        cursor.execute(f"SELECT {mine}")
+        (session,) = cursor.fetchone()
+    while time.monotonic() < deadline:
+        if ask_administrator(waits, session):
+            return
+        time.sleep(0.15)  # MariaDB looks anew where nobody has looked for a tenth of a second
     raise AssertionError("nobody came to wait")
 
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from django.core.management import CommandError
 
-from django_pagestats import folding
 from django_pagestats.models import Aggregate, Generation
 from tests.chains import active_generation, assert_all_counted, the_run
 from tests.factories import make_page_views
-from tests.patching import replace
 from tests.test_backfill_aggregates import command
 from tests.test_generations import ANSWERS, DOOMED, KEPT, fate, two_generations
 from tests.test_tasks import work_on_the_queue
 
-
-@pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
-    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: None)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def told(generation: Generation) -> str:

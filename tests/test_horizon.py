@@ -70,7 +70,7 @@ POLL_DEFAULTS = folding.poll.__defaults__
 
 
 @pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def some_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PAGESTATS_SETTLE_SECONDS = 0.05
     monkeypatch.setattr(folding.poll, "__defaults__", (0.3,))
 

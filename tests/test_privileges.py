@@ -1,9 +1,10 @@
-"""As the user that a site has: it may do all in its own database, and nothing else on the server."""
+"""As the user that a site has, which is that of all tests (tests/accounts.py), and one who may do less."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.db import connection
 from django_pagestats import backfill, horizon, tasks, throttles
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.merging import database_for, postgresql
+from tests.accounts import administrator
 from tests.chains import Links, Other, assert_all_counted, expire_lease, only_on, the_run
 from tests.factories import make_page_views
 from tests.test_admin import RUNS
@@ -26,69 +28,33 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor == "sqlite", reason="has no users"),
 ]
 
-#: as the user with all rights makes and removes another one; "read" is all that it may do
+#: how the administrator makes and removes a user who may read, and nothing else
 MAKE = {
-    ("postgresql", "all"): [
-        "CREATE ROLE {user} LOGIN",
-        "ALTER DATABASE {database} OWNER TO {user}",
-        "GRANT ALL ON SCHEMA public TO {user}",
-    ],
-    ("postgresql", "read"): ["CREATE ROLE {user} LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}"],
-    ("mysql", "all"): ["CREATE USER {user}@'%'", "GRANT ALL ON {database}.* TO {user}@'%'"],
-    ("mysql", "read"): ["CREATE USER {user}@'%'", "GRANT SELECT ON {database}.* TO {user}@'%'"],
+    "postgresql": ["CREATE ROLE {user} LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}"],
+    "mysql": ["CREATE USER {user}@'%'", "GRANT SELECT ON {database}.* TO {user}@'%'"],
 }
-REMOVE = {
-    "postgresql": [
-        "ALTER DATABASE {database} OWNER TO CURRENT_USER",
-        "REASSIGN OWNED BY {user} TO CURRENT_USER",
-        "DROP OWNED BY {user}",
-        "DROP ROLE {user}",
-    ],
-    "mysql": ["DROP USER {user}@'%'"],
-}
+REMOVE = {"postgresql": ["DROP OWNED BY {user}", "DROP ROLE {user}"], "mysql": ["DROP USER {user}@'%'"]}
 
 
-class Users:
-    """Makes users of the server, and lets this process's connection be one of theirs."""
+@pytest.fixture
+def reader(database: dict[str, Any]) -> Iterator[Callable[[], None]]:
+    """Lets this process's connection be that of a user who may only read, when it is called."""
+    name = str(database["NAME"])
+    user = f"reader_of_{name}"
 
-    def __init__(self) -> None:
-        self.before = dict(connection.settings_dict)
-        self.made: list[str] = []
-
-    def become(self, rights: str) -> None:
-        user = f"{rights}_of_{self.before['NAME']}"
-        self._execute(MAKE[connection.vendor, rights], user)
-        self.made.append(user)
-        if (connection.vendor, rights) == ("postgresql", "all"):
-            tables = connection.introspection.table_names()
-            self._execute([f"ALTER TABLE {table} OWNER TO {{user}}" for table in tables], user)
-        self._connect_as({"USER": user, "PASSWORD": ""})
-
-    def leave(self) -> None:
-        self._connect_as(self.before)
-        for user in self.made:
-            self._execute(REMOVE[connection.vendor], user)
-
-    def _execute(self, statements: list[str], user: str) -> None:
-        with connection.cursor() as cursor:
+    def execute(statements: list[str]) -> None:
+        with contextlib.closing(administrator()) as connected, connected.cursor() as cursor:
             for statement in statements:
-                cursor.execute(statement.format(user=user, database=self.before["NAME"]))
+                cursor.execute(statement.format(user=user, database=name))
 
-    def _connect_as(self, settings: dict[str, Any]) -> None:
+    def become() -> None:
         connection.close()
-        connection.settings_dict.update(settings)
+        database.update(USER=user, PASSWORD="")
 
-
-@pytest.fixture
-def users() -> Iterator[Users]:
-    users = Users()
-    yield users
-    users.leave()
-
-
-@pytest.fixture
-def ordinary(users: Users) -> None:
-    users.become("all")
+    execute(MAKE[connection.vendor])
+    yield become
+    connection.close()
+    execute(REMOVE[connection.vendor])
 
 
 @pytest.fixture
@@ -108,7 +74,6 @@ HOLDER = {
 }.get(connection.vendor, "")
 
 
-@pytest.mark.usefixtures("ordinary")
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_ordinary_user_may_do_all_of_it(verb: str, site: Site) -> None:
     before, do = VERBS[verb]
@@ -116,7 +81,6 @@ def test_an_ordinary_user_may_do_all_of_it(verb: str, site: Site) -> None:
     do(site)
 
 
-@pytest.mark.usefixtures("ordinary")
 def test_a_backfill_and_a_rebuild_to_their_ends() -> None:
     make_page_views(30)
     for kind in "backfill", "rebuild":
@@ -128,7 +92,7 @@ def test_a_backfill_and_a_rebuild_to_their_ends() -> None:
     assert_all_counted()
 
 
-@pytest.mark.usefixtures("ordinary", "held")
+@pytest.mark.usefixtures("held")
 def test_a_run_that_is_held_is_told_without_what_may_not_be_asked(site: Site) -> None:
     started(site)
     link = site.links.sent[0]
@@ -152,12 +116,11 @@ def test_a_run_that_is_held_is_told_without_what_may_not_be_asked(site: Site) ->
 
 @only_on("postgresql")
 @pytest.mark.usefixtures("held")
-def test_a_session_of_another_role_is_named_and_never_ended(users: Users, settings: Any) -> None:
+def test_a_session_of_another_role_is_named_and_never_ended(settings: Any) -> None:
     """Though it were a worker of a run, that has not moved for longer than a lease."""
     settings.PAGESTATS_LEASE_SECONDS = 0.0
     make_page_views(10)
-    with Other() as other:
-        users.become("all")
+    with Other(administrator()) as other:
         Links().start()
         other.execute(postgresql.TAKE_MARK)
         hold(other)
@@ -168,11 +131,10 @@ def test_a_session_of_another_role_is_named_and_never_ended(users: Users, settin
 
 
 @only_on("postgresql")
-def test_a_writer_of_another_role_is_waited_for(users: Users) -> None:
+def test_a_writer_of_another_role_is_waited_for() -> None:
     """Since when it writes is shown to its own role only."""
     make_page_views(10)
-    with Other() as other:
-        users.become("all")
+    with Other(administrator()) as other:
         other.record("/late")
         settling = horizon.fix_target("default")
         (blocker,) = horizon.blockers("default", settling)
@@ -182,23 +144,21 @@ def test_a_writer_of_another_role_is_waited_for(users: Users) -> None:
     assert horizon.blockers("default", settling) == []
 
 
-@pytest.mark.usefixtures("ordinary")
 def test_the_throttles() -> None:
     assert throttles.active_connections("default") is throttles.replica_lag("default") is None
 
 
 @pytest.mark.parametrize("words", [["--pause"], ["--sync"]], ids=" ".join)
-def test_a_lack_of_privileges_is_told_as_such(words: list[str], users: Users) -> None:
+def test_a_lack_of_privileges_is_told_as_such(words: list[str], reader: Callable[[], None]) -> None:
     make_page_views(10)
     links = Links()
     links.start()
-    users.become("read")
+    reader()
     with pytest.raises(CommandError, match="The database's user may not do this") as told:
         call_command("backfill_aggregates", *words, verbosity=0)
     assert "migrations" not in str(told.value)
 
 
-@pytest.mark.usefixtures("ordinary")
 def test_the_progress_page_of_a_lost_run(site: Site) -> None:
     lost(site)
     assert site.client.get(f"{RUNS}{the_run().pk}/progress/").status_code == 200

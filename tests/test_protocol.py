@@ -38,7 +38,6 @@ from django_pagestats.verify import Verification
 from tests import torture
 from tests.chains import Link, Links, assert_all_counted, assert_exact, expire_lease, kinds, sizes, the_run
 from tests.factories import make_page_views
-from tests.patching import replace
 from tests.unprotected import merge_at_any_cursor, without_epochs
 
 Status = BackfillRun.Status
@@ -446,12 +445,9 @@ def assert_events_lead_to(run: BackfillRun) -> None:
 
 
 @pytest.fixture(autouse=True)
-def short_waits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.PAGESTATS_SETTLE_SECONDS = 0
+def settled(short_waits: None, settings: Any) -> None:
     settings.PAGESTATS_MAX_REVIVALS = 3  # so that some runs fail by it, and are resumed
     settings.PAGESTATS_THROTTLE = ["tests.test_protocol.throttle"]
-    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: None)
-    monkeypatch.setattr(folding.poll, "__defaults__", (0.1,))
 
 
 def play(machine: type[Protocol] = Protocol, *, examples: int, **options: Any) -> None:

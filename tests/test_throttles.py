@@ -213,6 +213,17 @@ class Running:
         )[0]
         self.thread = threading.Thread(target=self._execute, args=[other, sql])
         self.thread.start()
+        self.until(self._is_seen)  # what MariaDB counts are the sessions of others, too
+
+    def _is_seen(self) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+                if connection.vendor == "postgresql"
+                else "SELECT id FROM information_schema.processlist WHERE id = %s AND info IS NOT NULL",
+                [self.pid],
+            )
+            return cursor.fetchone() is not None
 
     @staticmethod
     def _execute(other: Other, sql: str) -> None:

@@ -14,7 +14,14 @@ from tests import torture
 
 TESTS = Path(__file__).parent
 #: tests of the whole project: once is enough, on any database
-PROJECT_TESTS = ["test_admin_browser.py", "test_contract.py", "test_demo.py", "test_docs.py", "test_packaging.py"]
+PROJECT_TESTS = [
+    "test_admin_browser.py",
+    "test_contract.py",
+    "test_demo.py",
+    "test_docs.py",
+    "test_packaging.py",
+    "test_workers.py",
+]
 CRASH_TESTS = sorted(path.name for path in TESTS.glob("test_crash_*.py"))
 #: the files of each group
 GROUPS = {
