@@ -58,7 +58,7 @@ class Other:
             [
                 path,
                 session_key,
-                "2025-03-05 12:00:00+00:00" if self.connection.vendor != "mysql" else "2025-03-05 12:00:00",
+                "2025-03-05 12:00:00+00:00" if self.connection.vendor == "postgresql" else "2025-03-05 12:00:00",
             ],
         )
 

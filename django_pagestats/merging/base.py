@@ -63,12 +63,17 @@ class Uncountable(NamedTuple):
     id: int
     column: str
     value: str
+    #: SQLite: the same time as Django writes it, where it is a time that is written otherwise
+    written: str | None = None
 
     def __str__(self) -> str:
         wanted = "text" if self.column in ("path", "session_key") else "a time from 1970 to 2199 (UTC)"
+        value = "..."
+        if self.written is not None:
+            wanted, value = "how Django writes a time, so that SQLite takes it for another one", f"'{self.written}'"
         return (
             f"Page view {self.id} cannot be counted: its {self.column} is {self.value}, which is not {wanted}. Correct"
-            f" it (UPDATE {PAGE_VIEW_TABLE} SET {self.column} = ... WHERE id = {self.id}) or delete it (DELETE FROM"
+            f" it (UPDATE {PAGE_VIEW_TABLE} SET {self.column} = {value} WHERE id = {self.id}) or delete it (DELETE FROM"
             f" {PAGE_VIEW_TABLE} WHERE id = {self.id})."
         )
 

@@ -38,13 +38,18 @@ TROUBLES = {
     "no such column": Trouble.MISSING,
     "has no column named": Trouble.MISSING,
 }
-#: a time's whole seconds since the epoch: without its fraction, which might be rounded up, but with its offset
-SECONDS = "CAST(strftime('%s', substr(viewed_at, 1, 19) || ltrim(substr(viewed_at, 20), '.0123456789')) AS INTEGER)"
-READABLE = f"typeof(path) = 'text' AND typeof(session_key) = 'text' AND {SQLITE_SHAPE.format(column='viewed_at')}"
+#: a time's whole seconds since the epoch: without its fraction, which might be rounded up
+SECONDS = "CAST(strftime('%s', substr(viewed_at, 1, 19)) AS INTEGER)"
+SHAPE = SQLITE_SHAPE.format(column="viewed_at")
+READABLE = f"typeof(path) = 'text' AND typeof(session_key) = 'text' AND {SHAPE}"
 WHY_UNCOUNTABLE = (
     "CASE WHEN typeof(path) <> 'text' THEN 'path' WHEN typeof(session_key) <> 'text' THEN 'session_key'"
     " ELSE 'viewed_at' END, substr(CASE WHEN typeof(path) <> 'text' THEN quote(path) WHEN"
     " typeof(session_key) <> 'text' THEN quote(session_key) ELSE quote(viewed_at) END, 1, 200)"
+    # a real date, from 1970 to 2199, of a page view whose texts are texts
+    f", CASE WHEN typeof(path) = 'text' AND typeof(session_key) = 'text' AND typeof(viewed_at) = 'text' AND NOT"
+    f" ({SHAPE}) AND date(substr(viewed_at, 1, 10), '+0 days') IS substr(viewed_at, 1, 10) AND"
+    " strftime('%Y-%m-%d', viewed_at) BETWEEN '1970' AND '2200' THEN strftime('%Y-%m-%d %H:%M:%f', viewed_at) END"
 )
 #: parameters of one statement; SQLite before 3.32 takes 999
 MOST_PARAMETERS = 999

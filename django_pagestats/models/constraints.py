@@ -27,9 +27,13 @@ COUNTABLE_TIME = {
     # '2200' alone would be taken for a number
     "sqlite": "{shape} AND coalesce(julianday({column}) BETWEEN 2440587.5 AND 2524593.5,0) AND {column} < '2200-'",
 }
-#: SQLite: ISO 8601. Its functions read '12:00', 'now' and numbers too, and take 30 February for 2 March
+#: SQLite keeps times as text, and compares them so: the order is that of the times if all are written as Django does,
+#: in UTC. With a "T" or an offset an index, a filter of the site's or of the admin's would take it for another time
+WRITTEN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
+#: its functions take 30 February for 2 March
 SQLITE_SHAPE = (
-    "typeof({column}) = 'text' AND {column} GLOB '[0-9][0-9][0-9][0-9]-*' AND {column} NOT GLOB '*z'"
+    f"typeof({{column}}) = 'text' AND ({{column}} GLOB '{WRITTEN}'"
+    f" OR ({{column}} GLOB '{WRITTEN}.[0-9]*' AND substr({{column}},21) NOT GLOB '*[^0-9]*'))"
     " AND (substr({column},9,2) < '29' OR date(substr({column},1,10),'+0 days') IS substr({column},1,10))"
     " AND substr({column},12,2) < '24'"
 )
