@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor
+from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.models.runs import BackfillRun, RunEvent
 from django_pagestats.models.sources import ImportSource, SiteSecret

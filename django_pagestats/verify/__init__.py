@@ -24,7 +24,7 @@ from django_pagestats.verify.counting import (
     PageViews,
     clean_boundary_from,
 )
-from django_pagestats.verify.differences import Difference, What, bucket_time
+from django_pagestats.verify.differences import SUBJECT_GONE, VISITOR_GONE, Difference, What, bucket_time
 from django_pagestats.verify.stored import StoredRow, stored_rows
 
 __all__ = ["Difference", "Verification", "What"]
@@ -251,10 +251,10 @@ class Verification:
 
     def _ids_of_nobody(self) -> Iterator[Difference]:
         for visitor in _absent(Visitor.objects.using(self.using), self._visitors):
-            yield Difference(What.NO_VISITOR, "visitor", subject=str(visitor), stored=visitor)
+            yield Difference(What.NO_VISITOR, "visitor", subject=str(visitor), stored=visitor, detail=VISITOR_GONE)
         subjects = Subject.objects.using(self.using).filter(dimension=int(Dimension.PAGE))
         for subject in _absent(subjects, self._subjects):
-            yield Difference(What.NO_SUBJECT, "page", subject=f"subject {subject}", stored=subject)
+            yield Difference(What.NO_SUBJECT, "page", subject=f"subject {subject}", stored=subject, detail=SUBJECT_GONE)
 
     def _difference(self, what: What, level: Level, bucket: int, subject: int, **values: Any) -> Difference:
         return Difference(

@@ -28,6 +28,10 @@ class What(enum.Enum):
     UNKNOWN_KIND = "unknown kind of row"  #: a dimension or granularity that nobody keeps
 
 
+VISITOR_GONE = "visitor rows were deleted, or damaged: whoever comes back counts as somebody else until a rebuild"
+SUBJECT_GONE = "subject rows were deleted, or damaged: the path counts as another one until a rebuild"
+
+
 @dataclass(frozen=True)
 class Difference:
     """One difference between what is stored and what was counted.
