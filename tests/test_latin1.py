@@ -33,15 +33,15 @@ def latin1(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     name = settings["NAME"]
     with django_db_blocker.unblock():
         with connection._nodb_cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
-            cursor.execute(f"CREATE DATABASE {name} CHARACTER SET latin1")
+            cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+            cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET latin1")
         connections.databases[ALIAS] = settings
         call_command("migrate", "django_pagestats", database=ALIAS, verbosity=0)
         yield ALIAS
         connections[ALIAS].close()
         del connections[ALIAS], connections.databases[ALIAS]
         with connection._nodb_cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name}")
+            cursor.execute(f"DROP DATABASE `{name}`")
 
 
 @pytest.fixture

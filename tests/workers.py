@@ -26,6 +26,7 @@ CRASH_TESTS = sorted(path.name for path in TESTS.glob("test_crash_*.py"))
 #: the files of each group
 GROUPS = {
     "processes": [*CRASH_TESTS, "test_checks_servers.py", "test_cluster.py", "test_removal.py"],
+    "latin1": ["test_latin1.py"],  # its database is made once
     "browser": ["test_admin_browser.py"],
     "demo": ["test_demo.py"],
     "packaging": ["test_packaging.py"],  # what they build is built once
