@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 from django.test import Client
+from django.utils import timezone
+from django_q.models import Schedule
 
 from django_pagestats import backfill, folding
+from django_pagestats.backfill import claims
 from django_pagestats.exceptions import InsideTransactionError, RunLockedError
 from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.tasks import schedules
 from tests.chains import Links, Other, active_generation, assert_all_counted, expire_lease, the_run
 from tests.factories import make_page_views
 from tests.test_admin import ACTION, PAGE_VIEWS, RUNS, level_tags, messages_of
 from tests.test_admin import root as root
+from tests.test_generations import wait_until_somebody_waits_for_us
+from tests.test_ids import run_at_once
 
-LEVELS = {"postgresql": ["repeatable read", "serializable"], "mysql": ["repeatable read", "snapshot", "serializable"]}
+LEVELS = {"postgresql": ["repeatable read", "serializable"], "mysql": ["snapshot", "serializable"]}
 
 pytestmark = [
     pytest.mark.usefixtures("short_waits", "strict"),
@@ -187,6 +195,37 @@ def test_a_sweep_dooms_a_generation_while_it_changes() -> None:
     Generation.objects.filter(pk=an_old_one()).update(kept_at=None)
     with folding_first():
         assert folding.sweep("default") > 0
+
+
+# -- a statement by itself, which waits for somebody who then commits
+
+
+def while_somebody_writes(write: Callable[[], object], do: Callable[[], object]) -> None:
+    def wait_for_it(barrier: threading.Barrier) -> None:
+        barrier.wait(30)
+        do()
+
+    def write_meanwhile(barrier: threading.Barrier) -> None:
+        with transaction.atomic():
+            write()
+            barrier.wait(30)
+            wait_until_somebody_waits_for_us()
+
+    assert run_at_once(wait_for_it, write_meanwhile) == []
+
+
+def test_a_schedule_moves_on_while_the_scheduler_writes_it() -> None:
+    schedules.ensure_schedule("default")
+    Schedule.objects.update(next_run=timezone.now() - timedelta(hours=1))
+    while_somebody_writes(lambda: Schedule.objects.update(repeats=-2), lambda: schedules.skip_missed_ticks("default"))
+    assert Schedule.objects.get().next_run > timezone.now()
+
+
+def test_a_worker_gives_a_sign_of_life_while_somebody_writes_its_run() -> None:
+    links = running()
+    worker = claims.Claim("default", the_run(), enqueue=links.enqueue, seconds=None)
+    while_somebody_writes(lambda: BackfillRun.objects.update(nice=2.0), lambda: worker.stay(wait_reason="lives"))
+    assert (the_run().nice, the_run().wait_reason) == (2.0, "lives")
 
 
 # -- each request a transaction

@@ -62,14 +62,14 @@ class Folder:
     def __enter__(self) -> Folder:
         self._within.enter_context(database_for(self.using).folding(conf.LEASE_SECONDS))
         self._collects = gc.isenabled()
-        gc.disable()
+        if self._collects:
+            self._within.callback(gc.enable)
+            gc.disable()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._collects:
-            gc.enable()
-        self.reader.close(waits=not self._is_kept)
-        self._within.close()
+        with self._within:  # what was changed is put back, whatever becomes of the reader
+            self.reader.close(waits=not self._is_kept)
 
     def fold(self, target: int, *, fence: Callable[[Chunk], None] | None = None, expected: float = 1) -> Chunk:
         """Fold the next chunk of the page views up to `target`, all of which must be visible.

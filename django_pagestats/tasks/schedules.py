@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from django_pagestats import aliases
 from django_pagestats.conf import conf
+from django_pagestats.merging import database_for
 from django_pagestats.tasks.names import GROUP, LINK, TEND
 
 logger = logging.getLogger(__name__)
@@ -53,7 +55,8 @@ def ensure_schedule(using: str) -> None:
         return
     schedules.exclude(pk=first.pk).delete()  # names are not unique: two migrates at once may have made two
     if any(getattr(first, name) != value for name, value in wanted.items()):
-        schedules.update(**wanted)
+        with _transaction():
+            schedules.update(**wanted)
 
 
 def remove_schedule(using: str) -> None:
@@ -88,7 +91,15 @@ def skip_missed_ticks(using: str) -> None:
     """With django-q2's `catch_up` a schedule that missed an hour runs sixty times: once is enough here."""
     now = timezone.now()
     late = _schedules(using).filter(next_run__lt=now)
-    late.update(next_run=now + timedelta(minutes=max(conf.TEND_MINUTES, 1)))
+    with _transaction():
+        late.update(next_run=now + timedelta(minutes=max(conf.TEND_MINUTES, 1)))
+
+
+def _transaction() -> AbstractContextManager[None]:
+    """Around a change of a schedule, which django-q2's scheduler may be changing too: see `Database.transaction`."""
+    from django_q.models import Schedule
+
+    return database_for(router.db_for_write(Schedule)).transaction()
 
 
 def _can_be_asked() -> bool:
