@@ -215,8 +215,11 @@ VERBS: dict[str, tuple[Callable[[Site], None], Callable[[Site], object]]] = {
     "record": (fresh, lambda site: record_page_view(path="/", session_key="a")),
 }
 
+#: on SQLite nothing is set but around a fold and for a snapshot
+OUTSIDE = ["link", "keep_up", "answers"] if connection.vendor == "sqlite" else list(VERBS)
 #: those that a site's own code may call within a transaction
 INSIDE = ["start", "start again", "ask for a pause", "cancel", "resume", "change_nice", "discard", "answers", "record"]
+INSIDE = ["answers"] if connection.vendor == "sqlite" else INSIDE
 
 
 @pytest.fixture
@@ -243,7 +246,7 @@ def repeatable_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     connection.close()
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", OUTSIDE)
 def test_a_session_is_as_it_was(verb: str, site: Site, settings: Any) -> None:
     """After success, and after an error at each statement."""
     settings.PAGESTATS_TAIL_LIMIT = 10
