@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError, OperationalError, connections
+from django.db.models import QuerySet
 
 from django_pagestats.exceptions import PageStatsError, SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.merging import database_for
@@ -27,11 +29,34 @@ DEADLOCK_TRIES = 10
 PATHS = f" AND dimension = {Dimension.PAGE:d}"
 
 
+class Witnesses(NamedTuple):
+    """Some values with their ids: as long as the database has them, it has all ids that were given out before.
+
+    It loses its last commits first. A server that crashed without having synced each commit, or a replica that took
+    over, may have lost some; behind a proxy nobody else notices.
+    """
+
+    subjects: tuple[tuple[str, int], ...]
+    visitors: tuple[tuple[str, int], ...]
+
+    def rows(self, using: str) -> list[QuerySet[Any]]:
+        """A query for the row of each."""
+        paths, session_keys = Subject.objects.using(using), Visitor.objects.using(using)
+        return [
+            *(paths.filter(pk=pk, digest=digest_of(path)) for path, pk in self.subjects),
+            *(session_keys.filter(pk=pk, session_key=session_key) for session_key, pk in self.visitors),
+        ]
+
+    def are_there(self, using: str) -> bool:
+        return all(row.exists() for row in self.rows(using))
+
+
 class IdCache:
     """Ids that were found committed, bounded in number and in bytes: when one half is full, the older half goes.
 
     It lives as long as one link or run, or is handed to the run's very next link, never longer: a restored or flushed
-    database has other ids. Nor does it outlive an error of the database, which may have lost its last commits.
+    database has other ids. Nor does it outlive an error of the database, which may have lost its last commits, nor the
+    loss of one of its witnesses.
     """
 
     #: of all values in one half; paths may be 2,048 characters long
@@ -42,8 +67,8 @@ class IdCache:
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
         self._characters = 0
-        #: the value with the highest id of all that were found
-        self.newest: tuple[str, int] | None = None
+        #: the value with the highest id of each fetch, and that id
+        self._witnesses: list[tuple[str, int]] = []
 
     def resolve(self, values: Iterable[str], fetch: Callable[[set[str]], dict[str, int]]) -> dict[str, int]:
         """value -> id for all of the values, and for others too; `fetch` gets those that are not remembered."""
@@ -58,13 +83,22 @@ class IdCache:
         if missing:
             found = fetch(missing)
             self._young.update(found)
-            self._remember_newest(found)
+            if found and (newest := max(found.items(), key=itemgetter(1))) not in self._witnesses:
+                self._witnesses.append(newest)
         return self._young
 
-    def _remember_newest(self, found: dict[str, int]) -> None:
-        value = max(found, key=found.__getitem__, default=None)
-        if value is not None and (self.newest is None or found[value] > self.newest[1]):
-            self.newest = value, found[value]
+    def witnesses(self) -> tuple[tuple[str, int], ...]:
+        """The newest of all, and those of fetches that are not confirmed; one is not enough.
+
+        Once ids are lost the next fetch may give out higher ones, perhaps some of the lost ones to others.
+        """
+        return tuple(self._witnesses)
+
+    def confirm(self, witnesses: tuple[tuple[str, int], ...]) -> None:
+        """They were seen in the database: of these the newest is enough from now on. Another thread may fetch now."""
+        for witness in sorted(witnesses, key=itemgetter(1))[:-1]:
+            if witness in self._witnesses:
+                self._witnesses.remove(witness)
 
 
 def digest_of(value: str) -> str:
@@ -89,22 +123,6 @@ def known_subject_ids(using: str, paths: Iterable[str]) -> dict[str, int]:
     by_digest = {digest_of(path): path for path in paths}
     found = database_for(using).select_ids(Subject._meta.db_table, "digest", sorted(by_digest), PATHS)
     return {by_digest[digest]: subject for digest, subject in found.items()}
-
-
-def are_there(using: str, subjects: IdCache, visitors: IdCache) -> bool:
-    """Whether the database has the newest ids that are remembered, and so, since it loses its last commits first, all.
-
-    A server that crashed without having synced each commit, or a replica that took over, may have lost some.
-    """
-    if visitors.newest is not None:
-        session_key, pk = visitors.newest
-        if not Visitor.objects.using(using).filter(pk=pk, session_key=session_key).exists():
-            return False
-    if subjects.newest is not None:
-        path, pk = subjects.newest
-        if not Subject.objects.using(using).filter(pk=pk, digest=digest_of(path)).exists():
-            return False
-    return True
 
 
 def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:

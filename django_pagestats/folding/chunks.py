@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from django.db.models import F
+from django.db.models import Exists, F
 
 from django_pagestats.conf import conf
 from django_pagestats.folding.reading import Chunk, Reader
@@ -18,6 +18,8 @@ from django_pagestats.models import Generation
 
 #: where a chunk size that adapts begins, if PAGESTATS_MAX_CHUNK_SIZE lets it
 FIRST_CHUNK_SIZE = 500
+#: in a row, of ids that were given out
+MOST_LOSSES = 5
 #: between two collections of garbage, while there are chunks to fold
 COLLECT_SECONDS = 1.0
 
@@ -27,7 +29,7 @@ def first_chunk_size() -> int:
 
 
 class CursorMovedError(Exception):
-    """Somebody else folded the same generation meanwhile; nothing was changed."""
+    """Somebody else folded the same generation meanwhile, or ids of the chunk were lost; nothing was changed."""
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Folder:
         self._collects = False
         self._collected_at = time.monotonic()
         self._is_kept = False
+        self._losses = 0
 
     def __enter__(self) -> Folder:
         self._within.enter_context(database_for(self.using).folding(conf.LEASE_SECONDS))
@@ -88,8 +91,11 @@ class Folder:
         try:
             self._highest, seconds = merge(self.using, chunk, fence=fence, highest=self._highest)
         except CursorMovedError:
+            self._look_for_lost_ids()
             self.reload()
             raise
+        self.reader.confirm(chunk)
+        self._losses = 0
         self.cursor = chunk.upto
         self.generation.last_page_view = chunk.last or self.generation.last_page_view
         self.generation.zone_rules = chunk.zone_rules
@@ -98,6 +104,15 @@ class Folder:
             gc.collect(1)
             self._collected_at = time.monotonic()
         return chunk
+
+    def _look_for_lost_ids(self) -> None:
+        """A chunk that may not be merged may have ids that the database has lost."""
+        self._losses = self._losses + 1 if self.reader.forget_lost_ids() else 0
+        if self._losses >= MOST_LOSSES:
+            raise LookupError(
+                f"{self._losses} times in a row ids of visitors or paths were gone from {self.using!r} right after they"
+                " had been given out: see that all statements go to one primary server, and none to a replica."
+            )
 
     def _adapt(self, chunk: Chunk, seconds: float) -> None:
         """Steer towards the time that a chunk's transaction should last, at most doubling or halving.
@@ -151,7 +166,9 @@ class Folder:
 def merge(
     using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None, highest: Highest | None = None
 ) -> tuple[Highest, float]:
-    """Merge a chunk and move the cursor, in one transaction; raises CursorMovedError if it is not where it was.
+    """Merge a chunk and move the cursor, in one transaction.
+
+    Raises CursorMovedError if the cursor is not where it was, or if the database has lost ids of the chunk.
 
     Without a fence only the active generation is folded: once a rebuild has switched, the old rows are being deleted.
     Returns the highest buckets for the next merge, and how many seconds the transaction took.
@@ -166,6 +183,8 @@ def merge(
         moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
         if fence is None:
             moved = moved.filter(is_active=True)
+        # what is compared is also whether the ids are still there, and costs no other statement
+        moved = moved.filter(*map(Exists, chunk.witnesses.rows(using)))
         kept = {"last_page_view": chunk.last, "zone_rules": chunk.zone_rules}
         changes = {name: value for name, value in kept.items() if value}
         if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **changes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from django.db import connections
 
 from django_pagestats.buckets import Calendar
 from django_pagestats.folding.zones import Rules
-from django_pagestats.ids import IdCache, are_there, subject_ids, visitor_ids
+from django_pagestats.ids import IdCache, Witnesses, subject_ids, visitor_ids
 from django_pagestats.merging import database_for
 from django_pagestats.models import Generation
 from django_pagestats.tally import Tally, tally
+
+logger = logging.getLogger(__name__)
 
 #: paths and session keys that a chunk may bring into memory, whatever its size; it is read in portions of so many rows
 CHUNK_CHARACTERS = 8_000_000
@@ -38,6 +41,8 @@ class Chunk:
     #: id and whole seconds since the epoch of its last page view
     last: tuple[int, int] | None
     is_full: bool  #: as many page views as the chunk size asks for
+    #: by which it is seen that the database still has the ids of its subjects and visitors
+    witnesses: Witnesses
     #: what the generation is to keep of its zone's rules, see folding.zones
     zone_rules: Rules = None
 
@@ -51,6 +56,7 @@ class Stretch:
     ids: Sequence[int]
     page_views: Sequence[tuple[int, int, int]]  #: subject, visitor, whole seconds since the epoch
     is_last: bool  #: no page views follow up to the target
+    witnesses: Witnesses
 
     def upto(self, size: int) -> int:
         """The cursor after the first `size` page views."""
@@ -66,7 +72,8 @@ class Stretch:
         """What follows the first `size` page views, if there is anything."""
         if len(self.ids) <= size:
             return None
-        return Stretch(self.upto(size), self.target, self.ids[size:], self.page_views[size:], self.is_last)
+        left = self.ids[size:], self.page_views[size:]
+        return Stretch(self.upto(size), self.target, *left, self.is_last, self.witnesses)
 
 
 class Reader:
@@ -108,8 +115,17 @@ class Reader:
         self._stretch = stretch.rest(size)
         tallied = tally(stretch.page_views[:size], self.calendar)
         count = tallied.page_views
-        last = stretch.last(size)
-        return Chunk(self.generation.pk, after, stretch.upto(size), target, count, tallied, last, is_full=count == size)
+        return Chunk(
+            generation=self.generation.pk,
+            after=after,
+            upto=stretch.upto(size),
+            target=target,
+            page_views=count,
+            tally=tallied,
+            last=stretch.last(size),
+            is_full=count == size,
+            witnesses=stretch.witnesses,
+        )
 
     def _read_stretch(self, after: int, target: int, size: int) -> Stretch:
         """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
@@ -118,7 +134,7 @@ class Reader:
         subjects = subject_ids(self.using, paths, self.subjects)
         visitors = visitor_ids(self.using, session_keys, self.visitors)
         columns = map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds
-        return Stretch(after, target, ids, list(zip(*columns, strict=True)), is_last)
+        return Stretch(after, target, ids, list(zip(*columns, strict=True)), is_last, self._witnesses())
 
     def _page_views(self, after: int, target: int, size: int) -> tuple[Columns, bool]:
         """The columns of the next page views, and whether they are all up to the target."""
@@ -145,10 +161,21 @@ class Reader:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pagestats-reader")
         self._ahead = self._thread.submit(self.read, after, target, size)
 
-    def forget_lost_ids(self) -> None:
-        """Forget all ids if the database has lost the newest of them."""
-        if not are_there(self.using, self.subjects, self.visitors):
-            self.forget()
+    def _witnesses(self) -> Witnesses:
+        return Witnesses(self.subjects.witnesses(), self.visitors.witnesses())
+
+    def confirm(self, chunk: Chunk) -> None:
+        """A chunk was merged, and so its witnesses are in the database."""
+        self.subjects.confirm(chunk.witnesses.subjects)
+        self.visitors.confirm(chunk.witnesses.visitors)
+
+    def forget_lost_ids(self) -> bool:
+        """Forget all ids if the database has lost the newest of them; whether it has."""
+        if self._witnesses().are_there(self.using):
+            return False
+        logger.warning("ids that were given out are gone from %r, as after a failover: all are looked up", self.using)
+        self.forget()
+        return True
 
     def forget(self) -> None:
         """Drop the ids that are remembered, and what was read ahead with them: the database may have lost some."""
