@@ -12,7 +12,8 @@ from django.db import connection
 
 from django_pagestats import aliases, checks, folding
 from django_pagestats.checks import databases, servers
-from django_pagestats.models import Generation
+from django_pagestats.models import Generation, PageView
+from django_pagestats.models.constraints import StorableText
 from tests.checking import ids, of_database, only
 
 
@@ -147,3 +148,10 @@ def test_tables_that_no_router_sent_there_are_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(aliases, "sure", list)
     assert ids(checks.check_database_settings()) == []
     assert of_database() == ([] if connection.vendor == "postgresql" else ["pagestats.E023"])
+
+
+@pytest.mark.django_db
+def test_a_constraint_of_the_page_views_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    another = StorableText(field="path", name="pagestats_dropped_by_hand")
+    monkeypatch.setattr(PageView._meta, "constraints", [*PageView._meta.constraints, another])
+    assert of_database() == ["pagestats.W043"]

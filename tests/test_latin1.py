@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from django_pagestats import backfill, stats
+from django_pagestats.checks.tables import check_tables
 from django_pagestats.models import BackfillRun, ImportSource, PageView, Subject, Visitor
 from django_pagestats.verify import Verification
 from tests.factories import START, count_naively, insert_page_views
@@ -114,3 +115,14 @@ def test_a_log_whose_name_is_beyond_latin1_is_imported(using: str, tmp_path: Pat
     call_command("import_pageviews", str(log), database=using, verbosity=0)
     assert ImportSource.objects.using(using).get().name.endswith(log.name)
     assert PageView.objects.using(using).get().path == "/\u0436"
+
+
+def test_a_column_that_somebody_made_latin1_is_told(using: str) -> None:
+    alter = "ALTER TABLE django_pagestats_importsource MODIFY name varchar(255) CHARACTER SET {} NOT NULL"
+    assert list(check_tables(using, connections[using])) == []
+    with connections[using].cursor() as cursor:
+        cursor.execute(alter.format("latin1"))
+        [message] = check_tables(using, connections[using])
+        cursor.execute(alter.format("utf8mb4 COLLATE utf8mb4_unicode_ci"))
+    assert message.id == "pagestats.E044"
+    assert "django_pagestats_importsource.name cannot hold" in message.msg

@@ -12,6 +12,7 @@ from django_pagestats import aliases, folding
 from django_pagestats.checks import servers
 from django_pagestats.checks.database_settings import check_one
 from django_pagestats.checks.messages import Apps, command, error, told, warning
+from django_pagestats.checks.tables import check_tables
 from django_pagestats.conf import conf
 from django_pagestats.models import Generation, PageView
 
@@ -55,6 +56,8 @@ def _check_database(alias: str) -> Iterator[CheckMessage]:
     if PageView._meta.db_table in tables and alias not in aliases.sure():
         yield from check_one(alias)
     yield from servers.BY_VENDOR[connection.vendor](alias, connection, PageView._meta.db_table in tables)
+    if PageView._meta.db_table in tables:
+        yield from check_tables(alias, connection)
     if Generation._meta.db_table in tables:
         yield from _check_zone(alias)
 
