@@ -26,8 +26,14 @@ MEANINGS: dict[Trouble | None, str] = {
     Trouble.DISK_FULL: "The disk of the database is full. ",
     Trouble.READ_ONLY: "The database is read-only: a replica, or set so. ",
 }
+#: what the size of a chunk does not cause, so that the same again will most likely do
+BY_CHANCE = frozenset({Trouble.CONFLICT, Trouble.LOST})
+#: failures in a row at one size by chance; but one page view alone is tried PAGESTATS_MAX_FAILURES times
+CHANCES = 2
 FIRST_WAIT_SECONDS = 0.1
 MOST_WAIT_SECONDS = 2.0
+#: of two transactions that met one has won, and soon ends
+MOST_CONFLICT_SECONDS = 0.5
 #: of a traceback's end
 TRACEBACK_CHARACTERS = 20_000
 
@@ -62,11 +68,18 @@ class Failing:
             self._fail(f"An unexpected error{where}: {describe(using, error)}", error)
 
     def _try_again(self, error: Exception, *, is_chunk: bool) -> None:
-        """The same page views, fewer at a time; at one at a time PAGESTATS_MAX_FAILURES times in a row at most."""
+        """The same page views, fewer at a time unless it was by chance; in the end they fail the run one at a time.
+
+        `failure_count` is that of the failures in a row at the size there is: PAGESTATS_MAX_FAILURES of them at most.
+        """
         # when the queue is down the chunk is committed: only its next link is missing
         is_chunk = is_chunk and not isinstance(error, QueueUnreachableError)
-        is_smaller = is_chunk and self.folder.shrink()
-        count = self.claim.run.failure_count + (not is_smaller)
+        trouble = database_for(self.claim.using).trouble(error)
+        is_by_chance, is_conflict = trouble in BY_CHANCE, trouble is Trouble.CONFLICT
+        count = self.claim.run.failure_count + 1
+        has_had_chances = count >= min(CHANCES, conf.MAX_FAILURES)
+        if is_chunk and (has_had_chances or not is_by_chance) and self.folder.shrink(by=2 if is_by_chance else 4):
+            count = 0
         text = describe(self.claim.using, error)
         if is_chunk:
             text = f"{page_views(self.folder).capitalize()} could not be folded. {text}"
@@ -75,7 +88,9 @@ class Failing:
             return
         self._in_a_row += 1
         self.claim.stay(failure_count=count, error=text, chunk_size=self.folder.chunk_size)
-        folding.rest(wait_seconds(self._in_a_row + count), self.claim.using)
+        tries = max(self._in_a_row, count) - 1 if is_by_chance else self._in_a_row + count
+        most = MOST_CONFLICT_SECONDS if is_conflict else MOST_WAIT_SECONDS
+        folding.rest(min(most, wait_seconds(tries)), self.claim.using)
         self.folder.forget()
         self.folder.reload()
         if self.claim.is_time_up():

@@ -29,7 +29,8 @@ def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: floa
     """One link: claim the run, fold chunks for so many seconds (None: to the end), hand over to the next link.
 
     Harmless however often and however late it is called. Every exception is counted in the run: what may pass is tried
-    again with smaller chunks, and fails the run after PAGESTATS_MAX_FAILURES of the smallest; any other fails it.
+    again, in the end with smaller chunks, and fails the run after PAGESTATS_MAX_FAILURES of the smallest; any other
+    fails it.
     """
     if run := claims.claim(using, run_id, epoch):
         Worker(claims.Claim(using, run, enqueue=enqueue, seconds=seconds)).work()

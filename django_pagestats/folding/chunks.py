@@ -129,11 +129,11 @@ class Folder:
         lowest = min(self.chunk_size, first_chunk_size())
         self.chunk_size = min(conf.MAX_CHUNK_SIZE, max(lowest, wanted))
 
-    def shrink(self) -> bool:
-        """Make the chunk size a quarter of what it is, after a failure; False where it is the smallest."""
+    def shrink(self, *, by: int = 4) -> bool:
+        """Make the chunk size a quarter of what it is, or so, after a failure; False where it is the smallest."""
         if self.chunk_size == 1:
             return False
-        self.chunk_size = max(1, self.chunk_size // 4)
+        self.chunk_size = max(1, self.chunk_size // by)
         return True
 
     def reload(self) -> None:

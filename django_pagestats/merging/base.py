@@ -48,6 +48,7 @@ class Trouble(Enum):
     DISK_FULL = "disk full"  #: there is no room to write
     READ_ONLY = "read-only"  #: nothing may be written, as on a replica
     IDLE = "idle"  #: the server ended a transaction whose client did not move
+    LOST = "lost"  #: the connection is gone: the server ended it or stopped, or the network did
 
 
 class PageViewRow(NamedTuple):

@@ -29,7 +29,8 @@ from django_pagestats.tally import Level
 LOCK_WAIT_TIMEOUT = 1205
 #: numbers of errors: of locks; of rows that changed and deadlocks; of privileges for a database, a login, a table, a
 #: column, the server and a routine; of columns and tables that are missing; of full disks and tables; of --read-only,
-#: of read-only transactions and servers; of binlog_format STATEMENT
+#: of read-only transactions and servers; of binlog_format STATEMENT; of a shutdown, of KILL, of a server that is away
+#: or went away
 TROUBLES = {
     LOCK_WAIT_TIMEOUT: Trouble.LOCKED,
     1665: Trouble.BINARY_LOG,
@@ -38,6 +39,7 @@ TROUBLES = {
     **dict.fromkeys((1054, 1146), Trouble.MISSING),
     **dict.fromkeys((1021, 1114), Trouble.DISK_FULL),
     **dict.fromkeys((1290, 1792, 1836), Trouble.READ_ONLY),
+    **dict.fromkeys((1053, 1927, 2002, 2003, 2006, 2013, 2055), Trouble.LOST),
 }
 #: out of range for an AUTO_INCREMENT column, in InnoDB's words and in the server's
 OUT_OF_IDS = (167, 1467)

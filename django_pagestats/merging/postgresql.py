@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
@@ -35,7 +35,8 @@ ARRAY_CHARACTERS = 2_000_000
 
 
 #: SQLSTATE: lock_not_available; serialization_failure, deadlock_detected; insufficient_privilege; undefined_column,
-#: undefined_table; disk_full; read_only_sql_transaction; idle_in_transaction_session_timeout
+#: undefined_table; disk_full; read_only_sql_transaction; idle_in_transaction_session_timeout; admin_shutdown,
+#: crash_shutdown, cannot_connect_now
 TROUBLES = {
     "55P03": Trouble.LOCKED,
     **dict.fromkeys(("40001", "40P01"), Trouble.CONFLICT),
@@ -44,6 +45,7 @@ TROUBLES = {
     "53100": Trouble.DISK_FULL,
     "25006": Trouble.READ_ONLY,
     "25P03": Trouble.IDLE,
+    **dict.fromkeys(("57P01", "57P02", "57P03"), Trouble.LOST),
 }
 UNIQUE_VIOLATION, SEQUENCE_LIMIT = "23505", "2200H"
 #: time-outs of a transaction whose client does not move: between two statements, and within a COPY that stops
@@ -133,7 +135,10 @@ class PostgreSQL(LookupDatabase):
             yield
 
     def trouble(self, error: BaseException) -> Trouble | None:
-        return TROUBLES.get(getattr(error.__cause__, "sqlstate", None) or "")
+        state = getattr(error.__cause__, "sqlstate", "")
+        if state is None:  # the driver's own error: the server cannot say anything any more
+            return Trouble.LOST if isinstance(error, OperationalError) else None
+        return Trouble.LOST if state.startswith("08") else TROUBLES.get(state)
 
     def end_idle(self, table: str, seconds: float) -> bool:
         """See `Database.end_idle`: only of transactions that have our mark, and of our own role."""
