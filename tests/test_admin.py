@@ -736,8 +736,8 @@ def test_pause_resume_and_cancel_by_button(root: Client) -> None:
     run = the_run()
     page = root.post(f"{RUNS}{run.pk}/pause/", follow=True)
     assert messages_of(page) == [
-        f"Run {run.pk} (backfill) is paused by root: --resume goes on with it, --cancel gives it up. Answers stay exact"
-        " meanwhile."
+        f"Run {run.pk} (backfill) is paused by root: “Resume” on its page goes on with it, “Cancel run” gives it up."
+        " Answers stay exact meanwhile."
     ]
     assert page.redirect_chain[-1][0] == f"{RUNS}{run.pk}/change/"
     page = root.post(f"{RUNS}{run.pk}/resume/", follow=True)

@@ -188,7 +188,7 @@ def test_a_kept_generation_answers_again(keep_old: bool, caplog: pytest.LogCaptu
     answer = activate(old, keep_old=keep_old)
     assert answer.outcome == "done"
     assert (fate(old), fate(new)) == (ANSWERS, KEPT if keep_old else DOOMED)
-    what = "is kept: 'manage.py" if keep_old else "are deleted in chunks"
+    what = "is kept: “Activate” on its page" if keep_old else "are deleted in chunks"
     assert answer.message.startswith(f"Generation {old.pk} answers again.") and what in answer.message
     assert "10 page views came after those that it counts" in answer.message
     assert f"generation {old.pk}: answers, by ada from admin" in caplog.text
@@ -338,7 +338,7 @@ def test_what_a_long_tail_needs_is_said(settings: Any) -> None:
     settings.PAGESTATS_TAIL_LIMIT = 5
     message = activate(old, keep_old=True).message
     assert "More than 5 page views came after those that it counts" in message
-    assert "slowly, until 'manage.py backfill_aggregates' has folded them" in message
+    assert "slowly, until “Backfill aggregates” has folded them" in message
     assert stats.count_page_views() == 40
     backfill.run_here("default", via="test")
     assert_all_counted()

@@ -51,17 +51,13 @@ class StartsBackfill(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context: dict[str, Any] = {}
         if self.has_backfill_permission(request):
-            context["backfill_url"] = self.page_url("backfill")
+            context |= {"backfill_url": self.page_url("backfill")} if can_start() else {"no_queue": no_queue()}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def start_backfill(self, request: HttpRequest) -> None:
         """Start a run, or find the one that is active, and tell the user, with a link to it."""
-        if not tasks.queue_is_installed():
-            text = gettext(
-                "django_q is not in INSTALLED_APPS, so there is no queue to start in. "
-                "Run “manage.py backfill_aggregates --sync” instead."
-            )
-            self.message_user(request, text, messages.ERROR)
+        if not can_start():
+            self.message_user(request, no_queue(), messages.ERROR)
             return
         try:
             started = tasks.start_backfill(
@@ -77,7 +73,9 @@ class StartsBackfill(ReadOnlyAdmin):
 
     def _with_link(self, request: HttpRequest, started: Started) -> SafeString | str:
         run = started.run
-        if run is None or not request.user.has_perm("django_pagestats.view_backfillrun"):
+        # a site of the project's own may show page views, and no runs
+        is_shown = self.admin_site.is_registered(BackfillRun)
+        if run is None or not is_shown or not request.user.has_perm("django_pagestats.view_backfillrun"):
             return started.message
         url = reverse("admin:django_pagestats_backfillrun_change", args=[run.pk], current_app=self.admin_site.name)
         return format_html('{}. <a href="{}">{}</a>', started.message, url, gettext("Show run %d") % run.pk)
@@ -88,9 +86,13 @@ class OffersBackfillAction(StartsBackfill):
 
     actions = [ACTION]
 
-    @admin.action(description=_("Backfill aggregates"), permissions=["backfill"])
+    @admin.action(description=_("Backfill aggregates"), permissions=["start"])
     def backfill_aggregates(self, request: HttpRequest, queryset: Any = None) -> None:
         self.start_backfill(request)
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        """Whether the action is in the list of actions."""
+        return self.has_backfill_permission(request) and can_start()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django answers an action without a selection with "Items must be selected"
@@ -100,6 +102,19 @@ class OffersBackfillAction(StartsBackfill):
             self.backfill_aggregates(request)
             return HttpResponseRedirect(request.get_full_path())
         return super().changelist_view(request, extra_context)
+
+
+def can_start() -> bool:
+    """Whether there is a queue for the button to start in."""
+    return tasks.queue_is_installed()
+
+
+def no_queue() -> str:
+    """What to do where there is no button."""
+    return gettext(
+        "django_q is not in INSTALLED_APPS, so there is no queue to start a backfill in. "
+        "Run “manage.py backfill_aggregates --sync” instead."
+    )
 
 
 def chosen_action(request: HttpRequest) -> str | None:

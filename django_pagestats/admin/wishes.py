@@ -85,12 +85,14 @@ class ObeysWishes(HasControls):
         """Which buttons would do something, of those that this user may push."""
         if not self.has_control_permission(request):
             return []
-        return backfill.possible(run._state.db or router.db_for_write(BackfillRun), run)
+        possible = backfill.possible(run._state.db or router.db_for_write(BackfillRun), run)
+        return [verb for verb in possible if verb != "resume" or tasks.queue_is_installed()]
 
     def _obey(self, request: HttpRequest, run_id: int, verb: str) -> None:
         if verb == "resume" and not tasks.queue_is_installed():
             text = gettext(
-                "django_q is not in INSTALLED_APPS. Run “manage.py backfill_aggregates --resume --sync” instead."
+                "django_q is not in INSTALLED_APPS, so there is no queue to resume it in. "
+                "Run “manage.py backfill_aggregates --resume --sync” instead."
             )
             self.message_user(request, text, messages.ERROR)
             return

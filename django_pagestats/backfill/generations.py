@@ -12,10 +12,11 @@ from django_pagestats.backfill import switching
 from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.wishes import Answer
+from django_pagestats.backfill.words import words
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
-from django_pagestats.models import Aggregate, BackfillRun, Generation
+from django_pagestats.models import Aggregate, BackfillRun, Generation, RunEvent
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ def activate(using: str, generation_id: int, *, keep_old: bool = False, actor: s
                 return answer
             old = [found.pk for found in locked.values() if found.is_active]
             switching.switch(using, generation_id, locked.values(), keep_old=keep_old, now=database_now(using))
-            message = _told(using, generation_id, old, keep_old=keep_old)  # within: if it raises, nothing is done
+            # within: if it raises, nothing is done
+            message = _told(using, generation_id, old, keep_old=keep_old, via=via)
         fate = "kept" if keep_old else "doomed"
         logger.info("generation %s: answers, by %s from %s; %s: %s", generation_id, actor or "nobody", via, fate, old)
         return Answer("done", None, message)
@@ -58,11 +60,11 @@ def _no_activation(using: str, generation_id: int, found: Generation | None) -> 
     return None
 
 
-def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool) -> str:
+def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool, via: str) -> str:
     """What was done, and what it means until the next backfill."""
     sentences = [f"Generation {generation_id} answers again"]
     for pk in old:
-        sentences.append(_kept(pk) if keep_old else f"The aggregates of generation {pk} are deleted in chunks")
+        sentences.append(_kept(pk, via) if keep_old else f"The aggregates of generation {pk} are deleted in chunks")
     tail = folding.tail_length(using, conf.TAIL_LIMIT)
     is_long = tail > conf.TAIL_LIMIT
     if tail:
@@ -71,7 +73,7 @@ def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool) -> 
         folder = "" if is_long else "keeping up or "
         sentences.append(
             f"{length} page views came after those that it counts: answers count them one by one{slowly} until"
-            f" {folder}'manage.py backfill_aggregates' has folded them"
+            f" {folder}{words(via)['backfill']} has folded them"
         )
     sentences += [folding.other_zone(using).rstrip("."), folding.deleted_page_views(using).rstrip(".")]
     return ". ".join(sentence for sentence in sentences if sentence)
@@ -145,20 +147,17 @@ def _choice(using: str) -> str:
     return f"those that are kept are {numbers}" if numbers else "no generation is kept"
 
 
-def kept(using: str) -> list[str]:
-    """What there is to say of each generation that is kept, the last one first."""
-    return [_kept(pk) for pk in _kept_ones(using).order_by("-kept_at", "-pk").values_list("pk", flat=True)]
+def kept(using: str, via: str = RunEvent.Via.COMMAND) -> list[str]:
+    """What there is to say of each generation that is kept, the last one first, to whoever came by some door."""
+    return [_kept(pk, via) for pk in _kept_ones(using).order_by("-kept_at", "-pk").values_list("pk", flat=True)]
 
 
 def _kept_ones(using: str) -> models.QuerySet[Generation]:
     return Generation.objects.using(using).filter(kept_at__isnull=False)
 
 
-def _kept(pk: int) -> str:
-    return (
-        f"Generation {pk} is kept: 'manage.py backfill_aggregates --activate {pk}' makes it answer again,"
-        f" '--discard {pk}' deletes it"
-    )
+def _kept(pk: int, via: str) -> str:
+    return f"Generation {pk} is kept: {words(via)['activate'].format(pk=pk)}"
 
 
 def count_rows(using: str, generation_id: int, most: int) -> int:

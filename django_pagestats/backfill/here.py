@@ -37,7 +37,7 @@ def run_here(
     """
     run = active_run(using)
     if run is not None and run.status == Status.PAUSED:
-        raise PausedError(f"{wishes.paused(run)}.")
+        raise PausedError(f"{wishes.paused(run, via)}.")
     if run is not None and run.kind != kind:
         raise DifferentRunError(
             f"Run {run.pk} ({run.kind}) is active: let it end first ({run.command} --wait), or take it over"

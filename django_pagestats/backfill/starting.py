@@ -155,7 +155,9 @@ def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
 
 def _already_active(using: str, run: BackfillRun, wanted: Wanted, enqueue: Enqueue) -> Started:
     if run.status == Status.PAUSED:
-        return Started("active", run, f"{wishes.paused(run)}. Nothing was started: one run is active at a time")
+        return Started(
+            "active", run, f"{wishes.paused(run, wanted.via)}. Nothing was started: one run is active at a time"
+        )
     revived = revive(using, enqueue=enqueue)
     what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
     message = f"Run {run.pk} ({run.kind}, started from {run.via}) {what}"
@@ -239,8 +241,8 @@ def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
 def _give_up(run: BackfillRun, *, now: datetime) -> bool:
     text = (
         f"Given to another worker {run.stalled_count} times in a row without progress (PAGESTATS_MAX_REVIVALS): either"
-        " no cluster takes tasks, or each worker dies in the same chunk. See the cluster's log; then --resume goes on"
-        " from the cursor."
+        " no cluster takes tasks, or each worker dies in the same chunk. See the cluster's log; resumed,"
+        " it goes on from the cursor."
     )
     return states.change(
         run,

@@ -13,6 +13,7 @@ from django.db import IntegrityError
 from django_pagestats.backfill import states
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run, current_run
+from django_pagestats.backfill.words import words
 from django_pagestats.clock import database_now
 from django_pagestats.conf import rest_factor
 from django_pagestats.models import BackfillRun, Generation
@@ -65,7 +66,7 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
         if run_id not in (None, run.pk):
             break
         if run.status == to:
-            return Answer("already", run, paused(run))
+            return Answer("already", run, paused(run, via))
         if run.cancel_requested_at is not None and to == Status.PAUSED:
             return Answer("refused", run, f"Run {run.pk} is to be cancelled, and cannot be paused any more")
         now = database_now(using)
@@ -84,7 +85,7 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
         with brief_transaction(using):
             is_done = _change(run, to, now=now, reason="", raise_epoch=True)
         if is_done:
-            return Answer("done", run, _told(run))
+            return Answer("done", run, _told(run, via))
     last = current_run(using)
     if last is not None and last.status == to and run_id in (None, last.pk):
         return Answer("already", last, f"Run {last.pk} {last.state}")
@@ -131,9 +132,9 @@ def _change(
     return done
 
 
-def _told(run: BackfillRun) -> str:
+def _told(run: BackfillRun, via: str) -> str:
     if run.status == Status.PAUSED:
-        return f"{paused(run)}. Answers stay exact meanwhile"
+        return f"{paused(run, via)}. Answers stay exact meanwhile"
     rest = (
         "the aggregates in use stay as they are, and those that it had built are deleted in chunks"
         if run.kind == BackfillRun.Kind.REBUILD
@@ -142,10 +143,11 @@ def _told(run: BackfillRun) -> str:
     return f"Run {run.pk} ({run.kind}) is cancelled: {rest}"
 
 
-def paused(run: BackfillRun) -> str:
-    """What there is to say of a run that stands still."""
+def paused(run: BackfillRun, via: str) -> str:
+    """What there is to say of a run that stands still, to whoever came by some door."""
+    its = words(via)
     by = f" by {run.requested_by}" if run.requested_by else ""
-    return f"Run {run.pk} ({run.kind}) is paused{by}: --resume goes on with it, --cancel gives it up"
+    return f"Run {run.pk} ({run.kind}) is paused{by}: {its['resume']} goes on with it, {its['cancel']} gives it up"
 
 
 def possible(using: str, run: BackfillRun) -> list[str]:
@@ -207,7 +209,7 @@ def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, 
         fresh = current_run(using)
         if fresh == run and fresh is not None and fresh.is_going:  # somebody else resumed it at the same time
             return _withdraw(using, fresh)
-        return Answer("refused", run, f"Run {run.pk} has changed meanwhile: see --status")
+        return Answer("refused", run, f"Run {run.pk} has changed meanwhile: {words(via)['look']}")
     logger.info("run %s: resumed by %s from %s", run.pk, actor or "nobody", via)
     return Answer(
         "done", run, f"Run {run.pk} ({run.kind}) is resumed, and goes on after page view {run.generation.cursor}"
@@ -243,7 +245,10 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
         if run.kind == BackfillRun.Kind.BACKFILL and not generation.is_active:
             raise UnfitError("another generation answers by now: start a new one")
         if generation.doomed_at is not None:
-            raise UnfitError("its aggregates do not add up, or are being deleted: start a new one with --rebuild")
+            raise UnfitError(
+                "its aggregates do not add up, or are being deleted: start a new one with"
+                " 'manage.py backfill_aggregates --rebuild'"
+            )
         enqueue(using, run.pk, run.epoch)
     return True
 

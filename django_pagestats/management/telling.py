@@ -11,7 +11,7 @@ from django_pagestats import backfill, folding
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.management.progress import ProgressBar, describe, duration
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, RunEvent
 
 #: exit statuses
 PAUSED = 3
@@ -50,8 +50,9 @@ class Telling:
     def end(self, run: BackfillRun) -> None:
         """How a run ended; but for a success that ends the command."""
         if run.status == BackfillRun.Status.PAUSED:
-            self.report(run.status, backfill.paused(run))
-            self.say(f"{backfill.paused(run)}.")
+            paused = backfill.paused(run, RunEvent.Via.COMMAND)
+            self.report(run.status, paused)
+            self.say(f"{paused}.")
             raise SystemExit(PAUSED)
         if run.status != BackfillRun.Status.SUCCEEDED:
             why = f": {run.error}" if run.error else ""

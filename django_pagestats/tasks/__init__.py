@@ -197,7 +197,8 @@ def _async_link(using: str, run_id: int, epoch: int) -> None:
     except Exception as error:  # each broker has its own
         raise QueueUnreachableError(
             f"The queue did not take a task of run {run_id} ({error}). The run stays, and goes on when the queue is"
-            " back: by the schedule, by --wait, or by another start; --sync goes on with it at once."
+            " back: by the schedule, by whoever follows it, or by another start; 'manage.py backfill_aggregates --sync'"
+            " goes on with it at once."
         ) from error
 
 

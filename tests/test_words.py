@@ -1,0 +1,99 @@
+"""A message names what is at hand where it is read: an option of the command, or a button of the admin."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from django_pagestats import backfill
+from django_pagestats.backfill import wishes
+from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.tasks import queue_is_installed
+from tests.chains import Links, the_run
+from tests.factories import make_page_views
+from tests.patching import replace
+
+ADMIN = "/admin/django_pagestats/"
+#: whole commands may be named anywhere: nothing else does what they do
+WHOLE_COMMAND = re.compile(r"['“](manage\.py )?backfill_aggregates[^'”]*['”]|Run backfill_aggregates --rebuild")
+OPTION = re.compile(r"--[a-z]")
+BUTTON = re.compile(r"“[A-Z][A-Za-z ]+”")
+
+
+def messages_of_both_doors() -> dict[str, list[str]]:
+    """What whoever comes by each door is told in the same moments."""
+    told: dict[str, list[str]] = {}
+    for door in "command", "admin":
+        BackfillRun.objects.all().delete()
+        Generation.objects.all().delete()
+        links = Links()
+        links.start("rebuild", chunk_size=10)
+        links.deliver_next()
+        said = [backfill.pause("default", via=door)]  # asked
+        links.drain()
+        said.append(backfill.pause("default", via=door))  # already
+        started = backfill.start("default", kind="backfill", via=door, enqueue=links.enqueue)
+        said.append(backfill.resume("default", via=door, enqueue=links.enqueue))
+        said.append(backfill.pause("default", via=door))  # at once
+        with pytest.MonkeyPatch.context() as patch:
+            replace(patch.setattr, wishes._resume, lambda *args, **kwargs: False)
+            said.append(backfill.resume("default", via=door, enqueue=links.enqueue))  # changed meanwhile
+        Generation.objects.update(doomed_at=the_run().created_at)
+        said.append(backfill.resume("default", via=door, enqueue=links.enqueue))  # unfit
+        said.append(backfill.cancel("default", via=door))
+        said.append(backfill.cancel("default", via=door))
+        said.append(backfill.change_nice("default", 2.0, via=door))
+        backfill.run_here("default", kind="rebuild", via=door)
+        backfill.run_here("default", kind="rebuild", via=door, keep_old=True)
+        make_page_views(5)
+        kept = Generation.objects.exclude(kept_at=None).get()
+        said.append(backfill.activate("default", kept.pk, keep_old=True, via=door))
+        told[door] = [answer.message for answer in said] + [started.message]
+    return told
+
+
+@pytest.mark.django_db
+def test_each_door_has_its_own_words() -> None:
+    make_page_views(30)
+    told = messages_of_both_doors()
+    for message in told["admin"]:
+        assert not OPTION.search(WHOLE_COMMAND.sub("", message)), message
+    for message in told["command"]:
+        assert not BUTTON.search(message), message
+    assert sum("“Resume” on its page goes on with it, “Cancel run” gives it up" in told for told in told["admin"]) == 3
+    assert sum("--resume goes on with it, --cancel gives it up" in told for told in told["command"]) == 3
+
+
+@pytest.mark.django_db
+def test_what_ends_a_run_is_told_without_the_words_of_a_door(settings: object) -> None:
+    make_page_views(30)
+    links = Links()
+    links.start()
+    BackfillRun.objects.update(stalled_count=10**6, lease_until="2025-01-01T00:00Z")
+    links.revive()
+    assert the_run().status == "failed" and not OPTION.search(the_run().error)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", ["backfillrun/", "pageview/"])
+def test_where_no_queue_can_take_it_there_is_no_button(page: str) -> None:
+    make_page_views(3)
+    root = Client()
+    root.force_login(User.objects.create_superuser("root"))
+    run = Links().start().run
+    assert run is not None
+    BackfillRun.objects.update(status="failed", active_key=None)
+    with_queue = root.get(ADMIN + page).content.decode()
+    assert f'action="{ADMIN}{page}backfill/"' in with_queue and "is not in INSTALLED_APPS" not in with_queue
+    assert ('value="backfill_aggregates"' in with_queue) == (page == "pageview/")
+    resume = '<li data-pagestats-verb="resume">'
+    assert resume in root.get(f"{ADMIN}backfillrun/{run.pk}/change/").content.decode()
+    with pytest.MonkeyPatch.context() as patch:  # with the app removed for good its own lists would not be there either
+        replace(patch.setattr, queue_is_installed, lambda: False)
+        without = root.get(ADMIN + page).content.decode()
+        assert resume not in root.get(f"{ADMIN}backfillrun/{run.pk}/change/").content.decode()
+    assert f'action="{ADMIN}{page}backfill/"' not in without and 'value="backfill_aggregates"' not in without
+    assert "there is no queue to start a backfill in. Run “manage.py backfill_aggregates --sync” instead" in without
