@@ -43,8 +43,8 @@ class ShortTail(Tail):
         ids, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
         self._paths, self._session_keys = _numbered(paths), _numbered(session_keys)
         self.ids, self._seconds = list(ids), list(seconds)
-        self._of_path = [self._paths[path] for path in paths]
-        self._of_visitor = [self._session_keys[key] for key in session_keys]
+        self._of_path = list(map(self._paths.__getitem__, paths))
+        self._of_visitor = list(map(self._session_keys.__getitem__, session_keys))
 
     @property
     def pending(self) -> int:
@@ -186,4 +186,5 @@ def _rank(page: RankedPage) -> tuple[int, bool, int, bytes]:
 
 
 def _numbered(values: Iterable[str]) -> dict[str, int]:
-    return {value: number for number, value in enumerate(dict.fromkeys(values))}
+    distinct = dict.fromkeys(values)
+    return dict(zip(distinct, range(len(distinct)), strict=True))
