@@ -22,7 +22,7 @@ TABLES = (Aggregate, Generation, PageView, Subject, Visitor)
 def clean(using: str = "default") -> None:
     """Delete the rows of all tables: faster than a flush, once an example."""
     for model in TABLES:
-        model.objects.using(using).all().delete()
+        model._base_manager.using(using).all()._raw_delete(using)  # what Django keeps, too
 
 
 def fold_naively(
