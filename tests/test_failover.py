@@ -43,7 +43,7 @@ class Server:
             kept = {row.pk for row in rows}
             for row in model._default_manager.all():
                 if row.pk not in kept:
-                    model._default_manager.filter(pk=row.pk).delete()
+                    model._default_manager.filter(pk=row.pk)._raw_delete("default")
             for row in rows:
                 row.save(force_update=True) if row.pk in present(model) else row.save(force_insert=True)
         for model in (Visitor, Subject):

@@ -94,7 +94,7 @@ class Folder:
             self._look_for_lost_ids()
             self.reload()
             raise
-        self.reader.confirm(chunk)
+        self.reader.confirm(chunk.witnesses)
         self._losses = 0
         self.cursor = chunk.upto
         self.generation.last_page_view = chunk.last or self.generation.last_page_view

@@ -164,14 +164,16 @@ class Reader:
     def _witnesses(self) -> Witnesses:
         return Witnesses(self.subjects.witnesses(), self.visitors.witnesses())
 
-    def confirm(self, chunk: Chunk) -> None:
-        """A chunk was merged, and so its witnesses are in the database."""
-        self.subjects.confirm(chunk.witnesses.subjects)
-        self.visitors.confirm(chunk.witnesses.visitors)
+    def confirm(self, witnesses: Witnesses) -> None:
+        """They were seen in the database, for example by a merge of their chunk."""
+        self.subjects.confirm(witnesses.subjects)
+        self.visitors.confirm(witnesses.visitors)
 
     def forget_lost_ids(self) -> bool:
         """Forget all ids if the database has lost the newest of them; whether it has."""
-        if self._witnesses().are_there(self.using):
+        witnesses = self._witnesses()
+        if witnesses.are_there(self.using):
+            self.confirm(witnesses)
             return False
         logger.warning("ids that were given out are gone from %r, as after a failover: all are looked up", self.using)
         self.forget()
