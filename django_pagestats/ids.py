@@ -14,7 +14,6 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, OperationalError, connections
-from django.db.models import QuerySet
 
 from django_pagestats.exceptions import PageStatsError, SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.merging import database_for
@@ -39,16 +38,18 @@ class Witnesses(NamedTuple):
     subjects: tuple[tuple[str, int], ...]
     visitors: tuple[tuple[str, int], ...]
 
-    def rows(self, using: str) -> list[QuerySet[Any]]:
-        """A query for the row of each."""
-        paths, session_keys = Subject.objects.using(using), Visitor.objects.using(using)
-        return [
-            *(paths.filter(pk=pk, digest=digest_of(path)) for path, pk in self.subjects),
-            *(session_keys.filter(pk=pk, session_key=session_key) for session_key, pk in self.visitors),
-        ]
+    def condition(self) -> tuple[str, list[Any]]:
+        """That all are there, in SQL with its parameters: once a chunk, and by the ORM it took three times as long."""
+        rows = [(f"{Subject._meta.db_table} WHERE digest", digest_of(path), pk) for path, pk in self.subjects]
+        rows += [(f"{Visitor._meta.db_table} WHERE session_key", session_key, pk) for session_key, pk in self.visitors]
+        exists = (f"EXISTS (SELECT 1 FROM {table_and_key} = %s AND id = %s)" for table_and_key, *_ in rows)
+        return " AND ".join(exists) or "1 = 1", [value for row in rows for value in row[1:]]
 
     def are_there(self, using: str) -> bool:
-        return all(row.exists() for row in self.rows(using))
+        condition, values = self.condition()
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM (SELECT 1 AS one) AS one WHERE {condition}", values)
+            return cursor.fetchone() is not None
 
 
 class IdCache:

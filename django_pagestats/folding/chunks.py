@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from django.db.models import Exists, F
+from django.db.models import BooleanField, F
+from django.db.models.expressions import RawSQL
 
 from django_pagestats.conf import conf
 from django_pagestats.folding.reading import Chunk, Reader
@@ -184,7 +185,8 @@ def merge(
         if fence is None:
             moved = moved.filter(is_active=True)
         # what is compared is also whether the ids are still there, and costs no other statement
-        moved = moved.filter(*map(Exists, chunk.witnesses.rows(using)))
+        are_there = RawSQL(*chunk.witnesses.condition(), output_field=BooleanField())  # noqa: S611 - no texts in it
+        moved = moved.filter(are_there)
         kept = {"last_page_view": chunk.last, "zone_rules": chunk.zone_rules}
         changes = {name: value for name, value in kept.items() if value}
         if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **changes):
