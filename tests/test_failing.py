@@ -645,7 +645,7 @@ def test_a_shorter_time_out_of_the_site_stays(settings: Any) -> None:
             assert cursor.fetchone()[0] == "7s"
         finally:
             cursor.execute("RESET statement_timeout")
-    begun = [query["sql"] for query in queries if "SET LOCAL idle" in query["sql"]]
+    begun = [query["sql"] for query in queries if "SET LOCAL statement_timeout" in query["sql"]]
     assert begun
     assert all("statement_timeout = 7000" in sql for sql in begun)
     assert all("idle_in_transaction_session_timeout = 60000" in sql for sql in begun)

@@ -43,10 +43,12 @@ TROUBLES = {
 }
 #: out of range for an AUTO_INCREMENT column, in InnoDB's words and in the server's
 OUT_OF_IDS = (167, 1467)
-#: of others, among those that hold locks; the server refuses it to whoever has not the PROCESS privilege
+#: of others in this database, among those that hold locks; the server refuses it to whoever has not the PROCESS
+#: privilege
 OLDEST_TRANSACTION = (
-    "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_locked > 0"
-    " AND trx_mysql_thread_id <> CONNECTION_ID() ORDER BY trx_started LIMIT 1"
+    "SELECT t.trx_mysql_thread_id FROM information_schema.INNODB_TRX AS t JOIN information_schema.PROCESSLIST AS p"
+    " ON p.ID = t.trx_mysql_thread_id AND p.DB = DATABASE() WHERE t.trx_rows_locked > 0"
+    " AND p.ID <> CONNECTION_ID() ORDER BY t.trx_started LIMIT 1"
 )
 COUNTABLE = COUNTABLE_TIME["mysql"].format(column="viewed_at")
 #: TO_SECONDS('1970-01-01')
@@ -88,7 +90,7 @@ class MySQL(LookupDatabase):
             if self.trouble(error) is not Trouble.FORBIDDEN:
                 raise
             return "Which connection holds it the server tells to users with the PROCESS privilege only."
-        return f"The oldest transaction is that of connection {found[0]}; KILL {found[0]} ends it." if found else ""
+        return f"The oldest transaction here is that of connection {found[0]}; KILL {found[0]} ends it." if found else ""
 
     def refuse_garbling(self) -> None:
         refuse_garbling(self.connection)
