@@ -30,6 +30,7 @@ from tests.chains import (
     assert_all_counted,
     assert_exact,
     expire_lease,
+    lose,
     only_on,
     the_run,
     unused_ids,
@@ -180,8 +181,7 @@ def test_ids_that_the_database_lost_with_the_connection_are_not_used_again(monke
         return merge(*args, **kwargs)
 
     def rest(seconds: float, using: str) -> None:
-        for row in lost.pop() if lost else ():  # the chunk is rolled back by now
-            type(row)._default_manager.filter(pk=row.pk)._raw_delete(using)
+        lose(lost.pop() if lost else ())  # the chunk is rolled back by now
 
     lost: list[list[Visitor | Subject]] = []
     replace(monkeypatch.setattr, folding.rest, rest)

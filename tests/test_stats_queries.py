@@ -168,6 +168,9 @@ def test_every_statement_finds_its_rows_by_an_index(tail_limit: int) -> None:
     if connection.vendor == "sqlite" and tail_limit < TAIL:
         for name in BY_TIME:
             found[name].discard(("page views", "by pagestats_viewed_at"))
+    if connection.vendor == "postgresql" and tail_limit < TAIL:
+        # what no constraint kept out is looked for at both ends of the index of the times
+        found = {name: ways - {("page views", "by BitmapOr")} for name, ways in found.items()}
     assert found == {name: USUAL | ALSO.get(name, set()) for name in BUDGETS}
 
 

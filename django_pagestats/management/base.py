@@ -34,6 +34,7 @@ class DatabaseCommand(BaseCommand, ABC):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.check_options(options)
         options["database"] = options["database"] or aliases.home()
         check_alias(options["database"])
         try:
@@ -49,6 +50,9 @@ class DatabaseCommand(BaseCommand, ABC):
                 f"again goes on from there. {CURES.get(trouble, '')}"
             )
             raise CommandError(told.rstrip()) from error
+
+    def check_options(self, options: dict[str, Any]) -> None:  # noqa: B027 - most go together with anything
+        """Raise CommandError for options that do not go together, before any database is asked."""
 
     @abstractmethod
     def work(self, *, database: str, **options: Any) -> None:

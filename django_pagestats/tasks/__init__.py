@@ -78,9 +78,8 @@ def tend(using: str) -> None:
     """
     if not _app_is_there(f"tending {using}") or not _can_be_tended(using):
         return
-    skip_missed_ticks(using)
     backfill.release_kept(older_than=conf.LEASE_SECONDS)
-    for step in (revive, _keep_up, _sweep):
+    for step in (skip_missed_ticks, revive, _keep_up, _sweep):
         try:
             step(using)
         except PageStatsError as error:  # only a person can decide on the cure

@@ -29,8 +29,10 @@ class Command(DatabaseCommand):
         super().add_arguments(parser)
         add_options(parser)
 
-    def work(self, *, database: str, **options: Any) -> None:
+    def check_options(self, options: dict[str, Any]) -> None:
         check_options(options)
+
+    def work(self, *, database: str, **options: Any) -> None:
         is_silent = options["verbosity"] == 0
         self.telling = Telling(database, self.stdout, is_json=options["json"], is_silent=is_silent)
         if options["status"]:

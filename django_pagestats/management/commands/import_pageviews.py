@@ -96,7 +96,6 @@ class Command(DatabaseCommand):
         parser.add_argument("--from-database", metavar="ALIAS", help="The database of the model's rows.")
 
     def work(self, **options: Any) -> None:
-        self._check(options)
         try:
             summary = self._import_model(options) if options["from_model"] else self._import_log(options)
         except KeyboardInterrupt as error:
@@ -105,7 +104,7 @@ class Command(DatabaseCommand):
             ) from error
         self._tell(summary, options)
 
-    def _check(self, options: dict[str, Any]) -> None:
+    def check_options(self, options: dict[str, Any]) -> None:
         model_options = ("path_field", "session_field", "time_field", "from_database")
         if bool(options["file"]) == bool(options["from_model"]):
             raise CommandError("Give either a log (a file, or - for the standard input) or --from-model")
