@@ -51,7 +51,7 @@ class DatabaseCommand(BaseCommand, ABC):
             )
             raise CommandError(told.rstrip()) from error
 
-    def check_options(self, options: dict[str, Any]) -> None:  # noqa: B027 - most go together with anything
+    def check_options(self, options: dict[str, Any]) -> None:
         """Raise CommandError for options that do not go together, before any database is asked."""
 
     @abstractmethod

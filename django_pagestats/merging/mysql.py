@@ -90,7 +90,7 @@ class MySQL(LookupDatabase):
             if self.trouble(error) is not Trouble.FORBIDDEN:
                 raise
             return "Which connection holds it the server tells to users with the PROCESS privilege only."
-        return f"The oldest transaction here is that of connection {found[0]}; KILL {found[0]} ends it." if found else ""
+        return f"The oldest transaction is that of connection {found[0]}; KILL {found[0]} ends it." if found else ""
 
     def refuse_garbling(self) -> None:
         refuse_garbling(self.connection)
