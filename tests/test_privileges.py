@@ -31,7 +31,7 @@ pytestmark = [
 #: how the administrator makes and removes a user who may read, and nothing else
 MAKE = {
     "postgresql": ["CREATE ROLE {user} LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}"],
-    "mysql": ["CREATE USER {user}@'%'", "GRANT SELECT ON {database}.* TO {user}@'%'"],
+    "mysql": ["CREATE USER {user}@'%'", "GRANT SELECT ON `{database}`.* TO {user}@'%'"],
 }
 REMOVE = {"postgresql": ["DROP OWNED BY {user}", "DROP ROLE {user}"], "mysql": ["DROP USER {user}@'%'"]}
 
@@ -40,7 +40,7 @@ REMOVE = {"postgresql": ["DROP OWNED BY {user}", "DROP ROLE {user}"], "mysql": [
 def reader(database: dict[str, Any]) -> Iterator[Callable[[], None]]:
     """Lets this process's connection be that of a user who may only read, when it is called."""
     name = str(database["NAME"])
-    user = f"reader_of_{name}"
+    user = f"reader_of_{name}".replace("-", "_")
 
     def execute(statements: list[str]) -> None:
         with contextlib.closing(administrator()) as connected, connected.cursor() as cursor:

@@ -60,7 +60,7 @@ def _trigger(table: str, event: str, every: int, state: str, condition: str) -> 
     return [
         f"SET @collide_{table} = 0",  # a session's variable counts on through a rollback
         f"CREATE TRIGGER collide_{table} BEFORE {event} ON django_pagestats_{table} FOR EACH ROW"
-        f" BEGIN IF {condition} THEN SET @collide_{table} = @collide_{table} + 1;"
+        f" BEGIN IF {condition} THEN SET @collide_{table} = COALESCE(@collide_{table}, 0) + 1;"
         f" IF @collide_{table} MOD {every} = 0 THEN SIGNAL SQLSTATE '{sqlstate}'"
         f" SET MESSAGE_TEXT = 'they met', MYSQL_ERRNO = {number}; END IF; END IF; END",
     ]

@@ -180,6 +180,7 @@ def merge(
     with database.chunk_transaction():
         if fence is not None:
             fence(chunk)
+        database.wait_for_row(Generation._meta.db_table, chunk.generation)
         # the compare-and-swap takes the generation's row lock (on SQLite the write lock): one fold at a time
         moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
         if fence is None:

@@ -274,6 +274,9 @@ class Database(ABC):
         """The transaction of a chunk: `transaction`, and never inside another one, but for a test's."""
         return self.transaction(durable=True)
 
+    def wait_for_row(self, table: str, pk: int) -> None:  # noqa: B027 - where an UPDATE waits for its row by itself
+        """Take a row's lock before the statement that changes it, where that one reads other tables too."""
+
     def prepare(self, tally: Tally) -> Any:
         """Do what can be done before the transaction of a merge; what it gives is what `merge` takes."""
         return tally

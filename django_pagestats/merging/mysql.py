@@ -207,6 +207,12 @@ class MySQL(LookupDatabase):
     def counter_reset(self, table: str) -> str:
         return f"ALTER TABLE {table} AUTO_INCREMENT = 1"  # InnoDB takes the next one that is free
 
+    def wait_for_row(self, table: str, pk: int) -> None:
+        # an UPDATE that reads other tables has a snapshot from before its wait: with innodb_snapshot_isolation it would
+        # fail on a row that was changed meanwhile (1020), where another fold is just as right
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {table} WHERE id = {pk:d} FOR UPDATE")
+
     def _lookup(
         self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
     ) -> list[StoredRow]:
