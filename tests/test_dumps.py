@@ -33,7 +33,7 @@ LOG = line("/a") + line("/b") + line("/a", address="192.0.2.9")
 DERIVED = [RunEvent, BackfillRun, Aggregate, Generation, Visitor, Subject]
 KEPT = [PageView, ImportSource, SiteSecret]
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling"), pytest.mark.once]
 
 
 def documented_excludes() -> list[str]:

@@ -333,6 +333,7 @@ class TestImportLog:
                 assert "no access log" in str(error)
         assert paths() == re.findall(r"GET (\S+)", log.decode())
 
+    @pytest.mark.once
     @pytest.mark.parametrize("pack", [bytes, gzip.compress])
     @pytest.mark.parametrize("name", LOGS)
     def test_cut_anywhere_and_gone_on_it_is_as_imported_at_once(

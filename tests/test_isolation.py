@@ -32,6 +32,7 @@ LEVELS = {"postgresql": ["repeatable read", "serializable"], "mysql": ["snapshot
 pytestmark = [
     pytest.mark.usefixtures("short_waits", "strict"),
     pytest.mark.django_db(transaction=True),
+    pytest.mark.once,
     pytest.mark.skipif(connection.vendor == "sqlite", reason="has one isolation level"),
     pytest.mark.parametrize("level", LEVELS.get(connection.vendor, ["none"])),
 ]

@@ -25,6 +25,7 @@ from tests.test_sessions import site as site
 pytestmark = [
     pytest.mark.usefixtures("short_waits"),
     pytest.mark.django_db(transaction=True),
+    pytest.mark.once,
     pytest.mark.skipif(connection.vendor == "sqlite", reason="has no users"),
 ]
 

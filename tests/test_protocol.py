@@ -52,7 +52,7 @@ STEPS = int(os.environ.get("PAGESTATS_STEPS", "25"))
 #: links after which a run has ended, if nobody stops it: each folds a chunk, a chunk has at least one page view
 MOST_LINKS = 1_000
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 
 class Killed(BaseException):

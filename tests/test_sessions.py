@@ -26,7 +26,7 @@ from tests.factories import START, make_page_views
 from tests.test_admin import RUNS
 from tests.test_admin import root as root
 
-pytestmark = [pytest.mark.usefixtures("short_waits"), pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.usefixtures("short_waits"), pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 #: of MariaDB's variables those that tell what was done, and not what is to be
 TOLD = {"timestamp", "last_insert_id", "identity", "insert_id", "rand_seed1", "rand_seed2", "pseudo_thread_id"}

@@ -99,6 +99,7 @@ def failing_merges(monkeypatch: pytest.MonkeyPatch, trouble: Trouble | None, *, 
 
 
 @only_on("postgresql", "mysql")
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("move_every", "merge_every", "most"), [(9, 29, 0.25), (3, 7, 1.2)])
 def test_collisions_cost_little_more_than_what_failed(
