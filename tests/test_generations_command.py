@@ -86,9 +86,10 @@ def test_discard(words: list[str]) -> None:
 @pytest.mark.parametrize("name", ["--activate", "--discard"])
 def test_what_is_refused_is_an_error(name: str) -> None:
     old, _ = two_generations()
-    with pytest.raises(CommandError) as caught:
-        command(name, "777")
-    assert str(caught.value) == f"There is no generation 777: those that are kept are {old.pk}."
+    for number in ("777", "9" * 23):
+        with pytest.raises(CommandError) as caught:
+            command(name, number)
+        assert str(caught.value) == f"There is no generation {number}: those that are kept are {old.pk}."
     make_page_views(10, seed=2)
     command()
     with pytest.raises(CommandError, match=r"is queued: let it end, or cancel it, first\."):

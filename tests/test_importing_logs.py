@@ -143,6 +143,8 @@ class TestLine:
             (line().replace(b" -", b"", 1).replace(b" -", b"", 1), Skip.MALFORMED),
             (line(agent='odd "quotes" in it'), Skip.MALFORMED),
             (line(time="31/Feb/2025:12:00:00 +0000"), Skip.MALFORMED),
+            (line(time="17/May/2025:12:00:00 +9999"), Skip.MALFORMED),
+            (line(time="17/May/2025:12:00:00 -0260"), Skip.MALFORMED),
             (line(time="17/Mai/2025:12:00:00 +0000"), Skip.MALFORMED),
             (line(time="17/May/2025:24:00:00 +0000"), Skip.MALFORMED),
             (line(time="17/May/2025:12:00:61 +0000"), Skip.MALFORMED),

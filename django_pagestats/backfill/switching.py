@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Max, Sum
+from django.db.models import Count, F, Max, Q, Sum
 
 from django_pagestats.models import Aggregate, Dimension, Generation, Granularity, PageView
 
@@ -82,9 +82,10 @@ def lock(using: str, generation: int) -> dict[int, Generation] | None:
     before the lock was there: then end the transaction, and begin anew.
     """
     generations = Generation.objects.using(using)
-    wanted = {*generations.filter(is_active=True).values_list("pk", flat=True), generation}
-    locked = {found.pk: found for found in generations.filter(pk__in=wanted).order_by("pk").select_for_update()}
-    return None if generations.filter(is_active=True).exclude(pk__in=wanted).exists() else locked
+    # the one asked for by itself, and not in a list: a number that no id can be then finds nothing
+    wanted = Q(pk__in=list(generations.filter(is_active=True).values_list("pk", flat=True))) | Q(pk=generation)
+    locked = {found.pk: found for found in generations.filter(wanted).order_by("pk").select_for_update()}
+    return None if generations.filter(is_active=True).exclude(wanted).exists() else locked
 
 
 def switch(using: str, generation: int, locked: Collection[Generation], *, keep_old: bool, now: datetime) -> None:

@@ -50,6 +50,8 @@ STATIC_EXTENSIONS = frozenset(" ".join(_NOT_PAGES).split())
 _REMEMBERED = 10_000
 _REMEMBERED_LENGTH = 512
 #: A leap second, which servers may log, is taken for the second before it.
+#: no zone is further from UTC
+MOST_HOURS_AHEAD = 14
 _SECONDS = {f"{second:02}": timedelta(seconds=min(second, 59)) for second in range(61)}
 
 
@@ -135,7 +137,10 @@ def event_time(text: str) -> datetime | None:
 @lru_cache(maxsize=1_000)
 def _minute(local: str, offset: str) -> datetime | None:
     """The beginning of e.g. "17/May/2015:10:05", " +0000"."""
-    ahead = timedelta(hours=int(offset[2:4]), minutes=int(offset[4:]))
+    hours, minutes = int(offset[2:4]), int(offset[4:])
+    if hours > MOST_HOURS_AHEAD or minutes > 59:
+        return None
+    ahead = timedelta(hours=hours, minutes=minutes)
     try:
         minute = datetime(
             int(local[7:11]),
