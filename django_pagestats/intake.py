@@ -144,7 +144,7 @@ def path_of_target(target: bytes) -> str:
     rest = target.partition(b"#")[0].partition(b"?")[0]
     if not rest.startswith(b"/"):
         absolute = _SCHEME_AND_HOST.match(rest)
-        if absolute is None:
+        if absolute is None or absolute[0].count(b"[") != absolute[0].count(b"]"):  # half an IPv6 address
             raise RefusedError(
                 Refusal.INVALID_PATH,
                 f"the path {shown(target.decode(errors='replace'))} must begin with '/', or with a scheme and a host",

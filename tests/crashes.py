@@ -16,7 +16,7 @@ from django.db.models import Count, Sum
 from django_q.models import OrmQ
 
 from django_pagestats import stats, tasks
-from django_pagestats.merging.base import portions
+from django_pagestats.merging.portions import portions
 from django_pagestats.models import Aggregate, BackfillRun, PageView
 from testproject import traffic
 from testproject.settings import BASE_DIR

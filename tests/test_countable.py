@@ -16,7 +16,7 @@ from django.db import DataError, IntegrityError, OperationalError, connection, t
 from django_pagestats import folding, intake, stats
 from django_pagestats.exceptions import UncountablePageViewError
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun, Generation, PageView
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from django_pagestats.verify import Verification, What
 from tests.chains import Links, only_on, the_run
 from tests.factories import make_page_views, rows_of_any_kind
@@ -37,7 +37,10 @@ BAD_TIMES = {
                "'2199-12-31 22:00:00-02:30'", "'2025-03-01T12:00:00z'",
                # as other writers write times: see test_times
                "'2025-03-01T12:00:00.5Z'", "'2025-03-01 12:00:00+02:00'", "'1970-01-01T01:00:00+01:00'",
-               "'2025-03-01 12:00'", "'2024-02-29'"],
+               "'2025-03-01 12:00'", "'2024-02-29'",
+               # more than a microsecond, and what a text that ends at its NUL would hide
+               "'2025-03-01 12:00:00.1234567'", "'2025-03-01 12:00:00.'", "'2025-03-01 12:00:00' || char(0)",
+               "'2025-03-01 12:00:00.5' || char(0)", "'2025-03-01 12:00:00.123456' || char(0) || '7'"],
 }  # fmt: skip
 #: the constraint refuses them, but where they are they can be counted: SQLite rounds a thousandth of a second
 EDGES = {"sqlite": ["'1969-12-31 23:59:59'", "'2200-01-01 00:00:00'"]}.get(connection.vendor, [])
@@ -195,6 +198,20 @@ class TestBoundary:
         for bad in each_bad():
             with pytest.raises(UncountablePageViewError, match=rf"^Page view {bad} "):
                 folding.keep_up("default", seconds=5)
+
+    def test_summary_names_one_that_was_changed_after_it_was_counted(self) -> None:
+        for viewed_at in BAD_TIMES[connection.vendor]:
+            first = make_page_views(3)[0].id
+            folding.keep_up("default", seconds=5)
+            with rows_of_any_kind(), connection.cursor() as cursor:
+                cursor.execute(f"UPDATE django_pagestats_pageview SET viewed_at = {viewed_at} WHERE id = {first}")
+            try:
+                assert stats.summary().page_views == 3
+            except UncountablePageViewError as error:
+                assert str(error).startswith(f"Page view {first} cannot be counted: its viewed_at is ")
+            PageView.objects.all().delete()
+            Generation.objects.filter(runs=None)._raw_delete("default")
+            Aggregate.objects.all()._raw_delete("default")
 
     def test_verify_names_it_and_says_so_by_its_exit_status(self) -> None:
         for bad in each_bad():

@@ -351,6 +351,7 @@ class TestNormalisePath:
             ("?a", "must begin with '/'"),
             ("*", "must begin with '/'"),
             ("example.com:443", "must begin with '/'"),
+            ("http://[::1/a", "must begin with '/', or with a scheme and a host"),
             ("%2Fa", "must begin with '/'"),
             ("/a%00", "NUL"),
             ("/\ud800", "surrogate"),

@@ -112,7 +112,7 @@ def can_start() -> bool:
 def no_queue() -> str:
     """What to do where there is no button."""
     return gettext(
-        "django_q is not in INSTALLED_APPS, so there is no queue to start a backfill in. "
+        "There is no queue to start a backfill in, since django_q is not in INSTALLED_APPS. "
         "Run “manage.py backfill_aggregates --sync” instead."
     )
 

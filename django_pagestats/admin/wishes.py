@@ -46,10 +46,11 @@ class ObeysWishes(HasControls):
     def wish_view(self, request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
         """Do what the button says and go back to the run; a GET asks before giving up, and else does nothing."""
         self.check_control(request)
+        run = self.found(request, run_id)
         if request.method == "POST":
             self._obey(request, run_id, verb)
         elif verb == "cancel":
-            is_rebuild = self.found(request, run_id).kind == BackfillRun.Kind.REBUILD
+            is_rebuild = run.kind == BackfillRun.Kind.REBUILD
             title = gettext("Cancel run %d?") % run_id
             return self.ask(request, run_id, verb, title=title, is_rebuild=is_rebuild)
         return HttpResponseRedirect(self.page_url("change", run_id))
@@ -57,6 +58,7 @@ class ObeysWishes(HasControls):
     def nice_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Let the run rest as long as the form says and go back to it; a GET does nothing."""
         self.check_control(request)
+        self.found(request, run_id)
         if request.method == "POST":
             form = NiceForm(request.POST)
             if "nice" not in request.POST:  # an empty field means the setting, and none means nothing
@@ -91,7 +93,7 @@ class ObeysWishes(HasControls):
     def _obey(self, request: HttpRequest, run_id: int, verb: str) -> None:
         if verb == "resume" and not tasks.queue_is_installed():
             text = gettext(
-                "django_q is not in INSTALLED_APPS, so there is no queue to resume it in. "
+                "There is no queue to resume it in, since django_q is not in INSTALLED_APPS. "
                 "Run “manage.py backfill_aggregates --resume --sync” instead."
             )
             self.message_user(request, text, messages.ERROR)

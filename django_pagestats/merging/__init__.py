@@ -5,19 +5,11 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from django_pagestats.merging.base import (
-    BINARY_LOG_TOLD,
-    LASTING,
-    Database,
-    Highest,
-    PageViewRow,
-    RowsLockedError,
-    Trouble,
-    Waits,
-)
+from django_pagestats.merging.base import Database, Highest, PageViewRow, Waits
 from django_pagestats.merging.mysql import MySQL
 from django_pagestats.merging.postgresql import PostgreSQL
 from django_pagestats.merging.sqlite import SQLite
+from django_pagestats.merging.troubles import BINARY_LOG_TOLD, LASTING, RowsLockedError, Trouble
 
 __all__ = [
     "BINARY_LOG_TOLD",

@@ -1,28 +1,23 @@
-"""What every database has to be able to do, and what they share: portions, and aggregate rows of a tally."""
+"""What every database has to be able to do."""
 
 from __future__ import annotations
 
 import logging
-import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from enum import Enum
-from itertools import islice
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 from django.db import transaction
-from pyroaring import BitMap
 
 from django_pagestats.buckets import Dimension, Granularity
-from django_pagestats.exceptions import UncountablePageViewError, UnreadableSetError
+from django_pagestats.exceptions import UncountablePageViewError
+from django_pagestats.merging.troubles import Trouble
 from django_pagestats.models import Aggregate, Generation, PageView
-from django_pagestats.tally import Counts, Level, Tally
+from django_pagestats.tally import Level, Tally
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Key = tuple[int, int]
 
 PAGE_VIEW_TABLE = PageView._meta.db_table
 AGGREGATE_TABLE = Aggregate._meta.db_table
@@ -31,24 +26,6 @@ GENERATION_TABLE = Generation._meta.db_table
 
 #: whole seconds since the epoch of the times that can be counted; one more on each side, where SQLite has rounded
 COUNTABLE_SECONDS = range(-1, 7_258_118_401)
-
-
-class RowsLockedError(Exception):
-    """Page views of a chunk are locked by a transaction that has not ended."""
-
-
-class Trouble(Enum):
-    """What an error of the database means, where a person can do something about it."""
-
-    LOCKED = "locked"  #: somebody else holds a lock for longer than it was waited for
-    CONFLICT = "conflict"  #: somebody else was faster: a deadlock, or a row that changed after the transaction began
-    FORBIDDEN = "forbidden"  #: the database's user lacks a privilege
-    MISSING = "missing"  #: there is no such table or column
-    BINARY_LOG = "binary log"  #: the server's binary log cannot take what a READ COMMITTED transaction writes
-    DISK_FULL = "disk full"  #: there is no room to write
-    READ_ONLY = "read-only"  #: nothing may be written, as on a replica
-    IDLE = "idle"  #: the server ended a transaction whose client did not move
-    LOST = "lost"  #: the connection is gone: the server ended it or stopped, or the network did
 
 
 class PageViewRow(NamedTuple):
@@ -77,18 +54,6 @@ class Uncountable(NamedTuple):
             f" it (UPDATE {PAGE_VIEW_TABLE} SET {self.column} = {value} WHERE id = {self.id}) or delete it (DELETE FROM"
             f" {PAGE_VIEW_TABLE} WHERE id = {self.id})."
         )
-
-
-#: what is written of one aggregate row, after its generation, which is the same for all:
-#: (dimension, granularity, bucket, subject, page_views, visitors, visitor_set); a plain tuple, made once a row
-AggregateRow = tuple[int, int, int, int, int, int, bytes]
-
-BINARY_LOG_TOLD = (
-    "The server's binary log has the format STATEMENT, in which nothing of ours can be written: set binlog_format ="
-    " MIXED or ROW in its configuration, and restart it."
-)
-#: what does not pass by itself
-LASTING = frozenset({Trouble.BINARY_LOG, Trouble.FORBIDDEN, Trouble.MISSING})
 
 
 class Waits(NamedTuple):
@@ -200,7 +165,7 @@ class Database(ABC):
     def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
         """The first so many page views with `after < id <= upto` that cannot be counted; it reads them all."""
 
-    def check_countable(self, after: int, upto: int) -> None:
+    def check_countable(self, after: int | None, upto: int) -> None:
         """Raise UncountablePageViewError if one of the page views with `after < id <= upto` cannot be counted."""
         for found in self.uncountable(after, upto, 1):
             raise UncountablePageViewError(str(found))
@@ -306,68 +271,3 @@ class Database(ABC):
     @abstractmethod
     def delete_aggregates(self, generation: int, limit: int) -> int:
         """Delete at most so many aggregate rows of a generation; returns how many."""
-
-
-def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while portion := list(islice(iterator, size)):
-        yield portion
-
-
-def portions_by_size(items: Iterable[T], limit: int, *, size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Portions of so much size in all; an item that is larger makes one by itself."""
-    portion: list[T] = []
-    total = 0
-    for item in items:
-        more = size(item)
-        if portion and total + more > limit:
-            yield portion
-            portion, total = [], 0
-        portion.append(item)
-        total += more
-    if portion:
-        yield portion
-
-
-#: from so many visitors on it pays to look for runs of consecutive ids in a set
-RUN_OPTIMIZE_FROM = 64
-
-
-#: a set of one visitor, in the portable format of Roaring bitmaps:
-#: cookie, number of containers, key, cardinality - 1, offset, value
-ONE_VISITOR = struct.Struct("<IIHHIH")
-
-
-def _one_visitor(visitor: int) -> bytes:
-    """`BitMap([visitor]).serialize()`, four times as fast: most sets of a page and a day have one visitor."""
-    return ONE_VISITOR.pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
-
-
-def serialized(visitors: BitMap) -> tuple[int, bytes]:
-    """How many visitors, and the set as it is stored."""
-    count = len(visitors)
-    if count >= RUN_OPTIMIZE_FROM:
-        visitors.run_optimize()
-    return count, visitors.serialize()
-
-
-def deserialized(raw: bytes | memoryview) -> BitMap:
-    """A visitor set as it is stored; raises UnreadableSetError where its bytes are none."""
-    try:
-        return BitMap.deserialize(bytes(raw))
-    except (IndexError, ValueError) as error:
-        raise UnreadableSetError(
-            f"A stored visitor set is damaged ({error}): verify_aggregates tells which, and --repair counts anew."
-        ) from error
-
-
-def new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[AggregateRow]:
-    """The rows of what was counted alone."""
-    dimension, granularity = map(int, level)
-    for key in keys:
-        visitors = counts[key]
-        page_views = len(visitors)
-        if page_views == 1:
-            yield dimension, granularity, *key, 1, 1, _one_visitor(visitors[0])
-        else:
-            yield dimension, granularity, *key, page_views, *serialized(BitMap(visitors))

@@ -9,18 +9,9 @@ from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
 from django_pagestats.buckets import Granularity
-from django_pagestats.merging.base import (
-    AGGREGATE_TABLE,
-    AggregateRow,
-    Database,
-    Highest,
-    Key,
-    deserialized,
-    new_rows,
-    portions,
-    portions_by_size,
-    serialized,
-)
+from django_pagestats.merging.base import AGGREGATE_TABLE, Database, Highest
+from django_pagestats.merging.portions import portions, portions_by_size
+from django_pagestats.merging.rows import AggregateRow, Key, deserialized, new_rows, serialized
 from django_pagestats.tally import Counts, Level, Tally
 
 

@@ -9,20 +9,12 @@ from typing import Any, ClassVar
 
 from django.db import OperationalError, transaction
 
-from django_pagestats.merging.base import (
-    AGGREGATE_TABLE,
-    PAGE_VIEW_TABLE,
-    AggregateRow,
-    Key,
-    PageViewRow,
-    RowsLockedError,
-    Trouble,
-    Uncountable,
-    Waits,
-    portions,
-)
+from django_pagestats.merging.base import AGGREGATE_TABLE, PAGE_VIEW_TABLE, PageViewRow, Uncountable, Waits
 from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
+from django_pagestats.merging.portions import portions
+from django_pagestats.merging.rows import AggregateRow, Key
+from django_pagestats.merging.troubles import RowsLockedError, Trouble
 from django_pagestats.models.constraints import COUNTABLE_TIME
 from django_pagestats.tally import Level
 

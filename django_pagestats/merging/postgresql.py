@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -10,26 +9,15 @@ from weakref import WeakKeyDictionary
 
 from django.db import OperationalError, transaction
 
-from django_pagestats.merging.base import (
-    AGGREGATE_TABLE,
-    PAGE_VIEW_TABLE,
-    AggregateRow,
-    Key,
-    PageViewRow,
-    Trouble,
-    Uncountable,
-    Waits,
-    portions_by_size,
-)
+from django_pagestats.merging.base import AGGREGATE_TABLE, PAGE_VIEW_TABLE, PageViewRow, Uncountable, Waits
+from django_pagestats.merging.copying import copy_rows
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
+from django_pagestats.merging.portions import portions_by_size
+from django_pagestats.merging.rows import AggregateRow, Key
+from django_pagestats.merging.troubles import Trouble
 from django_pagestats.models.constraints import COUNTABLE_TIME
 from django_pagestats.tally import Level
 
-COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_TRAILER = b"\xff\xff"
-#: eight fields, each with its length before it; the set follows the last length
-COPY_ROW = struct.Struct("!h" + "ii" + "ih" + "ih" + "ii" + "ii" + "iq" + "iq" + "i")
-COPY_BYTES = 262_144
 #: of the texts in one array; escaped they may be four times as long
 ARRAY_CHARACTERS = 2_000_000
 
@@ -260,21 +248,7 @@ class PostgreSQL(LookupDatabase):
                 cursor.execute(f"DELETE FROM {AGGREGATE_TABLE} WHERE ctid = ANY(%s::tid[])", [locators])
 
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
-        statement = (
-            f"COPY {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views, visitors,"
-            " visitor_set) FROM STDIN (FORMAT BINARY)"
-        )
-        iterator = _copy_pieces(generation, rows)
-        first = next(iterator, None)
-        if first is None:
-            return
-        # copy() is the driver's own: without the wrapper its errors would be too
-        with self.connection.cursor() as cursor, self.connection.wrap_database_errors, cursor.copy(statement) as copy:
-            # piece by piece: the server inserts one while the next is made
-            copy.write(COPY_HEADER + first)
-            for piece in iterator:
-                copy.write(piece)
-            copy.write(COPY_TRAILER)
+        copy_rows(self.connection, generation, rows)
 
     def analyze(self) -> None:
         # autovacuum comes late or never; until then the planner passes the index of the top pages over
@@ -304,38 +278,3 @@ def _text_array(values: Iterable[str]) -> str:
     """
     joined = "\0".join(values).replace("\\", "\\\\").replace('"', '\\"')
     return '{"' + joined.replace("\0", '","') + '"}'
-
-
-def _copy_pieces(generation: int, rows: Iterable[AggregateRow]) -> Iterator[bytes]:
-    pieces: list[bytes] = []
-    size = 0
-    pack = COPY_ROW.pack
-    for dimension, granularity, bucket, subject, page_views, visitors, visitor_set in rows:
-        length = len(visitor_set)
-        pieces.append(
-            pack(
-                8,
-                4,
-                generation,
-                2,
-                dimension,
-                2,
-                granularity,
-                4,
-                bucket,
-                4,
-                subject,
-                8,
-                page_views,
-                8,
-                visitors,
-                length,
-            )
-        )
-        pieces.append(visitor_set)
-        size += COPY_ROW.size + length
-        if size >= COPY_BYTES:
-            yield b"".join(pieces)
-            pieces, size = [], 0
-    if pieces:
-        yield b"".join(pieces)

@@ -15,17 +15,14 @@ from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
     COUNTABLE_SECONDS,
     PAGE_VIEW_TABLE,
-    AggregateRow,
     Database,
     Highest,
     PageViewRow,
-    Trouble,
     Uncountable,
-    deserialized,
-    new_rows,
-    portions,
-    serialized,
 )
+from django_pagestats.merging.portions import portions
+from django_pagestats.merging.rows import AggregateRow, deserialized, new_rows, serialized
+from django_pagestats.merging.troubles import Trouble
 from django_pagestats.models.constraints import SQLITE_SHAPE
 from django_pagestats.tally import Tally
 

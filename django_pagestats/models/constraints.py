@@ -30,10 +30,11 @@ COUNTABLE_TIME = {
 #: SQLite keeps times as text, and compares them so: the order is that of the times if all are written as Django does,
 #: in UTC. With a "T" or an offset an index, a filter of the site's or of the admin's would take it for another time
 WRITTEN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
-#: its functions take 30 February for 2 March
+#: its functions take 30 February for 2 March; GLOB and length() end at a NUL
 SQLITE_SHAPE = (
-    f"typeof({{column}}) = 'text' AND ({{column}} GLOB '{WRITTEN}'"
-    f" OR ({{column}} GLOB '{WRITTEN}.[0-9]*' AND substr({{column}},21) NOT GLOB '*[^0-9]*'))"
+    f"typeof({{column}}) = 'text' AND {{column}} GLOB '{WRITTEN}*' AND instr({{column}},char(0)) = 0"
+    " AND (length({column}) = 19 OR (length({column}) BETWEEN 21 AND 26 AND substr({column},20,1) = '.'"
+    " AND substr({column},21) NOT GLOB '*[^0-9]*'))"
     " AND (substr({column},9,2) < '29' OR date(substr({column},1,10),'+0 days') IS substr({column},1,10))"
     " AND substr({column},12,2) < '24'"
 )

@@ -11,8 +11,8 @@ from pyroaring import BitMap
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.conf import conf
 from django_pagestats.ids import digest_of
-from django_pagestats.merging.base import deserialized
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
+from django_pagestats.merging.rows import deserialized
 from django_pagestats.stats.ranges import Span
 from django_pagestats.tally import SITE_SUBJECT
 
