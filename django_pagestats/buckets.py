@@ -19,6 +19,8 @@ DAY_SECONDS = 86_400
 #: a time, within the years that Python has
 STEP_SECONDS = 6 * DAY_SECONDS
 BLOCK_SECONDS = 61 * STEP_SECONDS
+#: UTC days before 1970, when changes were nearer to each other than that
+CLOSE_DAYS = range(-1_000_000, 0)
 FIRST_SECOND, LAST_SECOND = -119_860 * STEP_SECONDS, 488_816 * STEP_SECONDS
 EPOCH = date(1970, 1, 1)
 EPOCH_INSTANT = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -98,9 +100,14 @@ class Calendar:
         except KeyError:
             if len(self._offsets) >= self.CACHE_SIZE:
                 self._offsets.clear()
-            start = utc_day * DAY_SECONDS
-            seen = {self.offset(t) for t in range(start, start + DAY_SECONDS + 1, HOUR_SECONDS)}
-            found = self._offsets[utc_day] = seen.pop() if len(seen) == 1 else None
+            start, end = utc_day * DAY_SECONDS, (utc_day + 1) * DAY_SECONDS
+            if utc_day in CLOSE_DAYS:
+                seen = {self.offset(t) for t in range(start, end + 1, HOUR_SECONDS)}
+                found = seen.pop() if len(seen) == 1 else None
+            else:
+                changes = self._block(start // BLOCK_SECONDS)
+                found = None if any(start < at < end for at, _ in changes) else self.offset(start)
+            self._offsets[utc_day] = found
             return found
 
     def day_and_hour(self, seconds: int) -> tuple[int, int]:

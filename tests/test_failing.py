@@ -20,7 +20,7 @@ from django_pagestats.backfill import failing
 from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.folding.reading import Reader
-from django_pagestats.merging import Trouble, database_for, postgresql
+from django_pagestats.merging import Trouble, copying, database_for
 from django_pagestats.models import BackfillRun, Generation, Subject, Visitor
 from testproject.settings import ADMINISTRATOR
 from tests.chains import (
@@ -544,7 +544,7 @@ def test_a_worker_whose_copy_does_not_go_on_is_ended_by_whoever_wants_the_run(
     links = Links()
     links.start()
     is_frozen, is_ended = threading.Event(), threading.Event()
-    pieces = postgresql._copy_pieces
+    pieces = copying._copy_pieces
 
     def freeze(*args: Any) -> Iterator[bytes]:
         for piece in pieces(*args):
@@ -564,7 +564,7 @@ def test_a_worker_whose_copy_does_not_go_on_is_ended_by_whoever_wants_the_run(
         finally:
             is_ended.set()
 
-    monkeypatch.setattr(postgresql, "_copy_pieces", freeze)
+    monkeypatch.setattr(copying, "_copy_pieces", freeze)
     assert run_at_once(work, pause) == []
     links.drain()
     assert_all_counted()

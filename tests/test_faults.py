@@ -69,17 +69,17 @@ def deliver_three_times(links: Links, dice: random.Random) -> None:
 
 
 def shuffled_chain(kind: str, deliver: Deliver, *, seed: int) -> None:
-    """A run of some twenty chunks under whatever `deliver` does to its links; afterwards all must be exact."""
+    """A run of some fifteen chunks under whatever `deliver` does to its links; afterwards all must be exact."""
     shuffle_chain(kind, deliver, seed=seed)
-    assert the_run().rows_folded == 200
+    assert the_run().rows_folded == 120
     assert_all_counted()
 
 
 def shuffle_chain(kind: str, deliver: Deliver, *, seed: int) -> None:
     dice = random.Random(seed)
-    make_page_views(200, seed=seed)
+    make_page_views(120, seed=seed)
     links = Links()
-    links.start(kind, chunk_size=11)
+    links.start(kind, chunk_size=8)
     for _ in range(100):
         deliver(links, dice)
         if not the_run().is_active:
@@ -306,7 +306,7 @@ def test_control_with_cursor_and_aggregates_in_two_transactions_page_views_are_c
     monkeypatch.setattr(chunks, "merge", merge_in_two_transactions)
     with Faults(merge_every=10**9):
         shuffle_chain("backfill", deliver_three_times, seed=2)
-    assert Aggregate.objects.get(dimension=SITE, granularity=ALL).page_views > 200
+    assert Aggregate.objects.get(dimension=SITE, granularity=ALL).page_views > 120
 
 
 @pytest.mark.django_db(transaction=True)

@@ -96,4 +96,5 @@ def test_where_no_queue_can_take_it_there_is_no_button(page: str) -> None:
         without = root.get(ADMIN + page).content.decode()
         assert resume not in root.get(f"{ADMIN}backfillrun/{run.pk}/change/").content.decode()
     assert f'action="{ADMIN}{page}backfill/"' not in without and 'value="backfill_aggregates"' not in without
-    assert "there is no queue to start a backfill in. Run “manage.py backfill_aggregates --sync” instead" in without
+    told = "There is no queue to start a backfill in, since django_q is not in INSTALLED_APPS. Run “manage.py"
+    assert f"{told} backfill_aggregates --sync” instead" in without
