@@ -85,6 +85,7 @@ def is_waited_for() -> bool:
 
 if KIND == "postgresql":
 
+    @pytest.mark.once
     def test_a_worker_killed_in_the_middle_of_a_link_is_revived(tmp_path: Path) -> None:
         """Redis has forgotten the link that the worker had taken: only the lease knows."""
         servers.require("redis")

@@ -170,6 +170,7 @@ ANSWERS: dict[str, Callable[[], Any]] = {
 class TestBoundary:
     """Rows that are there all the same, from before the constraints or without them."""
 
+    @pytest.mark.once
     @pytest.mark.parametrize("limit", [50_000, 5], ids=["short tail", "long tail"])
     def test_every_answer_names_the_page_view(self, limit: int, settings: Any) -> None:
         settings.PAGESTATS_TAIL_LIMIT = limit
@@ -179,6 +180,7 @@ class TestBoundary:
                     answer()
                 assert f"DELETE FROM django_pagestats_pageview WHERE id = {bad})" in str(raised.value), name
 
+    @pytest.mark.once
     def test_a_run_fails_with_its_name_and_goes_on_once_it_is_deleted(self) -> None:
         counted = 0
         for bad in each_bad():

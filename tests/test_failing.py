@@ -372,6 +372,7 @@ def test_a_read_only_or_full_sqlite_says_so() -> None:
     assert failing.describe("default", error).startswith("The disk of the database is full. ")
 
 
+@pytest.mark.once
 @only_on("sqlite")
 @pytest.mark.django_db(transaction=True)
 def test_a_run_on_a_full_disk_fails_with_its_text_or_says_it_where_it_can(settings: Any) -> None:
@@ -570,6 +571,7 @@ def test_a_worker_whose_copy_does_not_go_on_is_ended_by_whoever_wants_the_run(
     assert_all_counted()
 
 
+@pytest.mark.once
 @only_on("postgresql")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("does", ["nothing", "copies"])
@@ -664,6 +666,7 @@ def test_the_time_out_of_the_session_is_put_back() -> None:
 # -- the log
 
 
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_the_log_says_how_far_it_is_at_most_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
     make_page_views(400)

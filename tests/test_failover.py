@@ -63,6 +63,7 @@ def record() -> None:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("reads_ahead", "step", "behind", "jumps"),
     [

@@ -65,6 +65,7 @@ def merged(generation: int, dimension: int, granularity: int) -> dict[int, tuple
     return {subject: (count, visitors[subject]) for subject, count in page_views.items()}
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 def test_more_than_ten_thousand_sessions_that_come_back_at_random(settings: Any) -> None:
     settings.PAGESTATS_SETTLE_SECONDS = 0

@@ -258,6 +258,7 @@ def replaced_before_this_release(links: Links) -> tuple[int, str]:
     return old.pk, "is left over, and will be deleted"
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "make", [no_such, being_deleted, deleted, being_built, half_built, replaced_before_this_release]
@@ -285,6 +286,7 @@ def test_it_is_said_if_none_is_kept(verb: Callable[[int], backfill.Answer]) -> N
     assert verb(7).message == "There is no generation 7: no generation is kept"
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", ["queued", "running", "paused"])
 @pytest.mark.parametrize("kind", ["backfill", "rebuild"])

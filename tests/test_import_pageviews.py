@@ -185,6 +185,7 @@ def test_lines_of_progress_come_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_from_a_shell(log: str) -> None:
     """Through a real pipe, in a real process; and its exit status when it fails."""

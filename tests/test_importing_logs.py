@@ -527,6 +527,7 @@ class StoppedError(Exception):
 
 @pytest.mark.django_db(transaction=True)
 class TestStopped:
+    @pytest.mark.once
     @pytest.mark.parametrize("number", [1, 2, 3])
     def test_position_and_page_views_are_one(self, number: int) -> None:
         """Stopped before an UPDATE of the position, be it before or after the page views of its block."""
@@ -568,6 +569,7 @@ class TestStopped:
             assert site_secret("default") == made[0]
         assert SiteSecret.objects.count() == 1
 
+    @pytest.mark.once
     def test_killed_inside_a_transaction(self, tmp_path: Path) -> None:
         """A real process, killed -9 by itself between its inserts and its commit."""
         log = tmp_path / "access.log"

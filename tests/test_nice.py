@@ -189,6 +189,7 @@ def test_chunks_are_shorter_so_that_rests_are(nice: float, settings: Any) -> Non
         assert wanted == usual
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 def test_a_run_that_rests_folds_smaller_chunks(rests: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     make_page_views(8_000)

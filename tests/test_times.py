@@ -67,6 +67,7 @@ def test_the_table_refuses_a_time_that_is_written_otherwise(viewed_at: str) -> N
     assert not PageView.objects.exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("viewed_at", WRITTEN)
 def test_where_it_is_all_the_same_everybody_who_reads_it_names_it(reader: str, viewed_at: str, settings: Any) -> None:

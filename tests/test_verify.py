@@ -144,6 +144,7 @@ def test_another_visitor_in_a_set(generation: Generation, dimension: int, granul
     assert of_row[0].detail == "1 too many, 1 missing"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("dimension", "granularity"), LEVELS, ids=IDS)
 @pytest.mark.parametrize("raw", [b"", b"rubbish", "half"], ids=["empty", "rubbish", "half"])
 def test_a_set_that_cannot_be_read(generation: Generation, dimension: int, granularity: int, raw: Any) -> None:
@@ -162,6 +163,7 @@ def test_a_missing_row(generation: Generation, dimension: int, granularity: int)
     assert [(d.granularity, d.stored, d.counted) for d in found] == [(granularity_name(granularity), None, page_views)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("dimension", "granularity"), LEVELS, ids=IDS)
 @pytest.mark.parametrize("bucket", [-5, 3, BUCKET_1 + 3, 2**31 - 1])
 def test_an_extra_row(generation: Generation, dimension: int, granularity: int, bucket: int) -> None:
