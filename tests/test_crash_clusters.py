@@ -204,10 +204,14 @@ class Scene:
         run = the_run()
         assert f"No worker has taken a task of run {run.pk} since {run.taken_at:%Y-%m-%d %H:%M:%S} UTC" in told
         assert "restart the cluster" in told
-        do_a_part_here(self.site)
-        assert ask_for_status(self.site)[0] == 0
+        # while a busy machine starts the process that asks a lease may go by: not three times
+        assert any(self._is_well_after_a_part_here() for _ in range(3))
         self.kill_clusters()
         self.start_cluster()
+
+    def _is_well_after_a_part_here(self) -> bool:
+        do_a_part_here(self.site)
+        return ask_for_status(self.site)[0] == 0
 
     def freeze(self) -> None:
         """An idle worker is killed, and holds the queue's lock for ever: processes live, and no task is taken.

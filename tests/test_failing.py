@@ -372,8 +372,8 @@ def test_a_read_only_or_full_sqlite_says_so() -> None:
     assert failing.describe("default", error).startswith("The disk of the database is full. ")
 
 
-@pytest.mark.once
 @only_on("sqlite")
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_a_run_on_a_full_disk_fails_with_its_text_or_says_it_where_it_can(settings: Any) -> None:
     settings.PAGESTATS_MAX_FAILURES = 1
@@ -571,8 +571,8 @@ def test_a_worker_whose_copy_does_not_go_on_is_ended_by_whoever_wants_the_run(
     assert_all_counted()
 
 
-@pytest.mark.once
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("does", ["nothing", "copies"])
 def test_a_slow_transaction_of_the_sites_own_is_not_ended(
