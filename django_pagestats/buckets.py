@@ -2,7 +2,8 @@
 
 A bucket is an integer. DAY: the local calendar date as days since 1970-01-01. HOUR: `floor((t + utcoffset mod 3600) /
 3600)`, with t in seconds since the epoch, so that an hour begins when local clocks show :00, in zones with :30 and :45
-offsets too. ALL: 0. Only Python's zoneinfo is asked; SQL never sees the name of a zone.
+offsets too. ALL: 0 or 1, the number of the version that answers (folding.all_time). Only Python's zoneinfo is asked;
+SQL never sees the name of a zone.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Granularity(enum.IntEnum):
 
     HOUR = 1  #: a local hour, of the site only
     DAY = 2  #: a local calendar date
-    ALL = 3  #: all time, bucket 0
+    ALL = 3  #: all time
 
 
 def day_number(day: date) -> int:

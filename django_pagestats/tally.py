@@ -9,7 +9,6 @@ from typing import NamedTuple
 from django_pagestats.buckets import Calendar, Dimension, Granularity
 
 SITE_SUBJECT = 0
-ALL_BUCKET = 0
 
 #: (bucket, subject) -> the visitor of each page view: its length counts page views, its set is the visitors.
 Counts = dict[tuple[int, int], list[int]]
@@ -22,14 +21,13 @@ class Level(NamedTuple):
     granularity: Granularity
 
 
+SITE_HOUR = Level(Dimension.SITE, Granularity.HOUR)
+SITE_DAY = Level(Dimension.SITE, Granularity.DAY)
+SITE_ALL = Level(Dimension.SITE, Granularity.ALL)
+PAGE_DAY = Level(Dimension.PAGE, Granularity.DAY)
+PAGE_ALL = Level(Dimension.PAGE, Granularity.ALL)
 #: Every kind of aggregate that a generation keeps.
-LEVELS = (
-    Level(Dimension.SITE, Granularity.HOUR),
-    Level(Dimension.SITE, Granularity.DAY),
-    Level(Dimension.SITE, Granularity.ALL),
-    Level(Dimension.PAGE, Granularity.DAY),
-    Level(Dimension.PAGE, Granularity.ALL),
-)
+LEVELS = (SITE_HOUR, SITE_DAY, SITE_ALL, PAGE_DAY, PAGE_ALL)
 
 
 class Tally:
@@ -42,20 +40,16 @@ class Tally:
         #: (day, hour) -> visitors: by day too, since an hour may span two where clocks change at midnight
         self.site_hours: Counts = {}
 
-    def counts(self, level: Level) -> Counts:
-        """The counts of one kind of aggregate."""
-        if level.dimension == Dimension.PAGE:
-            if level.granularity == Granularity.DAY:
-                return self.page_days
-            return _regroup(self.page_days, lambda day, subject: (ALL_BUCKET, subject))
-        if level.granularity == Granularity.HOUR:
-            return _regroup(self.site_hours, lambda day, hour: (hour, SITE_SUBJECT))
-        if level.granularity == Granularity.DAY:
-            return _regroup(self.site_hours, lambda day, hour: (day, SITE_SUBJECT))
-        return _regroup(self.site_hours, lambda day, hour: (ALL_BUCKET, SITE_SUBJECT))
+    def of_times(self) -> Iterator[tuple[Level, Counts]]:
+        """The counts of hours and days."""
+        yield SITE_HOUR, _regroup(self.site_hours, lambda day, hour: (hour, SITE_SUBJECT))
+        yield SITE_DAY, _regroup(self.site_hours, lambda day, hour: (day, SITE_SUBJECT))
+        yield PAGE_DAY, self.page_days
 
-    def levels(self) -> Iterator[tuple[Level, Counts]]:
-        return ((level, self.counts(level)) for level in LEVELS)
+    def of_all_time(self, bucket: int) -> Iterator[tuple[Level, Counts]]:
+        """The counts of all time, whose rows are stored under this bucket number."""
+        yield SITE_ALL, _regroup(self.site_hours, lambda day, hour: (bucket, SITE_SUBJECT))
+        yield PAGE_ALL, _regroup(self.page_days, lambda day, subject: (bucket, subject))
 
 
 def tally(page_views: Iterable[tuple[int, int, int]], calendar: Calendar) -> Tally:

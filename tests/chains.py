@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, TypeVar
 
+import pytest
 from django.db import connection, transaction
 from django.db.models import Q
 from django.test import TestCase, override_settings
@@ -19,8 +20,10 @@ from django_pagestats import backfill, folding
 from django_pagestats.backfill import keeping
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
+from django_pagestats.folding import all_time
+from django_pagestats.merging import database_for, days
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject, Visitor
-from tests.factories import Row, expected_aggregates, insert_page_views, stored_aggregates
+from tests.factories import ALL, Row, expected_aggregates, insert_page_views, stored_aggregates
 
 Link = tuple[str, int, int]
 T = TypeVar("T")
@@ -166,11 +169,29 @@ def assert_exact() -> None:
         assert_generation_exact(generation)
 
 
+@contextlib.contextmanager
+def small_steps() -> Iterator[None]:
+    """Rows of all time follow in many steps, now by a tally and now by a pass, and keeping up closes small gaps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(database_for("default")), "STEP_ROWS", 3)
+        patch.setattr(days, "MOST_BUCKETS", 2)
+        patch.setattr(all_time, "WORTH_PAGE_VIEWS", 3)
+        patch.setattr(all_time.AllTime, "_is_short", _is_short_by_turns)
+        yield
+
+
+def _is_short_by_turns(self: folding.AllTime) -> bool:
+    return self.generation.all_moved_at is not None and self.generation.cursor % 2 == 0
+
+
 def assert_generation_exact(generation: Generation) -> None:
     generation.refresh_from_db()
-    expected = expected_aggregates(rows_upto(generation.cursor), generation.time_zone)
+    rows = rows_upto(generation.cursor)
+    expected = expected_aggregates(rows, generation.time_zone, all_cursor=generation.all_cursor)
     assert stored_aggregates(generation.pk) == expected
-    assert Aggregate.objects.filter(generation=generation.pk).count() == len(expected)
+    rows = Aggregate.objects.filter(generation=generation.pk)
+    # of the other version there may be some rows of all time, and of none else
+    assert rows.exclude(granularity=ALL, bucket=1 - generation.all_bucket).count() == len(expected)
 
 
 def assert_all_counted() -> None:

@@ -30,22 +30,43 @@ def fold_naively(
     zone: str = "UTC",
     *,
     cursor: int | None = None,
+    all_time: int | None = None,
     is_active: bool | None = True,
     using: str = "default",
 ) -> Generation:
-    """A generation whose aggregates are these rows, made row by row from a naive count."""
+    """A generation whose aggregates are these rows, made row by row from a naive count.
+
+    `all_time`: its rows of all time count so many of them; None: all.
+    """
     if cursor is None:
         cursor = rows[-1].id if rows else 0
+    all_cursor = cursor if all_time is None else rows[all_time - 1].id if all_time else 0
+    now = datetime.now(timezone.utc)
     generation = Generation.objects.using(using).create(
-        cursor=cursor, time_zone=zone, is_active=is_active, revision=1, created_at=datetime.now(timezone.utc)
+        cursor=cursor,
+        all_cursor=all_cursor,
+        all_bucket=0,
+        all_moved_at=now,
+        time_zone=zone,
+        is_active=is_active,
+        revision=1,
+        created_at=now,
     )
-    write_aggregates(generation.pk, rows, zone, using=using)
+    write_aggregates(generation.pk, rows, zone, all_cursor=all_cursor, using=using)
     return generation
 
 
-def write_aggregates(generation: int, rows: Sequence[Row], zone: str = "UTC", *, using: str = "default") -> None:
+def write_aggregates(
+    generation: int,
+    rows: Sequence[Row],
+    zone: str = "UTC",
+    *,
+    all_cursor: int | None = None,
+    using: str = "default",
+) -> None:
     visitors = visitor_ids(using, sorted({row.session_key for row in rows}))
     subjects = subject_ids(using, sorted({row.path for row in rows})) | {"": 0}
+    expected = expected_aggregates(rows, zone, all_cursor=all_cursor)
     Aggregate.objects.using(using).filter(generation=generation).delete()
     Aggregate.objects.using(using).bulk_create(
         [
@@ -59,7 +80,7 @@ def write_aggregates(generation: int, rows: Sequence[Row], zone: str = "UTC", *,
                 visitors=len(keys),
                 visitor_set=BitMap(visitors[key] for key in keys).serialize(),
             )
-            for (dimension, granularity, bucket, path), (page_views, keys) in expected_aggregates(rows, zone).items()
+            for (dimension, granularity, bucket, path), (page_views, keys) in expected.items()
         ],
         batch_size=500,
     )
@@ -68,7 +89,7 @@ def write_aggregates(generation: int, rows: Sequence[Row], zone: str = "UTC", *,
 def fold_on(generation: Generation, rows: Sequence[Row], *, using: str = "default") -> None:
     """Bring a generation up to the last of `rows`, all rows so far."""
     write_aggregates(generation.pk, rows, generation.time_zone, using=using)
-    generation.cursor = rows[-1].id
+    generation.cursor = generation.all_cursor = rows[-1].id
     generation.revision += 1
     generation.save(using=using)
 

@@ -602,7 +602,7 @@ def test_both_generations_get_a_new_revision_with_the_switch() -> None:
     before = old.revision
     old.refresh_from_db()
     assert old.revision == before + 1
-    assert active_generation().revision == 2, "one chunk, one switch"
+    assert active_generation().revision == 3, "one chunk, its rows of all time, one switch"
 
 
 @pytest.mark.django_db
@@ -666,10 +666,9 @@ def test_a_generation_that_does_not_add_up_is_not_switched_to(name: str, monkeyp
     old = active_generation()
     links = Links()
     links.start("rebuild", chunk_size=20)
-    links.deliver_next()
     new = the_run().generation
-    victim = Aggregate.objects.filter(generation=new.pk, **TAMPERINGS[name]).first()
-    assert victim is not None
+    while (victim := Aggregate.objects.filter(generation=new.pk, **TAMPERINGS[name]).first()) is None:
+        links.deliver_next()
     Aggregate.objects.filter(pk=victim.pk).update(page_views=victim.page_views + 1)
     links.drain()
     run = the_run()

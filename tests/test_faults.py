@@ -32,7 +32,7 @@ from tests.chains import (
     only_on,
     the_run,
 )
-from tests.factories import ALL, SITE, insert_page_views, make_page_views
+from tests.factories import ALL, DAY, SITE, insert_page_views, make_page_views
 from tests.factories import START as AT
 from tests.patching import replace
 from tests.test_ids import run_at_once
@@ -77,7 +77,7 @@ def shuffled_chain(kind: str, deliver: Deliver, *, seed: int) -> None:
 
 def shuffle_chain(kind: str, deliver: Deliver, *, seed: int) -> None:
     dice = random.Random(seed)
-    make_page_views(120, seed=seed)
+    make_page_views(120, seed=seed, days=1)
     links = Links()
     links.start(kind, chunk_size=8)
     for _ in range(100):
@@ -201,11 +201,11 @@ def test_control_without_the_epoch_it_goes_on(monkeypatch: pytest.MonkeyPatch) -
 class Faults:
     """Triggers that let every third move of a cursor and every seventh merge fail."""
 
-    #: what fails, and when: each merge writes the row of the site of all time, once
+    #: what fails, and when: of page views of one day each merge writes one row of the site's days
     EVENTS = {"generation": "UPDATE", "aggregate": "INSERT"}
     CONDITIONS = {
-        "generation": 'NEW."cursor" <> OLD."cursor"',
-        "aggregate": f"NEW.dimension = {SITE} AND NEW.granularity = {ALL}",
+        "generation": 'NEW."cursor" <> OLD."cursor" OR NEW.all_cursor <> OLD.all_cursor',
+        "aggregate": f"NEW.dimension = {SITE} AND NEW.granularity = {DAY}",
     }
 
     def __init__(self, *, cursor_every: int = 3, merge_every: int = 7) -> None:
@@ -239,7 +239,7 @@ class Faults:
         for table, every in self.every.items():
             self._run(
                 f"CREATE TRIGGER fault_{table} BEFORE {self.EVENTS[table]} ON django_pagestats_{table}"
-                f" WHEN {self.CONDITIONS[table]} AND is_time('{table}', {every})"
+                f" WHEN ({self.CONDITIONS[table]}) AND is_time('{table}', {every})"
                 f" BEGIN SELECT RAISE(ABORT, 'made to fail: {table}'); END"
             )
 
@@ -541,7 +541,7 @@ def test_keeping_up_and_a_run_fold_the_same_chunk_at_once() -> None:
     ids=["every third move of the cursor", "every seventh merge"],
 )
 def test_the_faults_are_there(faults: dict[str, int], expected: list[bool]) -> None:
-    rows = make_page_views(20)
+    rows = make_page_views(20, days=1)
     folder = folding.Folder("default", folding.ensure_active_generation("default"), chunk_size=1, fixed_size=1)
     outcomes = []
     with Faults(**faults):

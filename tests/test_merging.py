@@ -25,7 +25,7 @@ from django_pagestats.ids import subject_ids, visitor_ids
 from django_pagestats.merging import database_for
 from django_pagestats.merging.lookup import LookupDatabase
 from django_pagestats.models import Aggregate, PageView, Subject, Visitor
-from django_pagestats.tally import Tally, tally
+from django_pagestats.tally import Counts, Level, Tally, tally
 from tests.chains import only_on
 from tests.factories import START, insert_page_views, make_page_views
 
@@ -40,10 +40,14 @@ def tally_of(views: list[View]) -> Tally:
     return tally(((subject, visitor, day * DAY_SECONDS + 5) for subject, visitor, day in views), UTC)
 
 
+def levels_of(tallied: Tally) -> list[tuple[Level, Counts]]:
+    return [*tallied.of_times(), *tallied.of_all_time(0)]
+
+
 def merge(views: list[View], generation: int = GENERATION) -> None:
     with transaction.atomic():
         database = database_for("default")
-        database.merge(generation, database.prepare(tally_of(views)))
+        database.merge(generation, database.prepare(levels_of(tally_of(views))))
 
 
 def expected(views: list[View]) -> dict[tuple[int, ...], tuple[int, int, BitMap]]:
@@ -310,7 +314,7 @@ def analyze() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_no_statement_of_a_fold_reads_a_whole_table(settings: Any) -> None:
     settings.PAGESTATS_SETTLE_SECONDS = 0
-    make_page_views(5_000, paths=500, visitors=5_000)
+    make_page_views(10_000, paths=4_000, visitors=5_000)
     backfill.run_here("default", via="test")
     subject_ids("default", [f"/many/{number}" for number in range(20_000)])
     visitor_ids("default", [f"many {number}" for number in range(20_000)])

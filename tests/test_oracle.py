@@ -17,7 +17,7 @@ from django_pagestats import stats
 from django_pagestats.buckets import Calendar, instant
 from django_pagestats.conf import conf
 from django_pagestats.models import Generation
-from tests.chains import ZONES, Site, active_generation, page_views, rows_upto, steps
+from tests.chains import ZONES, Site, active_generation, page_views, rows_upto, small_steps, steps
 from tests.factories import Row
 from tests.stats_oracle import Oracle
 
@@ -100,7 +100,7 @@ class OracleTest(TestCase):
     def test_whatever_happens_every_answer_equals_a_naive_count(
         self, first: list[tuple[str, str, datetime]], script: list[tuple[Any, ...]], zone: str, visit: Visit
     ) -> None:
-        with override_settings(PAGESTATS_SETTLE_SECONDS=0):
+        with override_settings(PAGESTATS_SETTLE_SECONDS=0), small_steps():
             site = Site(visit.look)
             site.play([("record", first), *script])
             site.finish()

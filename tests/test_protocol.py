@@ -31,7 +31,7 @@ from django_pagestats import backfill, folding
 from django_pagestats.backfill import claims, rebuilding, starting, states, switching, wishes, working
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
-from django_pagestats.folding import chunks
+from django_pagestats.folding import all_time, chunks
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, RunEvent, Subject, Visitor
 from django_pagestats.verify import Verification
@@ -82,7 +82,9 @@ POINTS: dict[str, tuple[Any, str]] = {
     "merge": (chunks, "merge"),
     "in the chunk's transaction": (Database, "merge"),
     "obey": (claims.Claim, "obey"),
-    "look for the target": (rebuilding.Rebuilding, "_missing_target"),
+    "step towards all time": (all_time.AllTime, "step"),
+    "swap for all time": (all_time.AllTime, "_swap"),
+    "look for the target": (rebuilding.Rebuilding, "missing_target"),
     "check": (switching.Check, "step"),
     "switch": (rebuilding.Rebuilding, "_switch"),
     "let go": (working.Worker, "_let_go"),
@@ -97,7 +99,11 @@ class Interruption(NamedTuple):
 
 
 #: where not all of it makes sense: others see nothing of the transaction, and obeying is about wishes
-WHAT = {"in the chunk's transaction": ["die", "fail"], "obey": ["resume", "cancel", "die"]}
+WHAT = {
+    "in the chunk's transaction": ["die", "fail"],
+    "swap for all time": ["die", "fail"],
+    "obey": ["resume", "cancel", "die"],
+}
 interruptions = st.lists(
     st.sampled_from(sorted(POINTS)).flatmap(
         lambda point: st.builds(Interruption, st.just(point), st.booleans(), st.sampled_from(WHAT.get(point, OTHERS)))

@@ -37,9 +37,12 @@ PATHS = ["/", "/A", "/a", "/x", "/x ", "/é", "/\U0001f600", "/" + "long" * 300]
 KEYS = [f"key{number}" for number in range(12)]
 
 
+Site = tuple[str, list[tuple[str, str, datetime]], int, int, int]
+
+
 @st.composite
-def sites(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, datetime]], int, int]:
-    """A zone, page views near its unusual instant, how many of them are folded, and how many have ids."""
+def sites(draw: st.DrawFn) -> Site:
+    """A zone, page views near its unusual instant, how many of them are folded, of all time too, and have ids."""
     zone = draw(st.sampled_from(sorted(ZONES)))
     centre = ZONES[zone]
     times = st.integers(-3 * 86_400, 3 * 86_400) | st.integers(-7_200, 7_200) | st.sampled_from([-1, 0, 1])
@@ -50,7 +53,8 @@ def sites(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, datetime]], int, i
     )
     views = draw(st.lists(view, max_size=30))
     folded = draw(st.integers(0, len(views)))
-    return zone, views, folded, draw(st.integers(folded, len(views)))
+    all_time = draw(st.integers(0, folded))
+    return zone, views, folded, all_time, draw(st.integers(folded, len(views)))
 
 
 @contextmanager
@@ -73,12 +77,12 @@ def in_snapshot_in_atomic() -> Iterator[Any]:
 MODES = [in_autocommit, in_atomic, stats.snapshot, in_snapshot_in_atomic]
 
 
-def build(site: tuple[str, list[tuple[str, str, datetime]], int, int]) -> tuple[str, list[Row]]:
-    zone, views, folded, with_ids = site
+def build(site: Site) -> tuple[str, list[Row]]:
+    zone, views, folded, all_time, with_ids = site
     clean()
     rows = insert_page_views(views)
     if folded:
-        fold_naively(rows[:folded], zone)
+        fold_naively(rows[:folded], zone, all_time=all_time)
         # ids are given before the fold that needs them
         visitor_ids("default", [row.session_key for row in rows[:with_ids]])
         subject_ids("default", [row.path for row in rows[:with_ids]])

@@ -153,7 +153,8 @@ def put_in_place(template: Generation, *, using: str = "default") -> None:
             f"INSERT INTO django_pagestats_aggregate (generation, {columns})"
             f" SELECT {active.pk}, {columns} FROM django_pagestats_aggregate WHERE generation = {template.pk}"
         )
-        Generation.objects.using(using).filter(pk=active.pk).update(cursor=template.cursor, revision=F("revision") + 1)
+        moved = {"cursor": template.cursor, "all_cursor": template.all_cursor, "revision": F("revision") + 1}
+        Generation.objects.using(using).filter(pk=active.pk).update(**moved)
 
 
 def put_other_in_place(template: Generation) -> None:

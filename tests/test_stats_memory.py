@@ -17,6 +17,7 @@ from django_pagestats import stats
 from django_pagestats.merging import database_for
 from django_pagestats.models import PATH_MAX_LENGTH, PageView
 from django_pagestats.stats import tail
+from django_pagestats.stats.ranges import EVERYTHING
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.tail import LongTail, ShortTail, long
 from testproject.settings import BASE_DIR
@@ -126,8 +127,8 @@ def test_a_tail_is_measured_before_it_is_read(
     with transaction.atomic():  # where a long tail may be told at once
         moment = Moment("default", is_isolated=True)
         with django_assert_num_queries(statements + 2 * (kind is LongTail)):
-            assert type(moment.tail) is kind
-    assert (moment.tail.pending, moment.tail.pending_is_exact) == ((count, count <= 200))
+            assert type(moment.tail_of(EVERYTHING)) is kind
+    assert (moment.tail_of(EVERYTHING).pending, moment.tail_of(EVERYTHING).pending_is_exact) == ((count, count <= 200))
     assert stats.top_pages(10) == Oracle(rows).top_pages()
     assert stats.summary().pending == count
 
@@ -159,7 +160,7 @@ def test_a_higher_limit_has_room_for_more_characters(settings: Any, monkeypatch:
     for limit, kind in ((49, LongTail), (50, ShortTail)):
         settings.PAGESTATS_TAIL_LIMIT = limit
         with transaction.atomic():
-            assert type(Moment("default").tail) is kind
+            assert type(Moment("default").tail_of(EVERYTHING)) is kind
 
 
 @pytest.mark.django_db

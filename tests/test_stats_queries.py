@@ -119,7 +119,7 @@ def many(transactional_db: None) -> None:  # ANALYZE TABLE commits
     Aggregate.objects.bulk_create(many_aggregates(generation.pk), batch_size=1_000)
     before = [(path, key, at - timedelta(days=2 + n % 368)) for n, (path, key, at) in enumerate(page_views(6_000))]
     rows = insert_page_views(before + page_views(2_000))
-    Generation.objects.update(cursor=rows[-1 - TAIL].id)
+    Generation.objects.update(cursor=rows[-1 - TAIL].id, all_cursor=rows[-1 - TAIL].id)
     for table in ("aggregate", "pageview", "subject", "generation"):
         verb = "ANALYZE TABLE" if connection.vendor == "mysql" else "ANALYZE"
         execute(f"{verb} django_pagestats_{table}")

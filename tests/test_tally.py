@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_pagestats.buckets import Calendar, Dimension, Granularity
-from django_pagestats.tally import LEVELS, Counts, Level, Tally, tally
+from django_pagestats.tally import LEVELS, SITE_DAY, SITE_HOUR, Counts, Level, Tally, tally
 from tests.test_buckets import HOUR_SECONDS, ZONES, change_instants, naive_day, naive_hour
 
 PageViews = list[tuple[int, int, int]]
@@ -30,8 +30,12 @@ def comparable(counts: Counts) -> dict[tuple[int, int], Counter[int]]:
     return {key: Counter(visitors) for key, visitors in counts.items()}
 
 
+def every_level(tallied: Tally) -> list[tuple[Level, Counts]]:
+    return [*tallied.of_times(), *tallied.of_all_time(0)]
+
+
 def all_levels(tallied: Tally) -> dict[Level, dict[tuple[int, int], Counter[int]]]:
-    return {level: comparable(counts) for level, counts in tallied.levels()}
+    return {level: comparable(counts) for level, counts in every_level(tallied)}
 
 
 def naive_levels(page_views: PageViews, zone: str) -> dict[Level, dict[tuple[int, int], Counter[int]]]:
@@ -77,7 +81,7 @@ def test_tallies_of_parts_add_up(given_views: tuple[str, PageViews], cut: int) -
 @given(zones_and_page_views())
 def test_every_kind_of_row_adds_up_to_all_page_views(given_views: tuple[str, PageViews]) -> None:
     zone, page_views = given_views
-    for _, counts in tally(page_views, Calendar(zone)).levels():
+    for _, counts in every_level(tally(page_views, Calendar(zone))):
         assert sum(map(len, counts.values())) == len(page_views)
 
 
@@ -85,7 +89,7 @@ def test_every_kind_of_row_adds_up_to_all_page_views(given_views: tuple[str, Pag
 def test_hours_add_up_to_the_day_they_were_seen_in(given_views: tuple[str, PageViews]) -> None:
     zone, page_views = given_views
     tallied = tally(page_views, Calendar(zone))
-    days = comparable(tallied.counts(Level(Dimension.SITE, Granularity.DAY)))
+    days = all_levels(tallied)[SITE_DAY]
     for (day, _), visitors in days.items():
         hours = [Counter(seen) for (seen_day, _), seen in tallied.site_hours.items() if seen_day == day]
         assert sum(hours, Counter()) == visitors
@@ -96,7 +100,7 @@ def test_reading_a_tally_does_not_change_it(given_views: tuple[str, PageViews]) 
     zone, page_views = given_views
     tallied = tally(page_views, Calendar(zone))
     first = all_levels(tallied)
-    for _, counts in tallied.levels():
+    for _, counts in every_level(tallied):
         for visitors in counts.values():
             visitors_seen = list(visitors)
             assert visitors_seen
@@ -109,8 +113,8 @@ def test_an_hour_of_two_days_counts_in_both() -> None:
     before = int(datetime(2018, 5, 4, 23, 29, 59, tzinfo=zone).timestamp())
     tallied = tally([(1, 1, before), (1, 2, before + 1)], Calendar(zone.key))
     may_4 = (date(2018, 5, 4) - date(1970, 1, 1)) // timedelta(days=1)
-    hours = tallied.counts(Level(Dimension.SITE, Granularity.HOUR))
-    days = tallied.counts(Level(Dimension.SITE, Granularity.DAY))
+    hours = dict(every_level(tallied))[SITE_HOUR]
+    days = dict(every_level(tallied))[SITE_DAY]
     assert list(hours.values()) == [[1, 2]]
     assert days == {(may_4, 0): [1], (may_4 + 1, 0): [2]}
 
@@ -118,4 +122,4 @@ def test_an_hour_of_two_days_counts_in_both() -> None:
 def test_nothing_to_tally() -> None:
     tallied = tally([], Calendar("UTC"))
     assert tallied.page_views == 0
-    assert all(counts == {} for _, counts in tallied.levels())
+    assert all(counts == {} for _, counts in every_level(tallied))

@@ -13,7 +13,7 @@ from django_pagestats import backfill, folding
 from django_pagestats.folding import chunks
 from django_pagestats.merging import Trouble, database_for
 from tests.chains import Links, assert_all_counted, only_on, the_run
-from tests.factories import ALL, SITE, make_page_views
+from tests.factories import DAY, SITE, make_page_views
 from tests.patching import replace
 from tests.test_backfill import raising
 
@@ -29,7 +29,7 @@ def collisions(*, move_every: int, merge_every: int) -> Iterator[None]:
     """The database lets so many moves of a cursor fail as conflicts, and so many merges as dead-locks."""
     faults = [
         ("generation", "UPDATE", move_every, CONFLICT, 'NEW."cursor" <> OLD."cursor"'),
-        ("aggregate", "INSERT", merge_every, DEADLOCK, f"NEW.dimension = {SITE} AND NEW.granularity = {ALL}"),
+        ("aggregate", "INSERT", merge_every, DEADLOCK, f"NEW.dimension = {SITE} AND NEW.granularity = {DAY}"),
     ]
     with connection.cursor() as cursor:
         for table, event, every, states, condition in faults:
@@ -105,7 +105,7 @@ def failing_merges(monkeypatch: pytest.MonkeyPatch, trouble: Trouble | None, *, 
 def test_collisions_cost_little_more_than_what_failed(
     move_every: int, merge_every: int, most: float, tried: list[int], rests: list[float]
 ) -> None:
-    make_page_views(4_000)
+    make_page_views(4_000, days=1)
     with collisions(move_every=move_every, merge_every=merge_every):
         backfill.run_here("default", via="test", chunk_size=100)
     assert the_run().status == "succeeded"
@@ -195,7 +195,7 @@ def test_what_never_passes_ends_the_run_at_one_page_view(
 @only_on("postgresql", "mysql")
 @pytest.mark.django_db(transaction=True)
 def test_the_database_tells_collisions_and_lost_connections() -> None:
-    make_page_views(10)
+    make_page_views(10, days=1)
     database = database_for("default")
     for every in ({"move_every": 1, "merge_every": 10**9}, {"move_every": 10**9, "merge_every": 1}):
         generation = folding.ensure_active_generation("default")

@@ -40,7 +40,7 @@ def merge_in_two_transactions(
     """The aggregates first, the cursor after them."""
     database = database_for(using)
     with database.chunk_transaction():
-        database.merge(chunk.generation, database.prepare(chunk.tally))
+        database.merge(chunk.generation, database.prepare(chunk.tally.of_times()))
     with database.chunk_transaction():
         if fence is not None:
             fence(chunk)
@@ -59,7 +59,7 @@ def merge_at_any_cursor(
         if fence is not None:
             fence(chunk)
         Generation.objects.using(using).filter(pk=chunk.generation).update(cursor=chunk.upto)
-        database.merge(chunk.generation, database.prepare(chunk.tally))
+        database.merge(chunk.generation, database.prepare(chunk.tally.of_times()))
     return {}, 0.1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import router
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.functional import Promise
@@ -82,15 +82,15 @@ class GenerationAdmin(ChangesGenerations):
         """From the database that is written to, as runs are; with what the columns need."""
         using = router.db_for_write(Generation)
         runs = BackfillRun.objects.using(using)
-        all_of_site = Aggregate.objects.using(using).filter(
-            generation=OuterRef("pk"), dimension=Dimension.SITE, granularity=Granularity.ALL, bucket=0, subject=0
+        days_of_site = Aggregate.objects.using(using).filter(
+            generation=OuterRef("pk"), dimension=Dimension.SITE, granularity=Granularity.DAY, subject=0
         )
         generations: QuerySet[Generation] = super().get_queryset(request)
         rebuilds = runs.filter(kind=BackfillRun.Kind.REBUILD).order_by("pk")
         return (
             generations.using(using)
             .annotate(
-                counted=Subquery(all_of_site.values("page_views")),
+                counted=Subquery(days_of_site.values("generation").annotate(n=Sum("page_views")).values("n")),
                 has_active_run=Exists(runs.filter(generation=OuterRef("pk"), active_key=BackfillRun.ACTIVE)),
             )
             .prefetch_related(Prefetch("runs", rebuilds, to_attr="rebuilds"))
@@ -102,7 +102,8 @@ class GenerationAdmin(ChangesGenerations):
 
     @admin.display(description=_("page views counted"))
     def page_views(self, generation: Any) -> str:
-        return NOTHING if generation.counted is None else thousands(generation.counted)
+        is_whole = generation.counted is not None and generation.doomed_at is None
+        return thousands(generation.counted) if is_whole else NOTHING
 
     @admin.display(description=_("aggregate rows"))
     def rows(self, generation: Any) -> str:

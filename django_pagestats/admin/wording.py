@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cached_property
 
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.timezone import localtime
 from django.utils.translation import gettext
@@ -18,6 +19,7 @@ NOTHING = "-"
 #: what the page of a run shows: titles of its parts, and labels of texts by the name under which `Wording` has them
 FIGURES: dict[str, Promise] = {
     "state": _("State"),
+    "step": _("Step"),
     "page_views": _("Page views folded"),
     "rate": _("Rate"),
     "time_left": _("Time left"),
@@ -87,6 +89,13 @@ class Wording:
         # a rest after each chunk comes and goes too often for a change of state
         waits = self.run.is_going and self.run.wait_reason and not self.run.wait_reason.startswith(backfill.RESTS)
         return gettext("%s, waits") % status if waits else status
+
+    @property
+    def step(self) -> str:
+        step = backfill.step(self.run)
+        if step is None:
+            return NOTHING
+        return f"{step.label} ({number_format(backfill.step_percent(self.run) or 0.0, 0)} %)"
 
     @property
     def page_views(self) -> str:

@@ -11,6 +11,7 @@ from django_pagestats.backfill.here import run_here
 from django_pagestats.backfill.keeping import release_kept
 from django_pagestats.backfill.looking import (
     Progress,
+    Step,
     active_run,
     current_run,
     is_stuck,
@@ -18,6 +19,8 @@ from django_pagestats.backfill.looking import (
     problem,
     progress,
     status,
+    step,
+    step_percent,
     worked_seconds,
 )
 from django_pagestats.backfill.starting import Started, revive, start
@@ -31,6 +34,7 @@ __all__ = [
     "Progress",
     "Started",
     "State",
+    "Step",
     "activate",
     "active_run",
     "cancel",
@@ -54,6 +58,8 @@ __all__ = [
     "start",
     "state_of",
     "status",
+    "step",
+    "step_percent",
     "work",
     "worked_seconds",
 ]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
 from django_pagestats import folding
 from django_pagestats.backfill.chain import lease
 from django_pagestats.clock import database_now
@@ -31,6 +34,37 @@ class Progress:
     eta_seconds: float | None
 
 
+class Step(models.TextChoices):
+    """What an active run is at."""
+
+    FOLD = "fold", _("folds page views")
+    ALL_TIME = "all_time", _("makes the rows of all time")
+    CHECK = "check", _("checks the new generation")
+
+
+def step(run: BackfillRun) -> Step | None:
+    """What a run is at, with its generation as that was read with it; None: it has ended."""
+    if not run.is_active:
+        return None
+    generation = run.generation
+    if generation.cursor < run.target:
+        return Step.FOLD
+    is_closed = generation.all_cursor >= generation.cursor
+    return Step.CHECK if is_closed and run.kind == BackfillRun.Kind.REBUILD else Step.ALL_TIME
+
+
+def step_percent(run: BackfillRun) -> float | None:
+    """How far a run is with its step; None: it has ended."""
+    now_at = step(run)
+    if now_at is Step.FOLD:
+        return _percent(run, run.cursor)
+    if now_at is Step.ALL_TIME:
+        return folding.pass_percent(run.generation) or 0.0
+    if now_at is Step.CHECK:
+        return _percent(run, (run.check_state or {}).get("after") or run.start_cursor)
+    return None
+
+
 def active_run(using: str) -> BackfillRun | None:
     """The run that is queued, running or paused; there is one at a time."""
     return BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
@@ -44,12 +78,7 @@ def current_run(using: str) -> BackfillRun | None:
 
 def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     """How far a run is; `now` by the database's clock."""
-    if run.status == Status.SUCCEEDED:
-        percent = 100.0
-    else:
-        span = run.target - run.start_cursor
-        done = max(0, run.cursor - run.start_cursor)
-        percent = min(99.9, 100.0 * done / span) if span > 0 else 0.0
+    percent = 100.0 if run.status == Status.SUCCEEDED else _percent(run, run.cursor)
     if run.started_at is None:
         return Progress(percent, None, None)
     end = run.finished_at or run.paused_at or now or database_now(run._state.db or "default")
@@ -58,6 +87,11 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     if run.is_going and percent > 0:
         eta = elapsed * (100.0 - percent) / percent
     return Progress(percent, run.rows_folded / elapsed if elapsed >= LEAST_SECONDS else None, eta)
+
+
+def _percent(run: BackfillRun, reached: int) -> float:
+    span = run.target - run.start_cursor
+    return min(99.9, 100.0 * max(0, reached - run.start_cursor) / span) if span > 0 else 0.0
 
 
 def worked_seconds(run: BackfillRun, until: datetime) -> float:
@@ -89,7 +123,17 @@ RUN_FIELDS = (
     "started_at",
     "finished_at",
 )
-COMPUTED_FIELDS = ("run_id", "percent", "rows_per_second", "eta_seconds", "cursor", "cluster_problem", "problem")
+COMPUTED_FIELDS = (
+    "run_id",
+    "percent",
+    "step",
+    "step_percent",
+    "rows_per_second",
+    "eta_seconds",
+    "cursor",
+    "cluster_problem",
+    "problem",
+)
 
 
 def status(using: str) -> dict[str, Any]:
@@ -102,6 +146,8 @@ def status(using: str) -> dict[str, Any]:
     computed = (
         run.pk,
         _rounded(so_far.percent),
+        step(run),
+        _rounded(step_percent(run)),
         _rounded(so_far.rows_per_second),
         _rounded(so_far.eta_seconds),
         run.generation.cursor,

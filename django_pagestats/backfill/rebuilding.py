@@ -20,13 +20,8 @@ class Rebuilding:
         self.folder = folder
 
     def step(self) -> None:
-        """The next step after the target was reached."""
+        """The next step after the target was reached, and no other one is missing."""
         claim, run = self.claim, self.claim.run
-        if target := self._missing_target():
-            # its horizon is waited for anew: after a TRUNCATE ids come again that the old cursor has passed
-            settling = replace(horizon.fix_target(claim.using), target=target)
-            claim.update(target=target, settling=settling.as_json(), check_state=None)
-            return
         check = Check(claim.using, run.generation_id, self.folder.cursor, run.check_state)
         if not check.step():
             claim.stay(check_state=check.state)
@@ -43,7 +38,12 @@ class Rebuilding:
             self.claim.end(BackfillRun.Status.FAILED, error=error)
             folding.doom(self.claim.using, self.claim.run.generation_id)
 
-    def _missing_target(self) -> int | None:
+    def aim_at(self, target: int) -> None:
+        """Fold on to a later target; its horizon is waited for: after a TRUNCATE ids come again that were passed."""
+        settling = replace(horizon.fix_target(self.claim.using), target=target)
+        self.claim.update(target=target, settling=settling.as_json(), check_state=None)
+
+    def missing_target(self) -> int | None:
         """The active generation's cursor while it is ahead."""
         using = self.claim.using
         active = folding.active_generation(using)
@@ -60,7 +60,7 @@ class Rebuilding:
             now = claim.clock.now()
             claim.update(lease_until=now + lease())
             locked = lock(claim.using, run.generation_id)
-            if locked is None or self._missing_target():  # what was read before the lock is read again
+            if locked is None or self.missing_target():  # what was read before the lock is read again
                 return
             run.refresh_from_db(using=claim.using, fields=["keep_old"])  # a later start may have asked for it
             switch(claim.using, run.generation_id, locked.values(), keep_old=run.keep_old, now=now)

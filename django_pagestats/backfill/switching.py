@@ -24,6 +24,7 @@ class Check:
     def __init__(self, using: str, generation: int, cursor: int, state: dict[str, Any] | None) -> None:
         self.using = using
         self.cursor = cursor
+        self.generation = generation
         self.aggregates = Aggregate.objects.using(using).filter(generation=generation)
         if state is None or state["cursor"] != cursor:
             state = {"cursor": cursor, "page_views": 0, "after": None, "page_days": 0, "from_day": None}
@@ -72,6 +73,8 @@ class Check:
 
     def _sum(self, dimension: Dimension, granularity: Granularity) -> int:
         rows = self.aggregates.filter(dimension=dimension, granularity=granularity)
+        if granularity == Granularity.ALL:
+            rows = rows.filter(bucket=Generation.objects.using(self.using).get(pk=self.generation).all_bucket)
         return rows.aggregate(n=Sum("page_views"))["n"] or 0
 
 

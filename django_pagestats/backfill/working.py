@@ -14,6 +14,7 @@ from django.db.models import F
 from django_pagestats import folding
 from django_pagestats.backfill import claims, failing, history, keeping, looking, waiting
 from django_pagestats.backfill.chain import Enqueue, lease
+from django_pagestats.backfill.closing import Closing
 from django_pagestats.backfill.rebuilding import Rebuilding
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.merging import RowsLockedError, database_for
@@ -50,6 +51,7 @@ class Worker:
         self.folder = kept or _new_folder(claim)
         self.waiting = waiting.Waiting(claim)
         self.failing = failing.Failing(claim, self.folder)
+        self.closing = Closing(claim)
         self.rebuilding = Rebuilding(claim, self.folder)
         #: most likely the next link comes here too, if this one did; else what it would read ahead is read in vain
         self.expects_next = kept is not None
@@ -96,6 +98,10 @@ class Worker:
             return
         elif self.folder.cursor < run.target:
             self._fold()
+        elif target := self._later_target():
+            self.rebuilding.aim_at(target)
+        elif not self._is_closed():
+            return
         elif run.kind == Kind.BACKFILL:
             self.claim.succeed()
         else:
@@ -137,6 +143,24 @@ class Worker:
         claim.run.generation.cursor = folder.cursor
         claim.is_handed_over = handing_over
         self.rests_for = self.last_took if folder.cursor < claim.run.target else 0.0
+
+    def _later_target(self) -> int | None:
+        """Of a rebuild, but not while a pass is under way: that is of one cursor, and would have to begin anew."""
+        is_bound = self.claim.run.kind == Kind.BACKFILL or self.closing.is_in_pass()
+        return None if is_bound else self.rebuilding.missing_target()
+
+    def _is_closed(self) -> bool:
+        """Whether the rows of all time are where the days are; if not, a step is taken."""
+        began = time.monotonic()
+        try:
+            is_closed = self.closing.step()
+        except RowsLockedError:
+            self.waiting.for_rows()
+            return False
+        if not is_closed:
+            self.failing.has_passed()
+            self.rests_for = time.monotonic() - began
+        return is_closed
 
     def _expected_chunks(self, *, handing_over: bool) -> float:
         """How many chunks will be folded here: as many as there is time for, as far as the last one tells, or more."""

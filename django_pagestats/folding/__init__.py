@@ -1,9 +1,11 @@
 """The fold: tally the next page views and merge them into the aggregates, with the cursor, in one transaction.
 
 One room for each question; what others use of them is here. The walk of a chunk: `Folder.fold` (chunks) asks
-`Reader.next_chunk` (reading) for it, and `merge` (chunks) brings it into the aggregates.
+`Reader.next_chunk` (reading) for it, and `merge` (chunks) brings it into the hours and days. Rows of all time follow
+by `AllTime.step` (all_time).
 """
 
+from django_pagestats.folding.all_time import AllTime, pass_percent
 from django_pagestats.folding.by_hand import (
     attention,
     check_autocommit,
@@ -26,6 +28,7 @@ from django_pagestats.folding.sweeping import doom, sweep
 from django_pagestats.folding.zones import has_other_rules
 
 __all__ = [
+    "AllTime",
     "Chunk",
     "CursorMovedError",
     "Folder",
@@ -45,6 +48,7 @@ __all__ = [
     "new_generation",
     "niceness",
     "other_zone",
+    "pass_percent",
     "poll",
     "rest",
     "sweep",

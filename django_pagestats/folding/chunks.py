@@ -12,15 +12,13 @@ from django.db.models import BooleanField, F
 from django.db.models.expressions import RawSQL
 
 from django_pagestats.conf import conf
-from django_pagestats.folding.reading import Chunk, Reader
+from django_pagestats.folding.reading import MOST_LOSSES, Chunk, Reader, lost_ids
 from django_pagestats.folding.zones import rules_with
 from django_pagestats.merging import Highest, database_for
 from django_pagestats.models import Generation
 
 #: where a chunk size that adapts begins, if PAGESTATS_MAX_CHUNK_SIZE lets it
 FIRST_CHUNK_SIZE = 500
-#: in a row, of ids that were given out
-MOST_LOSSES = 5
 #: between two collections of garbage, while there are chunks to fold
 COLLECT_SECONDS = 1.0
 
@@ -110,10 +108,7 @@ class Folder:
         """A chunk that may not be merged may have ids that the database has lost."""
         self._losses = self._losses + 1 if self.reader.forget_lost_ids() else 0
         if self._losses >= MOST_LOSSES:
-            raise LookupError(
-                f"{self._losses} times in a row ids of visitors or paths were gone from {self.using!r} right after they"
-                " had been given out: see that all statements go to one primary server, and none to a replica."
-            )
+            raise lost_ids(self.using, self._losses)
 
     def _adapt(self, chunk: Chunk, seconds: float) -> None:
         """Steer towards the time that a chunk's transaction should last, at most doubling or halving.
@@ -175,7 +170,7 @@ def merge(
     Returns the highest buckets for the next merge, and how many seconds the transaction took.
     """
     database = database_for(using)
-    prepared = database.prepare(chunk.tally)
+    prepared = database.prepare(chunk.tally.of_times())
     began = time.monotonic()
     with database.chunk_transaction():
         if fence is not None:

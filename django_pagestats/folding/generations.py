@@ -29,6 +29,7 @@ def new_generation(using: str, cursor: int, *, is_active: bool) -> Generation:
     with sequence_told(using):
         return Generation.objects.using(using).create(
             cursor=min(0, cursor),
+            all_cursor=min(0, cursor),
             time_zone=conf.TIME_ZONE,
             zone_rules=NONE_YET,
             is_active=True if is_active else None,

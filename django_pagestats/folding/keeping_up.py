@@ -1,4 +1,7 @@
-"""How are the newest page views kept up: each tick folds for a moment, without a run, into what answers."""
+"""How are the newest page views kept up: each tick folds for a moment, without a run, into what answers.
+
+Hours and days each time, and rows of all time when that is worth it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from django.db import connections
 from django_pagestats import horizon
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
+from django_pagestats.folding.all_time import close_gap
 from django_pagestats.folding.by_hand import check_autocommit, check_not_back
 from django_pagestats.folding.chunks import CursorMovedError, Folder
 from django_pagestats.folding.generations import active_generation, ensure_active_generation
@@ -35,14 +39,20 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
     check_autocommit(using)
     deadline = time.monotonic() + seconds
     tail = tail_length(using, conf.TAIL_LIMIT)
-    if tail == 0:
+    generation = active_generation(using) if tail == 0 else ensure_active_generation(using)
+    if generation is None:
         return KeptUp()
     if tail > conf.TAIL_LIMIT:
         return KeptUp(reason=f"more than {conf.TAIL_LIMIT} page views wait: run backfill_aggregates")
-    generation = ensure_active_generation(using)
     runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation)
     if runs.exclude(status=BackfillRun.Status.PAUSED).exists():
-        return KeptUp(reason="a run is at work on this generation")
+        return KeptUp(reason="a run is at work on this generation") if tail else KeptUp()
+    kept_up = _fold_tail(using, generation, deadline) if tail else KeptUp()
+    close_gap(using, generation.pk, deadline=deadline)
+    return kept_up
+
+
+def _fold_tail(using: str, generation: Generation, deadline: float) -> KeptUp:
     settling = _settle(using, generation)
     if isinstance(settling, str):
         return KeptUp(reason=settling)

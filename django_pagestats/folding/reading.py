@@ -24,8 +24,19 @@ logger = logging.getLogger(__name__)
 CHUNK_CHARACTERS = 8_000_000
 PORTION_ROWS = 2_500
 
+#: in a row, of ids that were given out
+MOST_LOSSES = 5
+
 #: of page views: ids, paths, session keys, whole seconds since the epoch
 Columns = list[list[Any]]
+
+
+def lost_ids(using: str, times: int) -> LookupError:
+    """What there is to say where ids are lost again and again."""
+    return LookupError(
+        f"{times} times in a row ids of visitors or paths were gone from {using!r} right after they had been given out:"
+        " see that all statements go to one primary server, and none to a replica."
+    )
 
 
 @dataclass(frozen=True)

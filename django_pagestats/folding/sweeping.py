@@ -1,4 +1,4 @@
-"""How are the aggregates deleted that answer no more: in chunks, once nobody needs their generation."""
+"""How are aggregates deleted that answer no more: in chunks, once nobody needs their generation, or their version."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 
 from django_pagestats.clock import database_now
+from django_pagestats.folding.all_time import AllTime, no_fence
 from django_pagestats.folding.resting import rest
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
@@ -15,11 +16,12 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, ni
     """Delete the aggregates of generations that answer no more, in chunks; returns how many rows went.
 
     One that a run is still building is left alone, or may go on with, and so are the active one and those that are
-    kept. After each chunk comes a rest of `nice` times as long as it took.
+    kept; of these, rows of all time go that a pass has left behind. After each chunk comes a rest of `nice` times as
+    long as it took.
     """
     deadline = time.monotonic() + seconds
     database = database_for(using)
-    deleted = 0
+    deleted = _sweep_passes(using, deadline, nice)
     for generation in _swept_generations(using):
         if time.monotonic() >= deadline or not doom(using, generation):
             continue
@@ -30,6 +32,23 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, ni
             rest(nice * (time.monotonic() - began), using)
             if not count:
                 Generation.objects.using(using).filter(pk=generation).update(swept_at=database_now(using))
+                break
+    return deleted
+
+
+def _sweep_passes(using: str, deadline: float, nice: float) -> int:
+    """Delete the rows of all time that answer no more, of generations that no run is at work on."""
+    needed = Generation.objects.using(using).filter(swept_at=None, doomed_at=None)
+    deleted = 0
+    for generation in needed.exclude(runs__active_key=BackfillRun.ACTIVE).order_by("pk").values_list("pk", flat=True):
+        all_time = AllTime(using, generation, fence=no_fence)
+        all_time.give_up_old_pass()
+        while time.monotonic() < deadline:
+            began = time.monotonic()
+            count = all_time.delete_old()
+            deleted += count
+            rest(nice * (time.monotonic() - began), using)
+            if not count:
                 break
     return deleted
 

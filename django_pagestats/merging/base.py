@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,9 +12,10 @@ from django.db import transaction
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.exceptions import UncountablePageViewError
+from django_pagestats.merging.rows import AggregateRow
 from django_pagestats.merging.troubles import Trouble
 from django_pagestats.models import Aggregate, Generation, PageView
-from django_pagestats.tally import Level, Tally
+from django_pagestats.tally import Counts, Level
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class Database(ABC):
 
     #: seconds that a chunk's transaction should last
     CHUNK_SECONDS: ClassVar[float] = 1.0
+    #: page views, or rows of days, that a step of the rows of all time has: it lasts less than a chunk
+    STEP_ROWS: ClassVar[int] = 20_000
     #: the page views of so many chunks are read, and get their ids, at once
     CHUNKS_AT_ONCE: ClassVar[int] = 1
     #: whether the next chunk may be read, on a connection of its own, while one is merged
@@ -242,25 +245,48 @@ class Database(ABC):
     def wait_for_row(self, table: str, pk: int) -> None:  # noqa: B027 - where an UPDATE waits for its row by itself
         """Take a row's lock before the statement that changes it, where that one reads other tables too."""
 
-    def prepare(self, tally: Tally) -> Any:
+    def prepare(self, counted: Iterable[tuple[Level, Counts]]) -> Any:
         """Do what can be done before the transaction of a merge; what it gives is what `merge` takes."""
-        return tally
+        return list(counted)
 
     @abstractmethod
     def merge(self, generation: int, prepared: Any, highest: Highest | None = None) -> Highest:
-        """Add a tally to the aggregates of a generation, in the caller's transaction.
+        """Add what was counted to the aggregates of a generation, in the caller's transaction.
 
         The caller holds the generation's row lock, so nobody else writes these rows. Returns the highest buckets
         afterwards, which the next merge may be given if nobody else merged in between.
         """
 
+    @abstractmethod
+    def insert_rows(self, generation: int, rows: Iterable[AggregateRow]) -> None:
+        """Store rows of which none is there yet, in the caller's transaction."""
+
+    @abstractmethod
+    def rows_of_subjects(
+        self,
+        generation: int,
+        level: Level,
+        buckets: Sequence[int],
+        subjects: tuple[int, int],
+        *,
+        inline: int,
+        limit: int,
+    ) -> list[tuple[int, int, int, int, bytes | None]]:
+        """(bucket, subject, page views, visitors, set) of the rows of some buckets with `low < subject <= high`.
+
+        In any order, and at most `limit` of them. The sets of more than `inline` visitors do not come along.
+        """
+
     def counted_page_views(self) -> tuple[int, int] | None:
-        """The cursor of the active generation and the page views it counts, of one instant; None if any were pruned."""
+        """Up to which primary key the active generation's ALL rows are, and the page views they count, of one instant.
+
+        None if any page views were pruned.
+        """
         with self.connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT g.cursor, a.page_views FROM {GENERATION_TABLE} AS g JOIN {AGGREGATE_TABLE} AS a"
+                f"SELECT g.all_cursor, a.page_views FROM {GENERATION_TABLE} AS g JOIN {AGGREGATE_TABLE} AS a"
                 f" ON a.generation = g.id AND a.dimension = {Dimension.SITE:d} AND a.granularity = {Granularity.ALL:d}"
-                " AND a.bucket = 0 AND a.subject = 0 WHERE g.is_active = TRUE AND g.pruned_before IS NULL"
+                " AND a.bucket = g.all_bucket AND a.subject = 0 WHERE g.is_active = TRUE AND g.pruned_before IS NULL"
             )
             found: tuple[int, int] | None = cursor.fetchone()
         return found
@@ -269,5 +295,13 @@ class Database(ABC):
         """Renew the planner's statistics of the aggregates, after many of them were written."""
 
     @abstractmethod
-    def delete_aggregates(self, generation: int, limit: int) -> int:
-        """Delete at most so many aggregate rows of a generation; returns how many."""
+    def delete_aggregates(self, generation: int, limit: int, *, of: tuple[Level, int] | None = None) -> int:
+        """Delete at most so many aggregate rows of a generation; returns how many. `of`: of a level and bucket."""
+
+
+def condition(of: tuple[Level, int] | None) -> str:
+    """More of a WHERE: the rows of a level and bucket; None: all."""
+    if of is None:
+        return ""
+    level, bucket = of
+    return f" AND dimension = {level.dimension:d} AND granularity = {level.granularity:d} AND bucket = {bucket:d}"

@@ -12,7 +12,7 @@ from django_pagestats.buckets import Granularity
 from django_pagestats.merging.base import AGGREGATE_TABLE, Database, Highest
 from django_pagestats.merging.portions import portions, portions_by_size
 from django_pagestats.merging.rows import AggregateRow, Key, deserialized, new_rows, serialized
-from django_pagestats.tally import Counts, Level, Tally
+from django_pagestats.tally import Counts, Level
 
 
 class StoredRow(NamedTuple):
@@ -39,10 +39,12 @@ class LookupDatabase(Database):
     def one_statement(self) -> AbstractContextManager[None]:
         return self.transaction() if self.begins_here() else nullcontext()
 
-    def merge(self, generation: int, prepared: Tally, highest: Highest | None = None) -> Highest:
+    def merge(
+        self, generation: int, prepared: Sequence[tuple[Level, Counts]], highest: Highest | None = None
+    ) -> Highest:
         highest = dict(highest or {})
         fresh: list[Iterator[AggregateRow]] = []
-        for level, counts in prepared.levels():
+        for level, counts in prepared:
             new, known = self._split(generation, level, counts, highest)
             for portion in portions(sorted(known), self.LOOKUP_ROWS):
                 self._merge_portion(generation, level, {key: counts[key] for key in portion})
@@ -50,6 +52,9 @@ class LookupDatabase(Database):
             fresh.append(new_rows(level, sorted(new), counts))
         self._write(generation, chain.from_iterable(fresh), replacing=False)
         return highest
+
+    def insert_rows(self, generation: int, rows: Iterable[AggregateRow]) -> None:
+        self._write(generation, rows, replacing=False)
 
     def _split(self, generation: int, level: Level, counts: Counts, highest: Highest) -> tuple[list[Key], list[Key]]:
         """The keys that cannot be stored yet, being of later buckets than any stored one, and all others."""

@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 
 from django.db import OperationalError, transaction
 
-from django_pagestats.merging.base import AGGREGATE_TABLE, PAGE_VIEW_TABLE, PageViewRow, Uncountable, Waits
+from django_pagestats.merging.base import (
+    AGGREGATE_TABLE,
+    PAGE_VIEW_TABLE,
+    PageViewRow,
+    Uncountable,
+    Waits,
+    condition,
+)
 from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.merging.portions import portions
@@ -223,6 +230,30 @@ class MySQL(LookupDatabase):
             )
             return [StoredRow(*row) for row in cursor.fetchall()]
 
+    def rows_of_subjects(
+        self,
+        generation: int,
+        level: Level,
+        buckets: Sequence[int],
+        subjects: tuple[int, int],
+        *,
+        inline: int,
+        limit: int,
+    ) -> list[tuple[int, int, int, int, bytes | None]]:
+        low, high = subjects
+        with self.connection.cursor() as cursor:
+            # a join by primary key: of a long IN list with a range the server reads all that is in between
+            cursor.execute(
+                "SELECT STRAIGHT_JOIN a.bucket, a.subject, a.page_views, a.visitors,"
+                f" CASE WHEN a.visitors <= {inline:d} THEN a.visitor_set END FROM"
+                " JSON_TABLE(%s, '$[*]' COLUMNS (bucket INT PATH '$')) AS wanted"
+                f" JOIN {AGGREGATE_TABLE} AS a FORCE INDEX (PRIMARY) ON a.generation = {generation:d}"
+                f" AND a.dimension = {level.dimension:d} AND a.granularity = {level.granularity:d}"
+                f" AND a.bucket = wanted.bucket AND a.subject > {low:d} AND a.subject <= {high:d} LIMIT {limit:d}",
+                [json.dumps(list(buckets))],
+            )
+            return list(cursor.fetchall())
+
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
         values: list[str] = []
         size = 0
@@ -249,9 +280,11 @@ class MySQL(LookupDatabase):
                 f" visitors, visitor_set) VALUES {','.join(values)}{conflict}"
             )
 
-    def delete_aggregates(self, generation: int, limit: int) -> int:
+    def delete_aggregates(self, generation: int, limit: int, *, of: tuple[Level, int] | None = None) -> int:
         with self.connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} LIMIT {limit:d}")
+            cursor.execute(
+                f"DELETE FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}{condition(of)} LIMIT {limit:d}"
+            )
             deleted: int = cursor.rowcount
         return deleted
 

@@ -9,7 +9,14 @@ from weakref import WeakKeyDictionary
 
 from django.db import OperationalError, transaction
 
-from django_pagestats.merging.base import AGGREGATE_TABLE, PAGE_VIEW_TABLE, PageViewRow, Uncountable, Waits
+from django_pagestats.merging.base import (
+    AGGREGATE_TABLE,
+    PAGE_VIEW_TABLE,
+    PageViewRow,
+    Uncountable,
+    Waits,
+    condition,
+)
 from django_pagestats.merging.copying import copy_rows
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.merging.portions import portions_by_size
@@ -239,6 +246,29 @@ class PostgreSQL(LookupDatabase):
             )
             return [StoredRow(*row) for row in cursor.fetchall()]
 
+    def rows_of_subjects(
+        self,
+        generation: int,
+        level: Level,
+        buckets: Sequence[int],
+        subjects: tuple[int, int],
+        *,
+        inline: int,
+        limit: int,
+    ) -> list[tuple[int, int, int, int, bytes | None]]:
+        low, high = subjects
+        with self.connection.cursor() as cursor:
+            # LATERAL with LIMIT, as in `_lookup`: one descent of the primary key for each bucket
+            cursor.execute(
+                "SELECT stored.* FROM unnest(%s::integer[]) AS wanted(bucket) CROSS JOIN LATERAL (SELECT bucket,"
+                f" subject, page_views, visitors, CASE WHEN visitors <= {inline:d} THEN visitor_set END"
+                f" FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} AND dimension = {level.dimension:d}"
+                f" AND granularity = {level.granularity:d} AND bucket = wanted.bucket AND subject > {low:d}"
+                f" AND subject <= {high:d} LIMIT {limit:d}) AS stored LIMIT {limit:d}",
+                [_number_array(buckets)],
+            )
+            return list(cursor.fetchall())
+
     def _remove(self, stored: Sequence[StoredRow]) -> None:
         # page_views is indexed, so an UPDATE would write a whole new row too; by ctid nothing is looked up twice.
         # A ctid stays what it is: only the holder of the generation's lock changes these rows.
@@ -255,12 +285,12 @@ class PostgreSQL(LookupDatabase):
         with self.connection.cursor() as cursor:
             cursor.execute(f"ANALYZE {AGGREGATE_TABLE}")
 
-    def delete_aggregates(self, generation: int, limit: int) -> int:
+    def delete_aggregates(self, generation: int, limit: int, *, of: tuple[Level, int] | None = None) -> int:
         with self.connection.cursor() as cursor:
             # ordered, so that it goes by the primary key: a scan of the table would pass all that is deleted already
             cursor.execute(
                 f"DELETE FROM {AGGREGATE_TABLE} WHERE ctid = ANY(ARRAY("
-                f"SELECT ctid FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}"
+                f"SELECT ctid FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}{condition(of)}"
                 f" ORDER BY generation, dimension, granularity, bucket, subject LIMIT {limit:d}))"
             )
             deleted: int = cursor.rowcount

@@ -37,11 +37,17 @@ class State(NamedTuple):
     cursor: int
     revision: int
     time_zone: str
+    #: up to which primary key the rows of all time are; at most the cursor
+    all_cursor: int
+
+    def of_all_time(self) -> State:
+        """The same as it counts for rows of all time: they have a cursor of their own."""
+        return self._replace(cursor=self.all_cursor)
 
 
 @dataclass(frozen=True)
 class Where:
-    """Which aggregate rows; None: no condition."""
+    """Which aggregate rows; None: no condition. Of ALL rows always those of the version that answers."""
 
     dimension: Dimension
     granularity: Granularity
@@ -51,10 +57,16 @@ class Where:
     subjects: Sequence[int] | None = None
     #: (digest, value) of a path
     path: tuple[str, str] | None = None
+    #: in the order of the index of the top pages: PostgreSQL would take it that few rows have the number that answers,
+    #: and it is right to think that most have not the other one
+    is_ranked: bool = False
 
     def sql(self) -> tuple[str, list[object]]:
         conditions = [f"a.dimension = {self.dimension:d}", f"a.granularity = {self.granularity:d}"]
         parameters: list[object] = []
+        if self.granularity == Granularity.ALL:
+            is_other = f"a.bucket <> (SELECT 1 - g.all_bucket {ACTIVE})"
+            conditions.append(is_other if self.is_ranked else f"a.bucket = (SELECT g.all_bucket {ACTIVE})")
         if self.low is not None and self.high == self.low + 1:
             conditions.append(f"a.bucket = {self.low:d}")  # so that the primary key finds the subject too
         else:
@@ -162,9 +174,9 @@ def _united(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[
 def _read(using: str, rows: str, width: int, parameters: Sequence[Any]) -> tuple[State | None, list[tuple[Any, ...]]]:
     """Run a statement that gives the state as one row, and `rows`: one statement, so that both are of one instant."""
     columns = "".join([", NULL"] * width)
-    statement = f"SELECT g.id, g.cursor, g.revision, g.time_zone{columns} {ACTIVE}"
+    statement = f"SELECT g.id, g.cursor, g.revision, g.time_zone, g.all_cursor{columns} {ACTIVE}"
     if rows:
-        statement += f" UNION ALL SELECT NULL, NULL, NULL, NULL, x.* FROM ({rows}) AS x"
+        statement += f" UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, x.* FROM ({rows}) AS x"
     state: State | None = None
     found: list[tuple[Any, ...]] = []
     if connections[using].vendor == "mysql":
@@ -173,9 +185,9 @@ def _read(using: str, rows: str, width: int, parameters: Sequence[Any]) -> tuple
         cursor.execute(statement, parameters)
         for row in cursor.fetchall():
             if row[0] is None:
-                found.append(row[4:])
+                found.append(row[5:])
             else:
-                state = State(*row[:4])
+                state = State(*row[:5])
     return state, found
 
 

@@ -29,6 +29,15 @@ def _one_visitor(visitor: int) -> bytes:
     return ONE_VISITOR.pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
 
 
+def only_visitor(raw: bytes | memoryview) -> int | None:
+    """The visitor of a set as `_one_visitor` packs it, three times as fast as by a BitMap; None: it is another one."""
+    if len(raw) != ONE_VISITOR.size:
+        return None
+    cookie, containers, high, cardinality, offset, low = ONE_VISITOR.unpack(raw)
+    is_one = (cookie, containers, cardinality, offset) == (12_346, 1, 0, 16)
+    return int(high << 16 | low) if is_one else None
+
+
 def serialized(visitors: BitMap) -> tuple[int, bytes]:
     """How many visitors, and the set as it is stored."""
     count = len(visitors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from itertools import chain
@@ -19,12 +19,13 @@ from django_pagestats.merging.base import (
     Highest,
     PageViewRow,
     Uncountable,
+    condition,
 )
 from django_pagestats.merging.portions import portions
 from django_pagestats.merging.rows import AggregateRow, deserialized, new_rows, serialized
 from django_pagestats.merging.troubles import Trouble
 from django_pagestats.models.constraints import SQLITE_SHAPE
-from django_pagestats.tally import Tally
+from django_pagestats.tally import Counts, Level
 
 #: SQLite's own words; Python tells the code of an error from 3.11 on only
 TROUBLES = {
@@ -47,6 +48,10 @@ WHY_UNCOUNTABLE = (
     f", CASE WHEN typeof(path) = 'text' AND typeof(session_key) = 'text' AND typeof(viewed_at) = 'text' AND NOT"
     f" ({SHAPE}) AND date(substr(viewed_at, 1, 10), '+0 days') IS substr(viewed_at, 1, 10) AND"
     " strftime('%Y-%m-%d', viewed_at) BETWEEN '1970' AND '2200' THEN strftime('%Y-%m-%d %H:%M:%f', viewed_at) END"
+)
+INSERT_ROW = (
+    f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views, visitors,"
+    " visitor_set) VALUES ({generation:d}, %s, %s, %s, %s, %s, %s, %s)"
 )
 #: parameters of one statement; SQLite before 3.32 takes 999
 MOST_PARAMETERS = 999
@@ -81,6 +86,7 @@ LENT: WeakKeyDictionary[Any, tuple[Any, Unites]] = WeakKeyDictionary()
 
 class SQLite(Database):
     CHUNK_SECONDS: ClassVar[float] = 0.1
+    STEP_ROWS: ClassVar[int] = 4_000
     #: chunks are small here, and each commit of a few new ids writes nearly every page of their indexes
     CHUNKS_AT_ONCE: ClassVar[int] = 8
     READS_AHEAD: ClassVar[bool] = False
@@ -146,9 +152,9 @@ class SQLite(Database):
     def counter_reset(self, table: str) -> str:
         return f"UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM {table}) WHERE name = '{table}'"
 
-    def prepare(self, tally: Tally) -> list[AggregateRow]:
+    def prepare(self, counted: Iterable[tuple[Level, Counts]]) -> list[AggregateRow]:
         # in the order of the primary key, so that neighbours are found and written together
-        levels = (new_rows(level, sorted(counts), counts) for level, counts in tally.levels())
+        levels = (new_rows(level, sorted(counts), counts) for level, counts in counted)
         return list(chain.from_iterable(levels))
 
     def merge(self, generation: int, prepared: list[AggregateRow], highest: Highest | None = None) -> Highest:
@@ -159,8 +165,7 @@ class SQLite(Database):
         """
         with self._uniting(), self.connection.cursor() as cursor:
             cursor.executemany(
-                f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject,"
-                f" page_views, visitors, visitor_set) VALUES ({generation:d}, %s, %s, %s, %s, %s, %s, %s)"
+                f"{INSERT_ROW.format(generation=generation)}"
                 " ON CONFLICT (generation, dimension, granularity, bucket, subject) DO UPDATE SET"
                 " page_views = page_views + excluded.page_views,"
                 " visitors = pagestats_united(visitor_set, excluded.visitor_set, 0),"
@@ -168,6 +173,30 @@ class SQLite(Database):
                 prepared,
             )
         return {}
+
+    def insert_rows(self, generation: int, rows: Iterable[AggregateRow]) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.executemany(INSERT_ROW.format(generation=generation), list(rows))
+
+    def rows_of_subjects(
+        self,
+        generation: int,
+        level: Level,
+        buckets: Sequence[int],
+        subjects: tuple[int, int],
+        *,
+        inline: int,
+        limit: int,
+    ) -> list[tuple[int, int, int, int, bytes | None]]:
+        low, high = subjects
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT bucket, subject, page_views, visitors, CASE WHEN visitors <= {inline:d} THEN visitor_set END"
+                f" FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} AND dimension = {level.dimension:d}"
+                f" AND granularity = {level.granularity:d} AND bucket IN ({', '.join(map(str, buckets))})"
+                f" AND subject > {low:d} AND subject <= {high:d} LIMIT {limit:d}"
+            )
+            return list(cursor.fetchall())
 
     @contextmanager
     def _uniting(self) -> Iterator[None]:
@@ -185,12 +214,12 @@ class SQLite(Database):
                 raise unites.error from None
             raise
 
-    def delete_aggregates(self, generation: int, limit: int) -> int:
+    def delete_aggregates(self, generation: int, limit: int, *, of: tuple[Level, int] | None = None) -> int:
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"DELETE FROM {AGGREGATE_TABLE} WHERE rowid IN"
-                f" (SELECT rowid FROM {AGGREGATE_TABLE} WHERE generation = %s LIMIT %s)",
-                [generation, limit],
+                f" (SELECT rowid FROM {AGGREGATE_TABLE} WHERE generation = {generation:d}{condition(of)}"
+                f" LIMIT {limit:d})"
             )
             deleted: int = cursor.rowcount
         return deleted

@@ -45,10 +45,19 @@ class Subject(models.Model):
 
 
 class Generation(models.Model):
-    """One complete set of aggregates, exact for the page views up to its cursor."""
+    """One complete set of aggregates: HOUR and DAY rows exact up to `cursor`, ALL rows up to `all_cursor`."""
 
     id = models.AutoField(primary_key=True)
     cursor = models.BigIntegerField(_("cursor"), default=0)
+    #: rows of all time: exact up to this primary key, which is at most the cursor; the bucket number, 0 or 1, under
+    #: which they are stored; when they were brought there last. NULL: there are none yet, and the first will be under 0
+    all_cursor = models.BigIntegerField(_("cursor of all time"), default=0)
+    all_bucket = models.SmallIntegerField(_("bucket of all time"), default=1)
+    all_moved_at = models.DateTimeField(_("rows of all time are of"), null=True)
+    #: a pass that makes them anew under the other number, see folding.all_time: exact up to which primary key they will
+    #: be, and up to which subject they are made; NULL: none is under way
+    pass_cursor = models.BigIntegerField(_("cursor of the pass"), null=True)
+    pass_subject = models.IntegerField(_("last subject of the pass"), null=True)
     revision = models.BigIntegerField(_("revision"), default=0)
     time_zone = ExactCharField(_("time zone"), max_length=64)
     #: by which rules of the zone it is cut, see folding.zones; null: nobody knows

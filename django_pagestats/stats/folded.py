@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pyroaring import BitMap
 
-from django_pagestats.buckets import Dimension, Granularity
+from django_pagestats.buckets import Dimension
 from django_pagestats.conf import conf
 from django_pagestats.ids import digest_of
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
@@ -90,7 +90,7 @@ class Folded:
         self._pin(read_state(self.using))
 
     def _pin(self, state: State | None) -> None:
-        seen = state or State(0, BEFORE_ALL, 0, conf.TIME_ZONE)
+        seen = state or State(0, BEFORE_ALL, 0, conf.TIME_ZONE, BEFORE_ALL)
         if self._state is None:
             self._state = seen
         elif self._state != seen:
@@ -146,7 +146,7 @@ class Folded:
         return self._look_up(("visitor_sets", span, path), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
 
     def _wheres(self, span: Span, path: str | None, size: int) -> Iterator[Where]:
-        if path is None or span.granularity == Granularity.ALL:
+        if path is None or span.is_all_time:
             yield _where(span, path)
             return
         # a page over some days: bucket IN (...) AND subject = ... on the primary key
@@ -154,7 +154,9 @@ class Folded:
             yield _where(span, path, buckets=buckets)
 
     def _buckets(self, span: Span, path: str | None) -> Sequence[int]:
-        """The buckets in which there may be rows."""
+        """The buckets in which there may be rows; of all time the one that `_where` puts in."""
+        if span.is_all_time:
+            return [0]
         few = span.buckets(BUCKETS_PER_STATEMENT)
         if few is not None:
             return few
@@ -164,16 +166,15 @@ class Folded:
     # -- the pages
 
     def count_pages(self, span: Span) -> int:
-        column = "COUNT(*)" if span.granularity == Granularity.ALL else "COUNT(DISTINCT a.subject)"
+        column = "COUNT(*)" if span.is_all_time else "COUNT(DISTINCT a.subject)"
         return int(self._rows([column], pages_where(span))[0][0])
 
     def top(self, span: Span, count: int) -> list[RankedPage]:
         """The first pages by page views, then subject id."""
-        if span.granularity == Granularity.ALL:
+        if span.is_all_time:
             rows = self._rows(
                 ["a.subject", "a.page_views", "a.visitors"],
-                # no bucket: with it the primary key looks better than the index that has the order
-                Where(Dimension.PAGE, span.granularity),
+                Where(Dimension.PAGE, span.granularity, is_ranked=True),
                 tail=f"ORDER BY a.page_views DESC, a.subject LIMIT {count:d}",
                 index="pagestats_top_pages",
             )
@@ -247,6 +248,7 @@ def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _where(span: Span, path: str | None, *, buckets: Sequence[int] | None = None) -> Where:
     """The rows of the site, or of one page."""
     low, high = (span.low, span.high) if buckets is None else (None, None)
+    buckets = None if span.is_all_time else buckets
     if path is None:
         return Where(Dimension.SITE, span.granularity, low, high, buckets, subjects=[SITE_SUBJECT])
     return Where(Dimension.PAGE, span.granularity, low, high, buckets, path=(digest_of(path), path))
@@ -255,4 +257,5 @@ def _where(span: Span, path: str | None, *, buckets: Sequence[int] | None = None
 def pages_where(span: Span, *, buckets: Sequence[int] | None = None, subjects: Sequence[int] | None = None) -> Where:
     """The rows of all pages, or of some."""
     low, high = (span.low, span.high) if buckets is None else (None, None)
+    buckets = None if span.is_all_time else buckets
     return Where(Dimension.PAGE, span.granularity, low, high, buckets, subjects)

@@ -11,7 +11,7 @@ from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats.answers import PageStats, Point, Summary
 from django_pagestats.stats.folded import RankedPage, portions
-from django_pagestats.stats.ranges import Bound, Span, existing_buckets, page_span, series_span, site_span
+from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, existing_buckets, page_span, series_span, site_span
 from django_pagestats.stats.reading import Moment
 
 #: buckets, or pages, whose visitor sets are compared with the tail's visitors at a time
@@ -28,7 +28,7 @@ def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound)
     if not _may_exist(moment, path) or span.is_empty:
         return 0
     folded = moment.folded.page_views(span, path)
-    return folded + moment.tail.page_views(span, path)
+    return folded + moment.tail_of(span).page_views(span, path)
 
 
 def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
@@ -36,27 +36,27 @@ def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: B
     if not _may_exist(moment, path) or span.is_empty:
         return 0
     folded = moment.folded.visitors(span, path)
-    return len(folded) + moment.tail.new_visitors(span, path, folded)
+    return len(folded) + moment.tail_of(span).new_visitors(span, path, folded)
 
 
 def count_paths(moment: Moment, start: Bound, end: Bound) -> int:
-    span = page_span(start, end, lambda: moment.calendar)
+    span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty:
         return 0
     counted = moment.folded.count_pages(span)
-    return moment.tail.count_paths(moment.folded, span, counted)
+    return moment.tail_of(span).count_paths(moment.folded, span, counted)
 
 
 def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound) -> list[PageStats]:
     for name, number in (("limit", limit), ("offset", offset)):
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
-    span = page_span(start, end, lambda: moment.calendar)
+    span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty or not limit or offset >= MOST_PAGES:
         return []
     limit = min(limit, MOST_PAGES)
     ranked = moment.folded.top(span, offset + limit)
-    pages = moment.tail.top(moment.folded, span, ranked, limit=limit, offset=offset)
+    pages = moment.tail_of(span).top(moment.folded, span, ranked, limit=limit, offset=offset)
     return [page for portion in portions(pages, SETS_AT_A_TIME) for page in _page_stats(moment, span, portion)]
 
 
@@ -67,7 +67,7 @@ def _page_stats(moment: Moment, span: Span, pages: Sequence[RankedPage]) -> list
     unsure = {path: subjects[path] for path, page in zip(subjects, pages, strict=True) if page.visitors is None}
     sets = moment.folded.page_sets(span, None, {subject for subject in unsure.values() if subject is not None})
     known = {path: sets.get(subject or 0, BitMap()) for path, subject in unsure.items()}
-    new = moment.tail.new_visitors_by_path(span, known) if known else {}
+    new = moment.tail_of(span).new_visitors_by_path(span, known) if known else {}
     return [
         PageStats(path, page.page_views, len(known[path]) + new[path] if page.visitors is None else page.visitors)
         for path, page in zip(subjects, pages, strict=True)
@@ -98,12 +98,12 @@ def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path
 def _buckets(moment: Moment, span: Span, path: str | None) -> dict[int, tuple[int, int]]:
     """bucket -> its page views and visitors, of those that have any."""
     totals = moment.folded.series(span, path)
-    tail = moment.tail.page_views_by_bucket(span, path)
+    tail = moment.tail_of(span).page_views_by_bucket(span, path)
     found: dict[int, tuple[int, int]] = {bucket: (of.page_views, of.visitors) for bucket, of in totals.items()}
     for buckets in portions(sorted(tail), SETS_AT_A_TIME):
         sets = moment.folded.visitor_sets(span, path, [bucket for bucket in buckets if bucket in totals])
         known = {bucket: sets.get(bucket, BitMap()) for bucket in buckets}
-        for bucket, new in moment.tail.new_visitors_by_bucket(span, path, known).items():
+        for bucket, new in moment.tail_of(span).new_visitors_by_bucket(span, path, known).items():
             page_views, visitors = found.get(bucket, (0, 0))
             found[bucket] = page_views + tail[bucket], visitors + new
     return found
@@ -122,9 +122,9 @@ def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, pat
 
 
 def summary(moment: Moment, start: Bound, end: Bound) -> Summary:
-    span = page_span(start, end, lambda: moment.calendar)
+    span = moment.span(page_span(start, end, lambda: moment.calendar))
     page_views, visitors, paths, first_viewed_at = (0, 0, 0, None) if span.is_empty else _totals(moment, span)
-    tail = moment.tail
+    tail = moment.tail_of(ALL_DAYS)
     return Summary(
         page_views=page_views,
         visitors=visitors,
@@ -140,7 +140,7 @@ def _totals(moment: Moment, span: Span) -> tuple[int, int, int, datetime | None]
     """The page views, visitors and paths of a span, and its first time."""
     page_views, folded = moment.folded.site_totals(span)
     counted = moment.folded.count_pages(span)
-    tail = moment.tail
+    tail = moment.tail_of(span)
     return (
         page_views + tail.page_views(span, None),
         len(folded) + tail.new_visitors(span, None, folded),
@@ -151,8 +151,8 @@ def _totals(moment: Moment, span: Span) -> tuple[int, int, int, datetime | None]
 
 def _span(moment: Moment, path: str | None, start: date | datetime | None, end: date | datetime | None) -> Span:
     if path is None:
-        return site_span(start, end, lambda: moment.calendar)
-    return page_span(start, end, lambda: moment.calendar)
+        return moment.span(site_span(start, end, lambda: moment.calendar))
+    return moment.span(page_span(start, end, lambda: moment.calendar))
 
 
 def _may_exist(moment: Moment, path: str | None) -> bool:

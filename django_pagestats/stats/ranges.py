@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from django_pagestats.buckets import HOUR_SECONDS, Calendar, Granularity, day_date, day_number, epoch_seconds, instant
-from django_pagestats.tally import ALL_BUCKET
 
 Bound = date | datetime | None
 #: seconds since the epoch, half-open; None: no bound on this side
@@ -34,6 +33,10 @@ class Span:
     def is_empty(self) -> bool:
         return self.low is not None and self.high is not None and self.low >= self.high
 
+    @property
+    def is_all_time(self) -> bool:
+        return self.granularity == Granularity.ALL
+
     def __contains__(self, bucket: int) -> bool:
         return (self.low is None or bucket >= self.low) and (self.high is None or bucket < self.high)
 
@@ -44,7 +47,9 @@ class Span:
         return range(self.low, self.high)
 
 
-EVERYTHING = Span(Granularity.ALL, ALL_BUCKET, ALL_BUCKET + 1)
+#: all time, by rows of all time or, where these are far behind, by all rows of days
+EVERYTHING = Span(Granularity.ALL)
+ALL_DAYS = Span(Granularity.DAY)
 
 
 class Segment(NamedTuple):
@@ -207,7 +212,7 @@ def segments(buckets: Sequence[int], granularity: Granularity, calendar: Calenda
 
 def intervals(span: Span, calendar: Calendar) -> list[Interval]:
     """The UTC intervals of a span, few however long it is."""
-    if span.granularity == Granularity.ALL:
+    if span.is_all_time:
         return [(None, None)]
     if span.granularity == Granularity.HOUR:
         low, high = (None if hour is None else hour_start(hour, calendar) for hour in (span.low, span.high))

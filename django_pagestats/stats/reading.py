@@ -1,6 +1,7 @@
 """How the statements of an answer come to see one instant (design, promise P1).
 
-An answer reads aggregates, each statement of which says what state it saw, and then the tail of that state. Where two
+An answer reads aggregates, each statement of which says what state it saw, and then the tail of that state: the page
+views after the cursor of the rows that it read, which for rows of all time is another than for days. Where two
 statements saw different states it begins anew. After some tries it reads inside a transaction that sees one instant;
 within the caller's transaction, which cannot be made to, it goes on trying.
 """
@@ -17,13 +18,25 @@ from django.db import connections
 from django_pagestats.buckets import Calendar
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AnswerUnsettledError
-from django_pagestats.merging.reading import one_instant
+from django_pagestats.merging.reading import State, one_instant
 from django_pagestats.stats.folded import Folded, MovedError
-from django_pagestats.stats.ranges import calendar_of
-from django_pagestats.stats.tail import LATE_PAGE_VIEWS, NoTail, Tail, TailTooLongError, read_tail
+from django_pagestats.stats.ranges import ALL_DAYS, EVERYTHING, Span, calendar_of
+from django_pagestats.stats.tail import (
+    LATE_PAGE_VIEWS,
+    NoTail,
+    ShortTail,
+    Tail,
+    TailTooLongError,
+    read_all_time_tail,
+    read_tail,
+)
 
 T = TypeVar("T")
 TRIES = 5
+
+
+class GapTooLongError(Exception):
+    """The rows of all time are so far behind the rows of days that these answer for them."""
 
 
 class Moment:
@@ -38,30 +51,59 @@ class Moment:
         self.is_kept = is_kept
         self.in_transaction = in_transaction(using)
         self.folded = Folded(using)
-        self._tail: Tail | None = None
+        #: is it after the cursor of all time? -> the tail; and of a moment that is kept those that were read at first
+        self._tails: dict[bool, Tail] = {}
+        self._origins: dict[bool, Tail] = {}
+        #: all time is answered by rows of days: those of all time are too far behind
+        self._is_by_days = False
 
     @property
     def calendar(self) -> Calendar:
         return calendar_of(self.folded.state.time_zone)
 
-    @property
-    def tail(self) -> Tail:
-        """The page views after the aggregates that were read; read once for each state."""
-        state = self.folded.state
-        if self._tail is None or (self._tail.state != state and not self.is_kept):
-            self._tail = self._read_tail()
-        elif self._tail.state != state:
-            self._tail = self._tail.after(state)
-        return self._tail
+    def span(self, span: Span) -> Span:
+        """The rows by which a span is answered."""
+        return ALL_DAYS if self._is_by_days and span == EVERYTHING else span
+
+    def tail_of(self, span: Span) -> Tail:
+        """The page views after the aggregates that were read for a span; read once for each state."""
+        is_all_time, state = span.is_all_time, self.folded.state
+        wanted = state.of_all_time() if is_all_time else state
+        tail = self._tails.get(is_all_time)
+        if tail is None or (tail.state != wanted and not self.is_kept):
+            tail = self._read_all_time(state) if is_all_time else self._read_tail(state)
+        elif tail.state != wanted:
+            tail = self._origins[is_all_time].after(wanted)
+        self._tails[is_all_time] = tail
+        return tail
 
     def begin(self) -> None:
         """Read the state and the tail: the instant is this one, not that of the first question."""
-        self._tail = self._read_tail()
+        try:
+            self.tail_of(EVERYTHING)
+        except GapTooLongError:
+            self._is_by_days = True
+        self.tail_of(ALL_DAYS)
+        self._origins = dict(self._tails)
 
-    def _read_tail(self) -> Tail:
+    def _read_tail(self, state: State) -> Tail:
+        longer = self._tails.get(True)
+        if isinstance(longer, ShortTail) and longer.state == state.of_all_time() and self.is_exact:
+            return longer.cut(state)
         if not self.is_exact:
-            return NoTail(self.using, self.folded.state)
-        return read_tail(self.using, self.folded.state, may_be_long=self.in_transaction, is_isolated=self.is_isolated)
+            return NoTail(self.using, state)
+        return read_tail(self.using, state, may_be_long=self.in_transaction, is_isolated=self.is_isolated)
+
+    def _read_all_time(self, state: State) -> Tail:
+        """Raises GapTooLongError where it would be so long that the rows of days answer faster."""
+        if state.all_cursor == state.cursor:
+            return self.tail_of(ALL_DAYS)
+        if state.cursor - state.all_cursor > conf.TAIL_LIMIT:
+            raise GapTooLongError
+        try:
+            return read_all_time_tail(self.using, state, is_exact=self.is_exact)
+        except TailTooLongError:
+            raise GapTooLongError from None
 
     def answer(self, question: Callable[[Moment], T]) -> T:
         """The answer to a question; raises MovedError if it would not settle."""
@@ -71,20 +113,23 @@ class Moment:
             try:
                 self.folded.ask_again()
                 answer = question(self)
-                self._verify_tail()
+                self._verify_tails()
                 return answer
+            except GapTooLongError:
+                self._is_by_days = True
+                continue
             except MovedError:
                 if tries >= TRIES and (not self.in_transaction or time.monotonic() >= deadline):
                     raise
             tries += 1
             self.folded = self.folded.again()
 
-    def _verify_tail(self) -> None:
-        if self._tail is None or self._tail.is_unchanged():
+    def _verify_tails(self) -> None:
+        if all(tail.is_unchanged() for tail in set(self._tails.values())):
             return
         if self.is_kept:
             raise AnswerUnsettledError(LATE_PAGE_VIEWS)
-        self._tail = None
+        self._tails.clear()
         raise MovedError
 
 

@@ -15,7 +15,16 @@ from django_pagestats.buckets import Calendar, day_number
 from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import one_instant
 from django_pagestats.models import Aggregate, Dimension, Generation, PageView, Subject, Visitor
-from django_pagestats.tally import ALL_BUCKET, LEVELS, SITE_SUBJECT, Level
+from django_pagestats.tally import (
+    LEVELS,
+    PAGE_ALL,
+    PAGE_DAY,
+    SITE_ALL,
+    SITE_DAY,
+    SITE_HOUR,
+    SITE_SUBJECT,
+    Level,
+)
 from django_pagestats.verify.counting import (
     GROUP_WEIGHT,
     Counted,
@@ -25,11 +34,13 @@ from django_pagestats.verify.counting import (
     clean_boundary_from,
 )
 from django_pagestats.verify.differences import SUBJECT_GONE, VISITOR_GONE, Difference, What, bucket_time
+from django_pagestats.verify.gap import Gap, with_gap
 from django_pagestats.verify.stored import StoredRow, stored_rows
 
 __all__ = ["Difference", "Verification", "What"]
 
-SITE_HOUR, SITE_DAY, SITE_ALL, PAGE_DAY, PAGE_ALL = LEVELS
+#: bucket numbers of rows of all time: one version answers, the other is being made, or deleted
+VERSIONS = (0, 1)
 #: ids looked up by one statement
 IDS_PER_STATEMENT = 900
 
@@ -91,8 +102,9 @@ class Verification:
         self.page_views = page_views.count
         for counted in page_views.groups(frozen_before):
             yield from self._group(counted)
-        yield from self._all(SITE_DAY, SITE_ALL)
-        yield from self._all(PAGE_DAY, PAGE_ALL)
+        for day_level, all_level in ((SITE_DAY, SITE_ALL), (PAGE_DAY, PAGE_ALL)):
+            yield from self._pairs(all_level, stored_rows(self._rows(all_level).exclude(bucket__in=VERSIONS)), {})
+            yield from self._all(generation, day_level, all_level)
         yield from self._ids_of_nobody()
 
     def _cursor(self, generation: Generation) -> Iterator[Difference]:
@@ -221,8 +233,16 @@ class Verification:
 
     # -- ALL rows against DAY rows
 
-    def _all(self, day_level: Level, all_level: Level) -> Iterator[Difference]:
-        """In ranges of subjects so small that the merged DAY rows of one stay bounded."""
+    def _all(self, generation: Generation, day_level: Level, all_level: Level) -> Iterator[Difference]:
+        """In ranges of subjects so small that the merged DAY rows of one stay bounded.
+
+        The rows are those that answer, with what is in the gap; of another version nothing is asked.
+        """
+        rows = self._rows(all_level, bucket=generation.all_bucket)
+        if generation.all_moved_at is None:  # there are to be none yet
+            yield from self._pairs(all_level, stored_rows(rows), {})
+            return
+        gap = Gap(self.using, generation)
         pending: list[dict[str, int]] = [{}]
         while pending:
             bounds = pending.pop()
@@ -231,14 +251,15 @@ class Verification:
             for row in stored_rows(self._rows(day_level, **bounds)):
                 if row.subject >= bounds.get("subject__lt", row.subject + 1):
                     continue  # of a part that was cut off meanwhile
-                weight += _merge(merged, row)
+                weight += _merge(merged, generation.all_bucket, row)
                 while weight > GROUP_WEIGHT and len(merged) > 1:
                     middle = sorted(subject for _, subject in merged)[len(merged) // 2]
                     pending.append({**bounds, "subject__gte": middle})
                     bounds = {**bounds, "subject__lt": middle}
                     merged = {key: entry for key, entry in merged.items() if key[1] < middle}
                     weight = sum(1 + len(entry.visitors) / 10 for entry in merged.values())
-            yield from self._pairs(all_level, stored_rows(self._rows(all_level, **bounds)), merged)
+            missing = gap.counted(all_level, bounds.get("subject__gte"), bounds.get("subject__lt"))
+            yield from self._pairs(all_level, with_gap(stored_rows(rows.filter(**bounds)), missing), merged)
 
     # -- names and ids
 
@@ -278,12 +299,12 @@ class Verification:
         return self._names[subject]
 
 
-def _merge(merged: Entries, row: StoredRow) -> float:
+def _merge(merged: Entries, bucket: int, row: StoredRow) -> float:
     """Add a DAY row to the ALL row it belongs to; how much heavier that made it."""
-    entry = merged.get((ALL_BUCKET, row.subject))
+    entry = merged.get((bucket, row.subject))
     added = 0.0
     if entry is None:
-        entry = merged[ALL_BUCKET, row.subject] = Entry()
+        entry = merged[bucket, row.subject] = Entry()
         added = 1.0
     entry.page_views += row.page_views
     before = len(entry.visitors)

@@ -15,9 +15,18 @@ from django_pagestats.merging.reading import State
 from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.stats.tail.base import LATE_PAGE_VIEWS, Tail, TailTooLongError
 from django_pagestats.stats.tail.long import LongTail
-from django_pagestats.stats.tail.short import NoTail, ShortTail
+from django_pagestats.stats.tail.short import GapTail, NoTail, ShortTail
 
-__all__ = ["LATE_PAGE_VIEWS", "LongTail", "NoTail", "ShortTail", "Tail", "TailTooLongError", "read_tail"]
+__all__ = [
+    "LATE_PAGE_VIEWS",
+    "LongTail",
+    "NoTail",
+    "ShortTail",
+    "Tail",
+    "TailTooLongError",
+    "read_all_time_tail",
+    "read_tail",
+]
 
 #: characters of the paths and session keys of a tail in memory, as of a chunk; or, of a limit that is set higher than
 #: usual, so many a page view
@@ -35,6 +44,19 @@ def read_tail(using: str, state: State, *, may_be_long: bool, is_isolated: bool)
     if not may_be_long:
         raise TailTooLongError
     return LongTail(using, state, is_isolated=is_isolated)
+
+
+def read_all_time_tail(using: str, state: State, *, is_exact: bool) -> Tail:
+    """The page views after the rows of all time; not `is_exact`: those of them that are folded into days only.
+
+    Raises TailTooLongError if they are many.
+    """
+    rows = _read_short(using, state.all_cursor)
+    if rows is None:
+        raise TailTooLongError
+    if is_exact:
+        return ShortTail(using, state.of_all_time(), rows, upto=state.cursor)
+    return GapTail(using, state.of_all_time(), [row for row in rows if row[0] <= state.cursor])
 
 
 def _read_short(using: str, cursor: int) -> list[PageViewRow] | None:

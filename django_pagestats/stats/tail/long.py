@@ -166,28 +166,30 @@ class LongTail(Tail):
 
     def count_paths(self, folded: Folded, span: Span, counted: int) -> int:
         state, paths = count_united_paths(self.using, pages_where(span), self._pages(span))
-        self._check(state)
+        self._check(state, span)
         return paths
 
     def top(self, folded: Folded, span: Span, ranked: list[RankedPage], *, limit: int, offset: int) -> list[RankedPage]:
         state, rows = read_ranking(self.using, pages_where(span), self._pages(span), limit=limit, offset=offset)
-        self._check(state)
+        self._check(state, span)
         return [RankedPage(subject, path, int(page_views), None) for subject, path, page_views in rows]
 
     def _pages(self, span: Span) -> tuple[str, Sequence[Any]]:
         """The statement that gives (path, page_views) of the page views after the cursor as it is then."""
-        cursor = Generation.objects.filter(is_active=True).values("cursor")
+        cursor = Generation.objects.filter(is_active=True).values("all_cursor" if span.is_all_time else "cursor")
         from_cursor = Coalesce(Subquery(cursor), Value(BEFORE_ALL), output_field=BigIntegerField())
         rows = self._within(PageView.objects.using(self.using).filter(pk__gt=from_cursor, pk__lte=self.upto), span)
         pages = rows.order_by().values("path").annotate(page_views=Count("pk"))
         return _sql(pages, self.using)
 
-    def _check(self, state: State | None) -> None:
+    def _check(self, state: State | None, span: Span) -> None:
         """Up to `upto` it is the same answer from any cursor below it, in the same zone."""
         if state is None:
             if self.state.generation:
                 raise MovedError
-        elif state.cursor > self.upto or state.time_zone != self.state.time_zone:
+        elif (
+            state.all_cursor if span.is_all_time else state.cursor
+        ) > self.upto or state.time_zone != self.state.time_zone:
             raise MovedError
 
     def first_viewed_at(self, span: Span) -> datetime | None:

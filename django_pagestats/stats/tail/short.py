@@ -38,11 +38,13 @@ class ShortTail(Tail):
 
     pending_is_exact = True
 
-    def __init__(self, using: str, state: State, rows: Sequence[PageViewRow]) -> None:
+    def __init__(self, using: str, state: State, rows: Sequence[PageViewRow], *, upto: int = BEFORE_ALL) -> None:
         super().__init__(using, state)
         ids, paths, session_keys, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
         self._paths, self._session_keys = _numbered(paths), _numbered(session_keys)
         self.ids, self._seconds = list(ids), list(seconds)
+        #: up to which primary key no page view is missing
+        self._upto = max(upto, ids[-1] if ids else state.cursor)
         self._of_path = list(map(self._paths.__getitem__, paths))
         self._of_visitor = list(map(self._session_keys.__getitem__, session_keys))
 
@@ -67,7 +69,7 @@ class ShortTail(Tail):
         """bucket -> the visitor of each page view."""
         groups: dict[int, list[int]] = {}
         for bucket, visitors in self._counts(span, path):
-            if span.granularity == Granularity.ALL:
+            if span.is_all_time:
                 bucket = ONE_GROUP
             elif bucket not in span:
                 continue
@@ -86,7 +88,7 @@ class ShortTail(Tail):
         paths = list(self._paths)
         groups: dict[str, list[int]] = {}
         for (day, subject), visitors in self._tally.page_days.items():
-            if span.granularity == Granularity.ALL or day in span:
+            if span.is_all_time or day in span:
                 groups.setdefault(paths[subject], []).extend(visitors)
         return groups
 
@@ -138,7 +140,7 @@ class ShortTail(Tail):
         folded = None
         if self.state.cursor > BEFORE_ALL:
             folded = first_view(self.using, self.state.cursor, intervals(span, self.calendar))
-        is_everything = span.granularity == Granularity.ALL
+        is_everything = span.is_all_time
         earliest = min((at for at in self._seconds if is_everything or self.calendar.day(at) in span), default=None)
         if earliest is None or (folded is not None and epoch_seconds(folded) < earliest):
             return folded
@@ -151,12 +153,17 @@ class ShortTail(Tail):
         return min(firsts if folded is None else [folded, *firsts])
 
     def after(self, state: State) -> Tail:
-        check_within(self.state, state, self.ids[-1] if self.ids else self.state.cursor)
+        check_within(self.state, state, self._upto)
         passed = bisect_right(self.ids, state.cursor)
         gone = PageView.objects.using(self.using).filter(pk__gt=self.state.cursor, pk__lte=state.cursor)
         if state.cursor != self.state.cursor and gone.count() != passed:
             raise AnswerUnsettledError(LATE_PAGE_VIEWS)
-        rest = ShortTail(self.using, state, [])
+        return self.cut(state)
+
+    def cut(self, state: State) -> ShortTail:
+        """Those of the page views that come after another state's cursor."""
+        passed = bisect_right(self.ids, state.cursor)
+        rest = ShortTail(self.using, state, [], upto=self._upto)
         # those of page views that are gone from it do no harm
         rest._paths, rest._session_keys = self._paths, self._session_keys
         rest.ids, rest._seconds = self.ids[passed:], self._seconds[passed:]
@@ -177,6 +184,13 @@ class NoTail(ShortTail):
 
     def after(self, state: State) -> Tail:
         # the folded part is all that is answered: it may grow, and then the next answers are of a later instant
+        raise AnswerUnsettledError(FOLDED_MOVED)
+
+
+class GapTail(ShortTail):
+    """The tail of all time of a snapshot that wants the folded part only: what is folded into days."""
+
+    def after(self, state: State) -> Tail:
         raise AnswerUnsettledError(FOLDED_MOVED)
 
 

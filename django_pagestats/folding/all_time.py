@@ -1,0 +1,274 @@
+"""How do rows of all time follow the rows of days?
+
+Each chunk would rewrite the ALL row of nearly every page, with its set, so that a chunk took the longer the more there
+is. So a chunk writes hours and days only, and ALL rows follow with a cursor of their own (`Generation.all_cursor`, at
+most the cursor): the page views between the two, the *gap*, are tallied by whoever asks for all time.
+
+A gap is closed in one of two ways. A short one is tallied and merged into the ALL rows, as a chunk is. Otherwise a
+*pass* makes them anew out of the rows of days: in steps by subject, under the other bucket number (0 or 1) beside those
+that answer; then one transaction moves `all_bucket` and `all_cursor`, and the old rows are deleted in chunks.
+
+Each step is a transaction that begins with a compare-and-swap of the generation's row on all that the step relies on,
+so it may be repeated, come late, or never end: then nothing was changed. Rows of days must not change under a pass: it
+is of one cursor, and where that has moved, the pass is given up and another one begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import BooleanField, F, Q
+from django.db.models.expressions import RawSQL
+
+from django_pagestats.clock import database_now
+from django_pagestats.conf import conf
+from django_pagestats.folding.reading import MOST_LOSSES, Reader, lost_ids
+from django_pagestats.folding.resting import niceness, rest
+from django_pagestats.merging import RowsLockedError, database_for
+from django_pagestats.merging.days import Days, Merged
+from django_pagestats.merging.rows import AggregateRow, serialized
+from django_pagestats.models import Aggregate, Generation, Subject
+from django_pagestats.tally import PAGE_ALL, SITE_ALL, SITE_SUBJECT, Level
+
+ALL_LEVELS = (SITE_ALL, PAGE_ALL)
+#: a gap that is longer than PAGESTATS_TAIL_LIMIT is tallied where it is at most such a part of all page views
+SHORT_PART = 50
+#: keeping up closes the gap from so many page views on, or from such a part of all, or after such a time
+WORTH_PAGE_VIEWS = 1_000
+WORTH_PART = 1_000
+WORTH_TIME = timedelta(hours=1)
+#: rows of a version that answers no more, deleted by one transaction
+DELETED_ROWS = 10_000
+
+
+class MovedOnError(Exception):
+    """What a step relies on is so no longer; nothing was changed."""
+
+
+def all_time_page_views(generation: Generation) -> int:
+    """How many page views the rows of all time count."""
+    rows = Aggregate.objects.using(generation._state.db).filter(
+        generation=generation.pk,
+        dimension=int(SITE_ALL.dimension),
+        granularity=int(SITE_ALL.granularity),
+        bucket=generation.all_bucket,
+        subject=SITE_SUBJECT,
+    )
+    return rows.values_list("page_views", flat=True).first() or 0
+
+
+def pass_percent(generation: Generation) -> float | None:
+    """How far the pass is that is under way, by subject; None where there is none."""
+    if generation.pass_cursor is None or generation.pass_subject is None:
+        return None
+    highest = Subject.objects.using(generation._state.db).order_by("-pk").values_list("pk", flat=True).first() or 1
+    return 100.0 * max(0, generation.pass_subject) / highest
+
+
+def no_fence() -> None:
+    """For whoever only tidies up, in any generation."""
+
+
+class AllTime:
+    """Brings the rows of all time of one generation to its cursor, step by step.
+
+    All that counts is in the generation's row: whoever comes later goes on. `fence` runs first in each transaction: it
+    takes the lock of whoever folds, or raises. Without one only the generation that answers is changed.
+    """
+
+    def __init__(self, using: str, generation: int, *, fence: Callable[[], None] | None = None) -> None:
+        self.using = using
+        self.database = database_for(using)
+        #: as it was last seen
+        self.generation = Generation.objects.using(using).get(pk=generation)
+        self._fence = fence
+        self._days: tuple[int, Days] | None = None
+        self._reader = Reader(using, self.generation)
+        self._losses = 0
+
+    def step(self) -> bool:
+        """Take the next step; True if nothing is left to do: there is no gap, and no row that answers no more.
+
+        Raises RowsLockedError where page views of the gap are locked by others.
+        """
+        generation = self.generation
+        generation.refresh_from_db(using=self.using)
+        if self._is_done():
+            return True
+        try:
+            if generation.all_cursor >= generation.cursor:
+                self._delete_old()
+            elif self._is_short():
+                self._tally_gap()
+            elif generation.pass_cursor not in (None, generation.cursor):
+                self._change(pass_cursor=None, pass_subject=None)
+            elif generation.pass_cursor is not None or not self._delete_old():
+                self._step_of_pass()
+        except MovedOnError:
+            return False  # the next step sees what is so by then
+        generation.refresh_from_db(using=self.using)
+        return self._is_done()
+
+    def _is_done(self) -> bool:
+        return self.generation.all_cursor >= self.generation.cursor and not self._old_level()
+
+    def _is_short(self) -> bool:
+        """Whether the gap is closed by its tally; the first rows are always made by a pass."""
+        generation = self.generation
+        if generation.all_moved_at is None:
+            return False
+        gap = generation.cursor - generation.all_cursor
+        return gap <= conf.TAIL_LIMIT or gap * SHORT_PART <= all_time_page_views(generation)
+
+    def _change(self, **changes: Any) -> None:
+        with self.database.chunk_transaction():
+            self._swap(Q(), **changes)
+
+    def _swap(self, *conditions: Any, **changes: Any) -> None:
+        """The compare-and-swap that each step begins with: on the gap and the pass as they were seen, and on more."""
+        generation = self.generation
+        if self._fence is not None:
+            self._fence()
+        # before the statement below, which may read other tables too
+        self.database.wait_for_row(Generation._meta.db_table, generation.pk)
+        seen = {name: getattr(generation, name) for name in ("all_cursor", "all_bucket", "pass_cursor", "pass_subject")}
+        swapped = Generation.objects.using(self.using).filter(*conditions, pk=generation.pk, **seen)
+        if self._fence is None:
+            swapped = swapped.filter(is_active=True)
+        if not swapped.update(**changes):
+            raise MovedOnError
+
+    def _moved_to(self, cursor: int) -> dict[str, Any]:
+        """What a change of the rows that answer changes with them."""
+        return {
+            "all_cursor": cursor,
+            "all_moved_at": database_now(self.using),
+            "pass_cursor": None,
+            "pass_subject": None,
+            "revision": F("revision") + 1,
+        }
+
+    # -- a short gap
+
+    def _tally_gap(self) -> None:
+        generation, reader = self.generation, self._reader
+        chunk = reader.read(generation.all_cursor, generation.cursor, self.database.STEP_ROWS)
+        prepared = self.database.prepare(chunk.tally.of_all_time(generation.all_bucket))
+        are_there = RawSQL(*chunk.witnesses.condition(), output_field=BooleanField())  # noqa: S611 - no texts in it
+        moved = self._moved_to(chunk.upto)
+        try:
+            with self.database.chunk_transaction():
+                # more may be folded meanwhile: the gap up to here stays what it is
+                self._swap(Q(cursor__gte=chunk.upto), are_there, **moved)
+                self.database.merge(generation.pk, prepared)
+        except MovedOnError:
+            self._losses = self._losses + 1 if reader.forget_lost_ids() else 0
+            if self._losses >= MOST_LOSSES:
+                raise lost_ids(self.using, self._losses) from None
+            raise
+        reader.confirm(chunk.witnesses)
+        self._losses = 0
+
+    # -- the pass
+
+    def _step_of_pass(self) -> None:
+        """Make the rows of some subjects; those of the last ones come to answer with all the others."""
+        generation = self.generation
+        is_first = generation.pass_cursor is None
+        made = self._days_of(generation.cursor).slice_after(None if is_first else generation.pass_subject)
+        bucket = 1 - generation.all_bucket
+        rows = list(_rows(bucket, made.merged))
+        if made.is_last:
+            changes = self._moved_to(generation.cursor) | {"all_bucket": bucket}
+        else:
+            changes = {"pass_cursor": generation.cursor, "pass_subject": made.upto}
+        with self.database.chunk_transaction():
+            # where the cursor is still the same, no row of a day has changed since it was read
+            self._swap(Q(cursor=generation.cursor), **changes)
+            self.database.insert_rows(generation.pk, rows)
+
+    def _days_of(self, cursor: int) -> Days:
+        if self._days is None or self._days[0] != cursor:
+            self._days = cursor, Days(self.using, self.generation.pk)
+        return self._days[1]
+
+    # -- what answers no more
+
+    def delete_old(self) -> int:
+        """Delete some rows of the version that answers no more, if no pass is under way; how many."""
+        self.generation.refresh_from_db(using=self.using)
+        try:
+            return self._delete_old()
+        except MovedOnError:
+            return 0
+
+    def give_up_old_pass(self) -> None:
+        """Give a pass up that nobody goes on with: its cursor is the generation's no more, or that answers no more."""
+        generation = self.generation
+        if generation.pass_cursor is None or (generation.is_active and generation.pass_cursor == generation.cursor):
+            return
+        with suppress(MovedOnError):
+            self._change(pass_cursor=None, pass_subject=None)
+
+    def _delete_old(self) -> int:
+        generation, level = self.generation, self._old_level()
+        if level is None:
+            return 0
+        with self.database.chunk_transaction():
+            self._swap(Q(), all_bucket=generation.all_bucket)  # nothing but the lock
+            return self.database.delete_aggregates(generation.pk, DELETED_ROWS, of=(level, 1 - generation.all_bucket))
+
+    def _old_level(self) -> Level | None:
+        """Of which there are rows under the number that does not answer, and of no pass that is under way."""
+        generation = self.generation
+        if generation.pass_cursor is not None:
+            return None
+        rows = Aggregate.objects.using(self.using).filter(generation=generation.pk, bucket=1 - generation.all_bucket)
+        for level in ALL_LEVELS:
+            if rows.filter(dimension=int(level.dimension), granularity=int(level.granularity)).exists():
+                return level
+        return None
+
+
+def _rows(bucket: int, merged: Iterable[Merged]) -> Iterator[AggregateRow]:
+    for subject, page_views, visitors in merged:
+        level = SITE_ALL if subject == SITE_SUBJECT else PAGE_ALL
+        yield int(level.dimension), int(level.granularity), bucket, subject, page_views, *serialized(visitors)
+
+
+# -- keeping up
+
+
+def is_worth_it(generation: Generation, now: datetime) -> bool:
+    """Whether keeping up closes the gap now: its page views are read by each answer about all time until then."""
+    gap = generation.cursor - generation.all_cursor
+    if gap <= 0:
+        return False
+    if (
+        generation.all_moved_at is None
+        or generation.pass_cursor is not None
+        or now - generation.all_moved_at >= WORTH_TIME
+    ):
+        return True
+    part = all_time_page_views(generation) // WORTH_PART
+    return gap >= max(WORTH_PAGE_VIEWS, min(part, conf.TAIL_LIMIT // 2))
+
+
+def close_gap(using: str, generation: int, *, deadline: float) -> None:
+    """Close the gap of the generation that answers, if that is worth it, and as far as there is time for it."""
+    all_time = AllTime(using, generation)
+    if not is_worth_it(all_time.generation, database_now(using)):
+        return
+    is_done = False
+    while not is_done and all_time.generation.is_active and time.monotonic() < deadline:
+        began = time.monotonic()
+        try:
+            is_done = all_time.step()
+        except RowsLockedError:  # the next tick
+            return
+        if not is_done:
+            rest(niceness(using, is_cluster=True) * (time.monotonic() - began), using)

@@ -1,0 +1,143 @@
+"""Rows of all time as they follow from the rows of days: those of each subject added up, their sets united.
+
+The primary key has the days before the subjects, so that a few subjects of all days are one short range for each day.
+What is in memory at a time is bounded: the rows of one statement, the bytes of large sets, the visitors of a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from django.db.models import Max, Min
+from pyroaring import BitMap
+
+from django_pagestats.merging import database_for
+from django_pagestats.merging.portions import portions, portions_by_size
+from django_pagestats.merging.rows import deserialized, only_visitor
+from django_pagestats.models import Aggregate, Subject
+from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_SUBJECT, Level
+
+#: buckets that one statement names: MariaDB makes a longer list a temporary table
+MOST_BUCKETS = 900
+#: a set of so many visitors comes along with its row; larger ones are read in portions of about so many bytes
+INLINE_VISITORS = 100
+PORTION_BYTES = 8_000_000
+#: of the merged sets of a slice, which ends before the next subject then
+SLICE_VISITORS = 2_000_000
+
+
+class Merged(NamedTuple):
+    """What the days of one subject add up to."""
+
+    subject: int
+    page_views: int
+    visitors: BitMap
+
+
+class Slice(NamedTuple):
+    """The subjects after the last slice, up to this one."""
+
+    upto: int
+    merged: list[Merged]
+    is_last: bool
+
+
+class Days:
+    """Reads the rows of days of one generation, a slice of subjects after another.
+
+    They must not change meanwhile: whoever writes what is made of them compares the generation's cursor.
+    """
+
+    def __init__(self, using: str, generation: int) -> None:
+        self.using = using
+        self.generation = generation
+        self.database = database_for(using)
+        #: subjects that the next slice may have
+        self._width = 64
+        # a page has no row for a day on which the site has none
+        self._buckets = list(self._rows_of(SITE_DAY).order_by("bucket").values_list("bucket", flat=True))
+        ids = Subject.objects.using(using).aggregate(lowest=Min("pk"), highest=Max("pk"))
+        self.lowest, self.highest = ids["lowest"] or 1, ids["highest"] or 0
+
+    def _rows_of(self, level: Level) -> Any:
+        return Aggregate.objects.using(self.using).filter(
+            generation=self.generation, dimension=int(level.dimension), granularity=int(level.granularity)
+        )
+
+    def slice_after(self, subject: int | None) -> Slice:
+        """The next subjects after one, with what their days add up to; None: from the first on, which is the site."""
+        merged: list[Merged] = []
+        if subject is None:
+            subject = self.lowest - 1
+            merged += self._merged(SITE_DAY, self._read(SITE_DAY, SITE_SUBJECT - 1, SITE_SUBJECT)[0])
+        while subject < self.highest:
+            upto = min(subject + self._width, self.highest)
+            rows, is_whole = self._read(PAGE_DAY, subject, upto)
+            if not is_whole and self._width > 1:
+                self._width = max(1, self._width // 2)
+                continue
+            self._adapt(len(rows))
+            subject = upto
+            if rows:
+                subject = self._bounded(upto, rows, merged)
+                break
+        return Slice(subject, merged, subject >= self.highest)
+
+    def _read(self, level: Level, low: int, high: int) -> tuple[list[tuple[Any, ...]], bool]:
+        """Rows with `low < subject <= high`, and whether they are all: of one subject they always are."""
+        limit = max(self.database.STEP_ROWS, MOST_BUCKETS) if high > low + 1 else len(self._buckets)
+        rows: list[tuple[Any, ...]] = []
+        for buckets in portions(self._buckets, MOST_BUCKETS):
+            rows += self.database.rows_of_subjects(
+                self.generation, level, buckets, (low, high), inline=INLINE_VISITORS, limit=limit + 1 - len(rows)
+            )
+            if len(rows) > limit:
+                return [], False
+        return rows, True
+
+    def _adapt(self, found: int) -> None:
+        wanted = self._width * self.database.STEP_ROWS * 7 // 10 // max(1, found)
+        self._width = max(1, min(2 * self._width, wanted))
+
+    def _bounded(self, upto: int, rows: list[tuple[Any, ...]], found: list[Merged]) -> int:
+        """Add as many of the subjects as the memory may have merged sets of; up to which one these are."""
+        visitors = 0
+        for merged in self._merged(PAGE_DAY, rows):
+            visitors += len(merged.visitors)
+            if visitors > SLICE_VISITORS and visitors > len(merged.visitors):
+                self._width = max(1, self._width // 2)
+                return found[-1].subject
+            found.append(merged)
+        return upto
+
+    def _merged(self, level: Level, rows: list[tuple[Any, ...]]) -> Iterator[Merged]:
+        for subject, days in groupby(sorted(rows, key=itemgetter(1)), key=itemgetter(1)):
+            yield self._merge(level, subject, days)
+
+    def _merge(self, level: Level, subject: int, days: Iterator[tuple[Any, ...]]) -> Merged:
+        total = 0
+        single: list[int] = []
+        large: list[tuple[int, int]] = []
+        sets: list[BitMap] = []
+        for bucket, _, page_views, visitors, raw in days:
+            total += page_views
+            if raw is None:
+                large.append((bucket, visitors))
+            elif visitors == 1 and (visitor := only_visitor(raw)) is not None:
+                single.append(visitor)
+            else:
+                sets.append(deserialized(raw))
+        merged = BitMap.union(BitMap(single), *sets)
+        for visitor_set in self._large_sets(level, subject, large):
+            merged |= visitor_set
+        return Merged(subject, total, merged)
+
+    def _large_sets(self, level: Level, subject: int, days: list[tuple[int, int]]) -> Iterator[BitMap]:
+        """A few at a time; a set takes ten bytes a visitor at the very most."""
+        for portion in portions_by_size(days, PORTION_BYTES, size=lambda day: 10 * day[1] + 16):
+            for buckets in portions((bucket for bucket, _ in portion), MOST_BUCKETS):
+                rows = self._rows_of(level).filter(bucket__in=buckets, subject=subject)
+                yield from map(deserialized, rows.values_list("visitor_set", flat=True))
