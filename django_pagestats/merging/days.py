@@ -16,7 +16,7 @@ from pyroaring import BitMap
 
 from django_pagestats.merging import database_for
 from django_pagestats.merging.portions import portions, portions_by_size
-from django_pagestats.merging.rows import deserialized, only_visitor
+from django_pagestats.merging.rows import deserialized, has_one_visitor, only_visitors
 from django_pagestats.models import Aggregate, Subject
 from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_SUBJECT, Level
 
@@ -119,18 +119,18 @@ class Days:
 
     def _merge(self, level: Level, subject: int, days: Iterator[tuple[Any, ...]]) -> Merged:
         total = 0
-        single: list[int] = []
+        single: list[bytes] = []
         large: list[tuple[int, int]] = []
         sets: list[BitMap] = []
         for bucket, _, page_views, visitors, raw in days:
             total += page_views
             if raw is None:
                 large.append((bucket, visitors))
-            elif visitors == 1 and (visitor := only_visitor(raw)) is not None:
-                single.append(visitor)
+            elif has_one_visitor(raw):
+                single.append(raw)
             else:
                 sets.append(deserialized(raw))
-        merged = BitMap.union(BitMap(single), *sets)
+        merged = BitMap.union(BitMap(only_visitors(single)), *sets)
         for visitor_set in self._large_sets(level, subject, large):
             merged |= visitor_set
         return Merged(subject, total, merged)

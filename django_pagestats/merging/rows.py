@@ -22,6 +22,7 @@ RUN_OPTIMIZE_FROM = 64
 #: a set of one visitor, in the portable format of Roaring bitmaps:
 #: cookie, number of containers, key, cardinality - 1, offset, value
 ONE_VISITOR = struct.Struct("<IIHHIH")
+ONE_VISITOR_START = struct.pack("<II", 12_346, 1)
 
 
 def _one_visitor(visitor: int) -> bytes:
@@ -29,13 +30,14 @@ def _one_visitor(visitor: int) -> bytes:
     return ONE_VISITOR.pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
 
 
-def only_visitor(raw: bytes | memoryview) -> int | None:
-    """The visitor of a set as `_one_visitor` packs it, three times as fast as by a BitMap; None: it is another one."""
-    if len(raw) != ONE_VISITOR.size:
-        return None
-    cookie, containers, high, cardinality, offset, low = ONE_VISITOR.unpack(raw)
-    is_one = (cookie, containers, cardinality, offset) == (12_346, 1, 0, 16)
-    return int(high << 16 | low) if is_one else None
+def has_one_visitor(raw: bytes) -> bool:
+    """Whether a set is as `_one_visitor` packs it: one container of no more bytes than one value has."""
+    return len(raw) == ONE_VISITOR.size and raw.startswith(ONE_VISITOR_START)
+
+
+def only_visitors(sets: Iterable[bytes]) -> list[int]:
+    """The visitors of sets that have one each, ten times as fast as by a BitMap for each."""
+    return [high << 16 | low for _, _, high, _, _, low in ONE_VISITOR.iter_unpack(b"".join(sets))]
 
 
 def serialized(visitors: BitMap) -> tuple[int, bytes]:

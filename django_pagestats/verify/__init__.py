@@ -28,6 +28,7 @@ from django_pagestats.tally import (
 from django_pagestats.verify.counting import (
     GROUP_WEIGHT,
     Counted,
+    Counts,
     Entries,
     Entry,
     PageViews,
@@ -172,32 +173,51 @@ class Verification:
                 days[bound] = day
                 hours[bound] = self.calendar.hour(self.calendar.day_start(day))
         if group.has_site:
-            yield from self._pairs(SITE_HOUR, stored_rows(self._rows(SITE_HOUR, **hours)), counted.hours)
-            yield from self._unknown_visitors(counted.days)
-            yield from self._pairs(SITE_DAY, stored_rows(self._rows(SITE_DAY, **days)), counted.days)
+            yield from self._pairs(SITE_HOUR, stored_rows(self._rows(SITE_HOUR, **hours)), counted.hours())
+            days_of_site = counted.days()
+            yield from self._unknown_visitors(days_of_site)
+            yield from self._pairs(SITE_DAY, stored_rows(self._rows(SITE_DAY, **days)), days_of_site)
         pages = self._rows(PAGE_DAY, **days)
         if group.parts > 1:
             wanted = Q(part=group.part) | Q(subject__lt=0) if group.has_site else Q(part=group.part)
             pages = pages.annotate(part=F("subject") % group.parts).filter(wanted)
-        yield from self._pairs(PAGE_DAY, stored_rows(pages), counted.pages)
+        yield from self._pairs(PAGE_DAY, stored_rows(pages), counted.pages())
 
-    def _unknown_visitors(self, days: Entries) -> Iterator[Difference]:
-        for (day, subject), entry in sorted(days.items(), key=lambda item: item[0]):
-            if entry.unknown:
+    def _unknown_visitors(self, days: Counts) -> Iterator[Difference]:
+        for (day, subject), seen in sorted(days.items(), key=lambda item: item[0]):
+            if unknown := seen.count(None):
                 yield self._difference(
                     What.UNKNOWN_VISITORS,
                     SITE_DAY,
                     day,
                     subject,
-                    counted=entry.unknown,
+                    counted=unknown,
                     detail="page views whose session key has no Visitor row",
                 )
 
-    def _pairs(self, level: Level, stored: Iterable[StoredRow], counted: Entries) -> Iterator[Difference]:
-        """Stored rows against the counted ones of the same range; empties `counted`."""
-        for row in stored:
+    def _pairs(self, level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[Difference]:
+        """Stored rows against what was counted of the same range; empties `counts`."""
+
+        def counted() -> Iterator[tuple[StoredRow, Entry | None]]:
+            for row in stored:
+                seen = counts.pop((row.bucket, row.subject), None)
+                if seen is None:
+                    yield row, None
+                elif len(seen) == 1 and seen[0] is not None and row.is_of_one(seen[0]):
+                    self.aggregates += 1
+                else:
+                    yield row, Entry.of(seen)
+
+        yield from self._compare_rows(level, counted())
+        for (bucket, subject), seen in sorted(counts.items(), key=lambda item: item[0]):
+            yield self._missing(level, bucket, subject, len(seen))
+
+    def _missing(self, level: Level, bucket: int, subject: int, page_views: int) -> Difference:
+        return self._difference(What.MISSING_ROW, level, bucket, subject, counted=page_views, detail="page views")
+
+    def _compare_rows(self, level: Level, pairs: Iterable[tuple[StoredRow, Entry | None]]) -> Iterator[Difference]:
+        for row, entry in pairs:
             self.aggregates += 1
-            entry = counted.pop((row.bucket, row.subject), None)
             if entry is None:
                 self._doubt(level, row)
                 yield self._difference(
@@ -205,11 +225,6 @@ class Verification:
                 )
             else:
                 yield from self._pair(level, row, entry)
-        for (bucket, subject), entry in sorted(counted.items(), key=lambda item: item[0]):
-            yield self._difference(
-                What.MISSING_ROW, level, bucket, subject, counted=entry.page_views, detail="page views"
-            )
-        counted.clear()
 
     def _pair(self, level: Level, row: StoredRow, entry: Entry) -> Iterator[Difference]:
         place = level, row.bucket, row.subject
@@ -218,17 +233,18 @@ class Verification:
         members = len(entry.visitors)
         if row.visitors != members:
             yield self._difference(What.VISITORS, *place, stored=row.visitors, counted=members)
-        if row.visitor_set is None:
+        stored = row.visitor_set
+        if stored is None:
             yield self._difference(What.UNREADABLE_SET, *place, counted=members)
-        elif row.visitor_set != entry.visitors:
-            self._visitors |= row.visitor_set
+        elif stored != entry.visitors:
+            self._visitors |= stored
             yield self._difference(
                 What.VISITOR_SET,
                 *place,
-                stored=len(row.visitor_set),
+                stored=len(stored),
                 counted=members,
-                detail=f"{row.visitor_set.difference_cardinality(entry.visitors)} too many,"
-                f" {entry.visitors.difference_cardinality(row.visitor_set)} missing",
+                detail=f"{stored.difference_cardinality(entry.visitors)} too many,"
+                f" {entry.visitors.difference_cardinality(stored)} missing",
             )
 
     # -- ALL rows against DAY rows
@@ -259,14 +275,19 @@ class Verification:
                     merged = {key: entry for key, entry in merged.items() if key[1] < middle}
                     weight = sum(1 + len(entry.visitors) / 10 for entry in merged.values())
             missing = gap.counted(all_level, bounds.get("subject__gte"), bounds.get("subject__lt"))
-            yield from self._pairs(all_level, with_gap(stored_rows(rows.filter(**bounds)), missing), merged)
+            rows_with_gap = with_gap(stored_rows(rows.filter(**bounds)), missing)
+            yield from self._compare_rows(
+                all_level, ((row, merged.pop((row.bucket, row.subject), None)) for row in rows_with_gap)
+            )
+            for (bucket, subject), entry in sorted(merged.items(), key=lambda item: item[0]):
+                yield self._missing(all_level, bucket, subject, entry.page_views)
 
     # -- names and ids
 
     def _doubt(self, level: Level, row: StoredRow) -> None:
         """Look at the end whether this row's visitors and subject exist."""
-        if row.visitor_set is not None:
-            self._visitors |= row.visitor_set
+        if (members := row.visitor_set) is not None:
+            self._visitors |= members
         if level.dimension == Dimension.PAGE and 0 <= row.subject < 2**32:
             self._subjects.add(row.subject)
 

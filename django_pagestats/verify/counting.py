@@ -8,20 +8,25 @@ times, and a row of the table to look up at random for each entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import accumulate
 
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Calendar, epoch_seconds, instant
 from django_pagestats.ids import IdCache, known_subject_ids, known_visitor_ids
+from django_pagestats.merging import database_for
 from django_pagestats.models import PageView
 from django_pagestats.tally import SITE_SUBJECT
 
 #: page views read at once
 PORTION_ROWS = 10_000
+#: page views whose times are so near to each other are read all together; of others the database picks those of a group
+TOGETHER = timedelta(days=90)
 #: what a group may weigh: a counted row weighs 1, a page view in the row of a page a tenth
 GROUP_WEIGHT = 120_000
 
@@ -31,11 +36,16 @@ class Entry:
 
     __slots__ = ("page_views", "unknown", "visitors")
 
-    def __init__(self) -> None:
-        self.page_views = 0
-        self.visitors = BitMap()
+    def __init__(self, page_views: int = 0, visitors: BitMap | None = None, unknown: int = 0) -> None:
+        self.page_views = page_views
+        self.visitors = BitMap() if visitors is None else visitors
         #: page views whose visitor has no row
-        self.unknown = 0
+        self.unknown = unknown
+
+    @classmethod
+    def of(cls, seen: Seen) -> Entry:
+        known = [visitor for visitor in seen if visitor is not None]
+        return cls(len(seen), BitMap(known), len(seen) - len(known))
 
     def add(self, visitor: int | None) -> None:
         self.page_views += 1
@@ -45,7 +55,13 @@ class Entry:
             self.visitors.add(visitor)
 
 
+#: the visitor of each page view; None where it has no row
+Seen = list[int | None]
+#: by bucket and subject
 Entries = dict[tuple[int, int], Entry]
+Counts = dict[tuple[int, int], Seen]
+#: subject, visitor, whole seconds since the epoch
+Rows = Iterable[tuple[int, int | None, int]]
 
 
 @dataclass(frozen=True)
@@ -69,64 +85,86 @@ class Counted:
 
     group: Group
     calendar: Calendar
-    pages: Entries = field(default_factory=dict)
-    days: Entries = field(default_factory=dict)
-    hours: Entries = field(default_factory=dict)
+    #: day -> subject -> its page views, and of the site (day, hour) -> its page views
+    days_of_pages: dict[int, dict[int, Seen]] = field(default_factory=dict)
+    hours_of_days: dict[tuple[int, int], Seen] = field(default_factory=dict)
     weight: float = 0
     #: paths without a Subject row, with negative numbers for ids
     unknown_paths: dict[str, int] = field(default_factory=dict)
 
-    def add(self, subject: int, visitor: int | None, seconds: int) -> None:
-        day, hour = self.calendar.day_and_hour(seconds)
-        before = self._rows()
-        if self.group.has_site:
-            _entry(self.days, day, SITE_SUBJECT).add(visitor)
-            _entry(self.hours, hour, SITE_SUBJECT).add(visitor)
-        if subject % self.group.parts == self.group.part:
-            _entry(self.pages, day, subject).add(visitor)
-            self.weight += 0.1
-        self.weight += self._rows() - before
+    def add(self, rows: Rows) -> None:
+        """Count page views of the group's days; page views that follow each other are of one hour, most often."""
+        has_site, part, parts = self.group.has_site, self.group.part, self.group.parts
+        begin, end = 1, 0
+        pages: dict[int, Seen] = {}
+        hour_seen: Seen = []
+        for subject, visitor, seconds in rows:
+            if not begin <= seconds < end:
+                day, hour = self.calendar.day_and_hour(seconds)
+                begin, end = self.calendar.constant_interval(seconds)
+                pages = self.days_of_pages.setdefault(day, {})
+                hour_seen = self.hours_of_days.setdefault((day, hour), [])
+            if has_site:
+                hour_seen.append(visitor)
+            if parts == 1 or subject % parts == part:
+                try:
+                    pages[subject].append(visitor)
+                except KeyError:
+                    pages[subject] = [visitor]
+        self._weigh()
 
-    def _rows(self) -> int:
-        return len(self.pages) + len(self.days) + len(self.hours)
+    def _weigh(self) -> None:
+        pages = sum(map(len, self.days_of_pages.values()))
+        page_views = sum(sum(map(len, pages.values())) for pages in self.days_of_pages.values())
+        self.weight = pages + len(self.hours_of_days) + page_views / 10
+
+    # -- as rows
+
+    def pages(self) -> Counts:
+        return {(day, subject): seen for day, pages in self.days_of_pages.items() for subject, seen in pages.items()}
+
+    def hours(self) -> Counts:
+        return self._of_site(1)
+
+    def days(self) -> Counts:
+        return self._of_site(0)
+
+    def _of_site(self, part: int) -> Counts:
+        found: Counts = {}
+        for key, seen in self.hours_of_days.items():
+            if seen:
+                found.setdefault((key[part], SITE_SUBJECT), []).extend(seen)
+        return found
+
+    # -- too large a group
 
     def cut(self) -> Group | None:
         """Make the group smaller and forget what is no longer in it; returns what was cut off, None if it cannot be."""
         boundary = self._boundary()
+        subjects = {subject for pages in self.days_of_pages.values() for subject in pages}
         if boundary is not None:
             rest = replace(self.group, first=boundary)
             self.group = replace(self.group, end=boundary)
-            self._keep_before(boundary)
-        elif len({subject for _, subject in self.pages}) > 1:
-            part, parts = self.group.part, self.group.parts
-            rest = replace(self.group, part=part + parts, parts=2 * parts)
-            self.group = replace(self.group, parts=2 * parts)
-            self.pages = {key: entry for key, entry in self.pages.items() if key[1] % (2 * parts) == part}
+            self.days_of_pages = {day: pages for day, pages in self.days_of_pages.items() if day < boundary}
+            self.hours_of_days = {key: seen for key, seen in self.hours_of_days.items() if key[0] < boundary}
+        elif len(subjects) > 1:
+            part, parts = self.group.part, 2 * self.group.parts
+            rest = replace(self.group, part=part + self.group.parts, parts=parts)
+            self.group = replace(self.group, parts=parts)
+            for day, pages in self.days_of_pages.items():
+                self.days_of_pages[day] = {subject: seen for subject, seen in pages.items() if subject % parts == part}
         else:
             return None
-        self.weight = self._rows() + sum(entry.page_views for entry in self.pages.values()) / 10
+        self._weigh()
         return rest
 
     def _boundary(self) -> int | None:
         """The day nearest to the middle of the counted rows at which the group can be cut."""
-        days = sorted(day for day, _ in (*self.pages, *self.days))
-        middle = days[len(days) // 2]
-        inside = sorted({day for day in days if day > days[0]}, key=lambda day: abs(day - middle))
+        days = sorted(self.days_of_pages)
+        rows = list(accumulate(len(self.days_of_pages[day]) + 1 for day in days))
+        middle = days[bisect_left(rows, rows[-1] / 2)]
+        inside = sorted(days[1:], key=lambda day: abs(day - middle))
         return next((day for day in inside if is_clean_boundary(self.calendar, day)), None)
-
-    def _keep_before(self, day: int) -> None:
-        hour = self.calendar.hour(self.calendar.day_start(day))
-        self.pages = {key: entry for key, entry in self.pages.items() if key[0] < day}
-        self.days = {key: entry for key, entry in self.days.items() if key[0] < day}
-        self.hours = {key: entry for key, entry in self.hours.items() if key[0] < hour}
-
-
-def _entry(entries: Entries, bucket: int, subject: int) -> Entry:
-    try:
-        return entries[bucket, subject]
-    except KeyError:
-        entry = entries[bucket, subject] = Entry()
-        return entry
 
 
 def is_clean_boundary(calendar: Calendar, day: int) -> bool:
@@ -143,11 +181,16 @@ def clean_boundary_from(calendar: Calendar, day: int) -> int:
     return day
 
 
+#: seconds since the epoch, half-open; None: no bound on this side
+Bounds = tuple[int | None, int | None]
+UNBOUND: Bounds = (None, None)
+
+
 @dataclass(frozen=True)
 class Portion:
-    """A range of primary keys (after, upto], and the times of its page views."""
+    """A range of primary keys [lowest, upto], and the times of its page views."""
 
-    after: int | None
+    lowest: int
     upto: int
     page_views: int
     first_viewed_at: datetime
@@ -177,11 +220,11 @@ class PageViews:
         while True:
             following = page_views if after is None else page_views.filter(pk__gt=after)
             found = following[:PORTION_ROWS].aggregate(
-                count=Count("pk"), upto=Max("pk"), first=Min("viewed_at"), last=Max("viewed_at")
+                count=Count("pk"), lowest=Min("pk"), upto=Max("pk"), first=Min("viewed_at"), last=Max("viewed_at")
             )
             if not found["count"]:
                 return
-            yield Portion(after, found["upto"], found["count"], found["first"], found["last"])
+            yield Portion(found["lowest"], found["upto"], found["count"], found["first"], found["last"])
             after = found["upto"]
 
     def groups(self, first: int | None) -> Iterator[Counted]:
@@ -214,41 +257,60 @@ class PageViews:
         return replace(group, end=day), replace(group, first=day)
 
     def _learn(self, counted: Counted) -> None:
-        if counted.pages and counted.group.parts == 1:
-            days = [day for day, _ in counted.pages]
-            length = max(days) - min(days) + 1
+        if counted.days_of_pages and counted.group.parts == 1:
+            length = max(counted.days_of_pages) - min(counted.days_of_pages) + 1
             self._fitting = max(1, min(36_500, int(length * 0.75 * GROUP_WEIGHT / counted.weight)))
 
     def _count(self, portion: Portion, counted: Counted) -> None:
-        rows = PageView.objects.using(self.using).filter(pk__lte=portion.upto)
-        if portion.after is not None:
-            rows = rows.filter(pk__gt=portion.after)
-        if (within := self._within(portion, counted.group)) is None:
+        within = self._within(portion, counted.group)
+        if within is None:
             return
-        found = list(rows.filter(within).values_list("path", "session_key", "viewed_at"))
-        subjects = self._ids(self.subjects, known_subject_ids, {path for path, _, _ in found})
-        visitors = self._ids(self.visitors, known_visitor_ids, {key for _, key, _ in found})
+        paths, session_keys, seconds = self._columns(portion, within)
+        subject_of = self._ids(self.subjects, known_subject_ids, set(paths)).get
         unknown = counted.unknown_paths
-        for path, session_key, viewed_at in found:
-            subject = subjects.get(path) or unknown.setdefault(path, -1 - len(unknown))
-            counted.add(subject, visitors.get(session_key), epoch_seconds(viewed_at))
+        subjects = [subject_of(path) or unknown.setdefault(path, -1 - len(unknown)) for path in paths]
+        visitor_of = self._ids(self.visitors, known_visitor_ids, set(session_keys)).get
+        counted.add(zip(subjects, map(visitor_of, session_keys), seconds, strict=True))
 
-    def _within(self, portion: Portion, group: Group) -> Q | None:
-        """The condition that picks the group's page views of a portion; None if there are none."""
-        condition = Q()
+    def _columns(self, portion: Portion, within: Bounds) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
+        """Path, session key and second of the page views of a portion that are within these seconds."""
+        if portion.last_viewed_at - portion.first_viewed_at > TOGETHER:
+            return self._selected(portion, within)
+        rows = database_for(self.using).read_page_views(portion.lowest - 1, None, portion.page_views)
+        if within != UNBOUND:
+            low, high = within
+            rows = [row for row in rows if (low is None or row[3] >= low) and (high is None or row[3] < high)]
+        if not rows:
+            return (), (), ()
+        _, paths, session_keys, seconds = zip(*rows, strict=True)
+        return paths, session_keys, seconds
+
+    def _selected(self, portion: Portion, within: Bounds) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
+        """The same by a condition: of shuffled times few are of any group."""
+        rows = PageView.objects.using(self.using).filter(pk__lte=portion.upto, pk__gte=portion.lowest)
+        low, high = within
+        rows = rows if low is None else rows.filter(viewed_at__gte=instant(low))
+        rows = rows if high is None else rows.filter(viewed_at__lt=instant(high))
+        found = list(rows.values_list("path", "session_key", "viewed_at"))
+        if not found:
+            return (), (), ()
+        paths, session_keys, times = zip(*found, strict=True)
+        return paths, session_keys, list(map(epoch_seconds, times))
+
+    def _within(self, portion: Portion, group: Group) -> Bounds | None:
+        """Between which seconds the group's page views of a portion are; None if there are none."""
+        low = high = None
         if group.first is not None:
-            start = instant(self.calendar.day_start(group.first))
-            if portion.last_viewed_at < start:
+            start = self.calendar.day_start(group.first)
+            if portion.last_viewed_at < instant(start):
                 return None
-            if portion.first_viewed_at < start:
-                condition &= Q(viewed_at__gte=start)
+            low = start if portion.first_viewed_at < instant(start) else None
         if group.end is not None:
-            end = instant(self.calendar.day_start(group.end))
-            if portion.first_viewed_at >= end:
+            end = self.calendar.day_start(group.end)
+            if portion.first_viewed_at >= instant(end):
                 return None
-            if portion.last_viewed_at >= end:
-                condition &= Q(viewed_at__lt=end)
-        return condition
+            high = end if portion.last_viewed_at >= instant(end) else None
+        return low, high
 
     def _ids(
         self, cache: IdCache, known: Callable[[str, Iterable[str]], dict[str, int]], values: set[str]

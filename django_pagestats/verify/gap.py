@@ -58,12 +58,13 @@ def with_gap(stored: Iterable[StoredRow], gap: Entries) -> Iterator[StoredRow]:
     left = dict(gap)
     for row in stored:
         entry = left.pop((row.bucket, row.subject), None)
-        if entry is None or row.visitor_set is None:
+        members = None if entry is None else row.visitor_set
+        if entry is None or members is None:
             yield row
             continue
-        united = row.visitor_set | entry.visitors
+        united = members | entry.visitors
         # a wrong number of visitors stays as wrong as it is
-        visitors = row.visitors + len(united) - len(row.visitor_set)
-        yield StoredRow(row.bucket, row.subject, row.page_views + entry.page_views, visitors, united)
+        visitors = row.visitors + len(united) - len(members)
+        yield StoredRow(row.bucket, row.subject, row.page_views + entry.page_views, visitors, united.serialize())
     for (bucket, subject), entry in left.items():
-        yield StoredRow(bucket, subject, entry.page_views, len(entry.visitors), entry.visitors)
+        yield StoredRow(bucket, subject, entry.page_views, len(entry.visitors), entry.visitors.serialize())
