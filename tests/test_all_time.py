@@ -142,6 +142,21 @@ def test_a_gap_is_tallied_in_steps_of_bounded_size(settings: Any, few_rows: None
     assert len(cursors) == 2, "of three steps, each with 20 page views at the most"
 
 
+def test_a_run_that_was_cancelled_before_its_last_step_is_made_up_for(few_rows: None) -> None:
+    make_page_views(100)
+    links = Links()
+    links.start(chunk_size=200)
+    while the_run().generation.pass_cursor is None:
+        links.deliver_next()
+    backfill.cancel("default", via="test")
+    links.drain()
+    assert active_generation().all_cursor == 0
+    assert backfill.run_here("default", via="test").outcome == "started", "though every page view is folded"
+    assert_all_counted()
+    assert active_generation().all_cursor == active_generation().cursor
+    assert backfill.run_here("default", via="test").outcome == "nothing_new"
+
+
 # -- the pass
 
 

@@ -93,7 +93,7 @@ def _start(using: str, wanted: Wanted, enqueue: Enqueue) -> Started:
     if kind == Kind.BACKFILL:
         generation = folding.ensure_active_generation(using)
         folding.check_not_back(using, generation)
-        if highest == generation.cursor:
+        if highest == generation.cursor and not folding.is_far_behind(generation):
             return Started(
                 "nothing_new", None, _with_problem(using, "Nothing new to backfill: every page view is counted")
             )

@@ -5,7 +5,7 @@ One room for each question; what others use of them is here. The walk of a chunk
 by `AllTime.step` (all_time).
 """
 
-from django_pagestats.folding.all_time import AllTime, pass_percent
+from django_pagestats.folding.all_time import AllTime, is_far_behind, pass_percent
 from django_pagestats.folding.by_hand import (
     attention,
     check_autocommit,
@@ -44,6 +44,7 @@ __all__ = [
     "first_chunk_size",
     "first_cursor",
     "has_other_rules",
+    "is_far_behind",
     "keep_up",
     "new_generation",
     "niceness",

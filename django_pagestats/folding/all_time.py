@@ -61,6 +61,12 @@ def all_time_page_views(generation: Generation) -> int:
     return rows.values_list("page_views", flat=True).first() or 0
 
 
+def is_far_behind(generation: Generation) -> bool:
+    """Whether only a run brings the rows of all time to the cursor: there are none yet, or the gap is a long one."""
+    gap = generation.cursor - generation.all_cursor
+    return gap > 0 and (generation.all_moved_at is None or gap > conf.TAIL_LIMIT)
+
+
 def pass_percent(generation: Generation) -> float | None:
     """How far the pass is that is under way, by subject; None where there is none."""
     if generation.pass_cursor is None or generation.pass_subject is None:
