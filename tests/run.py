@@ -1,11 +1,15 @@
 """Run the tests on each database, each by some workers of pytest-xdist: what `make test` does.
 
-    python -m tests.run [--workers 2] [--jobs 1] [--coverage] [--only-crashes | --not-once]
+    python -m tests.run [--workers 2] [--jobs 1] [--coverage] [--only-crashes | --seams] [--not-once]
                         project sqlite postgresql mariadb
 
 "project" stands for the tests that no database makes a difference to: the demo, the docs, the wheel, the browser.
 Exits 1 if a test failed on any of them. The tests of a database whose server is missing are counted as skipped; in CI
 that is a failure (tests/servers.py). --coverage: one report of all of them, which costs a third of the time.
+
+Which tests: all of them, unless told otherwise. --not-once leaves out what is marked "once", for the pairs of versions
+beside the newest (tox.ini). --seams is for a pair that brings neither a new Python nor a new Django: only the files of
+SEAM_TESTS (tests/workers.py).
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ PYTHON = [sys.executable, "-m"]
 COVERAGE = [*PYTHON, "coverage"]
 #: the crash matrix, and the model of the run's protocol
 CRASH_TESTS = [f"tests/{name}" for name in (*workers.CRASH_TESTS, "test_protocol.py")]
+SEAM_TESTS = [f"tests/{name}" for name in workers.SEAM_TESTS]
 PROJECT_TESTS = [f"tests/{name}" for name in workers.PROJECT_TESTS]
 LAST_LINE = re.compile(r"^=+ (.+?) =+$")
 COUNT = re.compile(r"(\d+) (passed|failed|error|skipped)")
@@ -81,7 +86,9 @@ def main() -> int:
     parser.add_argument("--workers", default="2", help="so many for each database (default 2)")
     parser.add_argument("--jobs", type=int, default=1, help="so many databases at once")
     parser.add_argument("--coverage", action="store_true", help="with a report of coverage")
-    parser.add_argument("--only-crashes", action="store_true", help="only the crash matrix")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--only-crashes", action="store_true", help="only the crash matrix")
+    only.add_argument("--seams", action="store_true", help="only what a pair of versions can make a difference to")
     parser.add_argument("--not-once", action="store_true", help='leave out what is marked "once"')
     parser.add_argument("kinds", nargs="+")
     options = parser.parse_args()
@@ -92,7 +99,8 @@ def main() -> int:
         subprocess.run([*COVERAGE, "erase"], check=True)
     how = [*([*COVERAGE, "run", "-m"] if options.coverage else PYTHON), "pytest", "--color=no"]
     how += ["--numprocesses", options.workers, "--dist", "loadgroup"]
-    tests = [*(CRASH_TESTS if options.only_crashes else ()), *(("-m", "not once") if options.not_once else ())]
+    tests = CRASH_TESTS if options.only_crashes else SEAM_TESTS if options.seams else []
+    tests = [*tests, *(("-m", "not once") if options.not_once else ())]
     one = partial(run, how=how, is_alone=options.jobs == 1, tests=tests)
     with ThreadPoolExecutor(options.jobs) as pool:
         results = dict(zip(options.kinds, pool.map(one, options.kinds), strict=True))

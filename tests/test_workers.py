@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from tests import run, torture, workers
 from tests.own_servers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
+CI = ROOT / ".ci" / "run"
 
 
 def pytest_without_a_server(*, ci: str) -> subprocess.CompletedProcess[str]:
@@ -60,7 +63,28 @@ def test_processes_go_to_one_worker_and_other_tests_to_any() -> None:
     assert workers.group_of("tests/test_cluster.py::test_a[orm]") == "processes"
     assert workers.group_of("tests/test_crash_links.py::test_b[x::y]") == "processes"
     assert workers.group_of("tests/test_tally.py::test_c") == "tests/test_tally.py::test_c"
-    assert [name for name in workers.GROUP_OF if not (ROOT / "tests" / name).exists()] == []
+    assert [name for name in (*workers.GROUP_OF, *workers.SEAM_TESTS) if not (ROOT / "tests" / name).exists()] == []
+
+
+@pytest.mark.skipif(not CI.exists(), reason="what CI runs is no part of an sdist")
+def test_every_pair_is_tested_and_every_version_goes_through_all_tests() -> None:
+    text = CI.read_text()
+    full, seams = (re.search(rf"^{name}=(\S+)$", text, re.M).group(1).split(",") for name in ("FULL", "SEAMS"))  # type: ignore[union-attr]
+    newest = "py313-django61"  # make test
+    everything = {newest, *("-".join(name.split("-")[:2]) for name in full)}
+    config = configparser.ConfigParser()
+    config.read(ROOT / "tox.ini")
+    pairs = {
+        f"py{python}-django{django}"
+        for pythons, djangos in re.findall(r"py\{?([\d,]+)\}?-django\{?([\d,]+)\}?", config["tox"]["env_list"])
+        for python in pythons.split(",")
+        for django in djangos.split(",")
+    }
+    assert len(pairs) == 8 and all(name.endswith("-seams") for name in seams)
+    assert everything.isdisjoint(name.removesuffix("-seams") for name in seams)
+    assert everything | {name.removesuffix("-seams") for name in seams} == pairs
+    for place in 0, 1:  # each Python, each Django
+        assert {pair.split("-")[place] for pair in everything} == {pair.split("-")[place] for pair in pairs}
 
 
 def test_all_workers_draw_the_same_lots(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,44 @@ PROJECT_TESTS = [
     "test_packaging.py",
     "test_workers.py",
 ]
+#: what sits on the seams between us and Django, or Python: enough for a pair of versions of which each has been through
+#: all tests with another partner (.ci/run). Whatever Django calls, and how it is asked: the admin, commands, checks,
+#: migrations, routers, deletion, requests, the queue and its processes; what Python reads and writes: arguments, times,
+#: zones; what is answered and verified; and test_oracle.py, which walks through all of it beside a naive count
+SEAM_TESTS = [
+    "test_admin.py",
+    "test_admin_generations.py",
+    "test_admin_run.py",
+    "test_admin_sites.py",
+    "test_aliases.py",
+    "test_backfill_aggregates.py",
+    "test_buckets.py",
+    "test_checks.py",
+    "test_checks_database_settings.py",
+    "test_checks_databases.py",
+    "test_checks_queue.py",
+    "test_checks_servers.py",
+    "test_checks_settings.py",
+    "test_cluster.py",
+    "test_commands.py",
+    "test_conf.py",
+    "test_generations_command.py",
+    "test_history.py",
+    "test_ids.py",
+    "test_import_pageviews.py",
+    "test_importing_models.py",
+    "test_kept.py",
+    "test_migrations.py",
+    "test_oracle.py",
+    "test_recording.py",
+    "test_removal.py",
+    "test_stats.py",
+    "test_stats_ranges.py",
+    "test_tasks.py",
+    "test_throttles.py",
+    "test_times.py",
+    "test_verify.py",
+]
 CRASH_TESTS = sorted(path.name for path in TESTS.glob("test_crash_*.py"))
 #: the files of each group
 GROUPS = {
