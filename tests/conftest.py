@@ -51,6 +51,13 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         connections.close_all()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_flush() -> None:
+    from tests import flushing  # which needs Django's apps
+
+    flushing.after_each_test()
+
+
 @pytest.fixture
 def database() -> Iterator[dict[str, Any]]:
     """The settings of the default database, to change and have put back."""
