@@ -658,6 +658,7 @@ TAMPERINGS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_a_generation_that_does_not_add_up_is_not_switched_to(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -967,6 +968,7 @@ def test_a_link_reads_ahead_for_the_next_one_once_links_keep_to_one_process(
     assert_all_counted()
 
 
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["folded", "a lease ago", "revived", "flushed", "lost"])
 def test_what_was_read_ahead_is_not_used(

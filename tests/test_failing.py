@@ -609,6 +609,7 @@ def test_a_session_that_moves_is_not_ended(settings: Any, monkeypatch: pytest.Mo
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_a_table_without_statistics_is_read_in_the_order_of_its_primary_key() -> None:
     def plan(statement: str) -> str:

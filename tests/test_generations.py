@@ -645,6 +645,7 @@ def test_a_rebuild_switches_from_the_one_that_answers_then() -> None:
 
 
 @only_on("postgresql", "mysql")
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_that_is_frozen_while_it_keeps_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "LOCK_SECONDS", 1)

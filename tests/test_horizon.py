@@ -290,6 +290,7 @@ def test_recording_is_never_held_up_by_a_fold_that_waits() -> None:
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", ["SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"])
 def test_stronger_locks_are_waited_for(mode: str) -> None:
@@ -352,6 +353,7 @@ def late_commit_straight_into(other: Other, part: str, year: int, then: str = ""
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.usefixtures("partitioned")
 @pytest.mark.parametrize(("part", "year"), [("of_2026", 2026), ("of_march", 2025)])
 def test_a_late_commit_straight_into_a_partition_is_waited_for(part: str, year: int) -> None:
@@ -360,6 +362,7 @@ def test_a_late_commit_straight_into_a_partition_is_waited_for(part: str, year: 
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.usefixtures("inherited")
 def test_a_late_commit_straight_into_a_table_that_inherits_is_waited_for() -> None:
     with Other() as other:
@@ -367,6 +370,7 @@ def test_a_late_commit_straight_into_a_table_that_inherits_is_waited_for() -> No
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.usefixtures("partitioned")
 def test_a_partition_that_is_being_attached_is_waited_for() -> None:
     attach = (
@@ -378,6 +382,7 @@ def test_a_partition_that_is_being_attached_is_waited_for() -> None:
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.usefixtures("partitioned")
 def test_who_writes_a_partition_that_was_made_later_is_not_waited_for() -> None:
     """Its ids are above the target."""
@@ -394,6 +399,7 @@ def test_who_writes_a_partition_that_was_made_later_is_not_waited_for() -> None:
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.usefixtures("partitioned")
 def test_a_writer_of_a_partition_is_waited_for_though_it_was_attached_meanwhile() -> None:
     """Attaching it waits for its writers: once it is there, so are their page views."""
@@ -518,6 +524,7 @@ def postgresql(programs: Path, place: Path) -> Iterator[None]:
 
 
 @only_on("postgresql")
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("prepared", ["before", "after"])
 def test_a_prepared_transaction_is_waited_for(own_server: str, prepared: str) -> None:

@@ -311,6 +311,7 @@ def analyze() -> None:
                 cursor.execute(f"ANALYZE {model._meta.db_table}")
 
 
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_no_statement_of_a_fold_reads_a_whole_table(settings: Any) -> None:
     settings.PAGESTATS_SETTLE_SECONDS = 0
@@ -359,6 +360,7 @@ def test_the_sweep_finds_its_rows_by_the_primary_key() -> None:
     assert_primary_key(*seen[-1])
 
 
+@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_page_views_are_read_by_the_primary_key() -> None:
     make_page_views(3_000)

@@ -122,6 +122,7 @@ def granularity_name(granularity: int) -> str:
     return Granularity(granularity).name.lower()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("dimension", "granularity"), LEVELS, ids=IDS)
 def test_a_wrong_number_of_visitors(generation: Generation, dimension: int, granularity: int) -> None:
     row = rows(dimension, granularity)
@@ -131,6 +132,7 @@ def test_a_wrong_number_of_visitors(generation: Generation, dimension: int, gran
     assert (found.what, found.stored, found.counted) == (What.VISITORS, right + 7, right)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("dimension", "granularity"), LEVELS, ids=IDS)
 def test_another_visitor_in_a_set(generation: Generation, dimension: int, granularity: int) -> None:
     """As many members as there should be, so only the members tell."""
@@ -154,6 +156,7 @@ def test_a_set_that_cannot_be_read(generation: Generation, dimension: int, granu
     assert [difference.granularity for difference in found] == [granularity_name(granularity)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("dimension", "granularity"), LEVELS, ids=IDS)
 def test_a_missing_row(generation: Generation, dimension: int, granularity: int) -> None:
     row = rows(dimension, granularity)
@@ -344,6 +347,7 @@ def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "SLICE_BYTES", 600)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("small")
 def test_small_groups_find_nothing_in_what_is_right(db: None) -> None:
     make_page_views(90, paths=9, days=5)

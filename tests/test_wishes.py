@@ -409,6 +409,7 @@ def replace_page_views(more: int) -> None:
     )
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize("more", [20, -50])
 @pytest.mark.parametrize("kind", ["backfill", "rebuild"])
@@ -534,6 +535,7 @@ def test_a_link_of_a_revival_waits_since_the_first_that_nobody_took() -> None:
 # -- the table of changes
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize("to", BackfillRun.Status.values)
 @pytest.mark.parametrize("before", BackfillRun.Status.values)

@@ -55,6 +55,7 @@ def messages_of_both_doors() -> dict[str, list[str]]:
     return told
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 def test_each_door_has_its_own_words() -> None:
     make_page_views(30)
