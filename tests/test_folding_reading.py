@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -224,3 +225,49 @@ def test_fractions_of_a_second_are_cut_from_the_first_to_the_last() -> None:
     rows = insert_page_views([("/", "k", moment) for moment in at])
     found = database_for("default").read_page_views(0, rows[-1].id, 10)
     assert [row[3] for row in found] == [0, 0, 7_258_118_399]
+
+
+# -- chunks that end with a day
+
+
+def viewed_on(*days: int) -> list[tuple[str, str, datetime]]:
+    """Page views of these days, some minutes apart."""
+    return [(f"/{n % 3}", f"key {n % 7}", START + timedelta(days=day, minutes=n)) for n, day in enumerate(days)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        ([0] * 4 + [1] * 4 + [2] * 4, [8, 4]),  # ten are asked for
+        ([0] * 10 + [1] * 5, [10, 5]),
+        ([0] * 4 + [1] * 11, [10, 5]),  # a day begins, but in the first half
+        ([0] * 8 + [1] * 15 + [2] * 8, [8, 10, 10, 3]),  # a day that is longer than a chunk
+        ([0] * 6 + [1, 0] + [1] * 8, [8, 8]),  # one that came late
+        ([5, 1, 4, 2, 6, 0, 3, 5, 1, 2, 4, 0], [10, 2]),  # in no order it makes no difference
+    ],
+)
+def test_a_chunk_ends_with_a_day_where_that_is_near(
+    days: list[int], expected: list[int], monkeypatch: pytest.MonkeyPatch, no_settling: None
+) -> None:
+    monkeypatch.setattr(reading, "CUT_FROM", 5)
+    rows = insert_page_views(viewed_on(*days))
+    generation = folding.ensure_active_generation("default")
+    counts = []
+    with folding.Folder("default", generation, chunk_size=10) as folder:
+        monkeypatch.setattr(folder, "_adapt", lambda chunk, seconds: None)
+        while folder.cursor < rows[-1].id:
+            chunk = folder.fold(rows[-1].id, expected=math.inf)
+            counts.append(chunk.page_views)
+            assert chunk.is_full or folder.cursor == rows[-1].id
+            assert_exact()
+    assert counts == expected
+
+
+@pytest.mark.django_db
+def test_a_size_that_was_asked_for_is_kept_to(monkeypatch: pytest.MonkeyPatch, no_settling: None) -> None:
+    monkeypatch.setattr(reading, "CUT_FROM", 5)
+    rows = insert_page_views(viewed_on(*[0] * 8, *[1] * 8))
+    generation = folding.ensure_active_generation("default")
+    with folding.Folder("default", generation, chunk_size=10, fixed_size=10) as folder:
+        assert [folder.fold(rows[-1].id, expected=math.inf).page_views for _ in range(2)] == [10, 6]

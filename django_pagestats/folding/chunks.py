@@ -82,10 +82,11 @@ class Folder:
         by it, the page views of several are read at once, or the next one is read while this one is merged.
         """
         self.trying = None
-        chunk = self.reader.next_chunk(self.cursor, target, self.chunk_size, expected=expected)
+        is_fixed = self.fixed_size is not None
+        chunk = self.reader.next_chunk(self.cursor, target, self.chunk_size, expected=expected, is_fixed=is_fixed)
         self.trying = chunk.after, chunk.upto
         if expected > 1 and chunk.upto < target:
-            self.reader.read_ahead(chunk.upto, target, self.chunk_size)
+            self.reader.read_ahead(chunk.upto, target, self.chunk_size, is_fixed=is_fixed)
         chunk = replace(chunk, zone_rules=rules_with(self.generation.zone_rules, chunk.tally, self.reader.calendar))
         try:
             self._highest, seconds = merge(self.using, chunk, fence=fence, highest=self._highest)
@@ -121,7 +122,8 @@ class Folder:
         factor = self.chunk_seconds / max(seconds, 0.001)
         if not (chunk.is_full or factor < 1):
             return
-        wanted = int(self.chunk_size * min(2.0, max(0.5, factor)))
+        count = chunk.page_views if chunk.is_full else self.chunk_size  # one that ends with a day may have fewer
+        wanted = min(2 * self.chunk_size, max(self.chunk_size // 2, int(count * factor)))
         lowest = min(self.chunk_size, first_chunk_size())
         self.chunk_size = min(conf.MAX_CHUNK_SIZE, max(lowest, wanted))
 

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 CHUNK_CHARACTERS = 8_000_000
 PORTION_ROWS = 2_500
 
+#: a chunk of so many page views may end with a day: of smaller ones each day has many in any case
+CUT_FROM = 2_000
 #: in a row, of ids that were given out
 MOST_LOSSES = 5
 
@@ -69,6 +71,27 @@ class Stretch:
     is_last: bool  #: no page views follow up to the target
     witnesses: Witnesses
 
+    def size_to_a_days_end(self, size: int, calendar: Calendar) -> int:
+        """How many of the first `size` page views come before the last day among them, if these are more than half of them.
+
+        A day that is folded at once has its rows written once, and in order.
+        """
+        number = min(size, len(self.ids))
+        if number == 0 or (self.is_last and len(self.ids) <= size):
+            return number
+        begin = calendar.day_start(calendar.day(self.page_views[number - 1][2]))
+        if number < len(self.ids) and calendar.day(self.page_views[number][2]) != calendar.day(begin):
+            return number
+        for index in range(number - 1, number // 2 - 1, -1):
+            if self.page_views[index][2] < begin:
+                return index + 1
+        return number
+
+    def followed_by(self, more: Stretch) -> Stretch:
+        """Both as one; the ids of the later one's witnesses are those of both."""
+        ids, page_views = [*self.ids, *more.ids], [*self.page_views, *more.page_views]
+        return Stretch(self.after, self.target, ids, page_views, more.is_last, more.witnesses)
+
     def upto(self, size: int) -> int:
         """The cursor after the first `size` page views."""
         is_end = self.is_last and len(self.ids) <= size
@@ -106,7 +129,7 @@ class Reader:
     def calendar(self) -> Calendar:
         return Calendar(self.generation.time_zone)
 
-    def next_chunk(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
+    def next_chunk(self, after: int, target: int, size: int, *, expected: float = 1, is_fixed: bool = True) -> Chunk:
         """The next chunk after that id: what was read ahead if it fits, else it is read now."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
@@ -115,28 +138,39 @@ class Reader:
                 self.forget()
             elif (chunk := ahead.result()).after == after and chunk.target == target:
                 return chunk
-        return self.read(after, target, size, expected=expected)
+        return self.read(after, target, size, expected=expected, is_fixed=is_fixed)
 
-    def read(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
-        """Read and tally the chunk after that id, out of a stretch of as many chunks as are expected."""
-        stretch = self._stretch
-        if stretch is None or stretch.after != after or stretch.target != target:
-            chunks = int(min(expected, database_for(self.using).CHUNKS_AT_ONCE))
-            stretch = self._read_stretch(after, target, size * chunks)
-        self._stretch = stretch.rest(size)
-        tallied = tally(stretch.page_views[:size], self.calendar)
-        count = tallied.page_views
+    def read(self, after: int, target: int, size: int, *, expected: float = 1, is_fixed: bool = True) -> Chunk:
+        """Read and tally the chunk after that id, out of a stretch of as many chunks as are expected.
+
+        Unless its size is fixed it ends with a day where that is near.
+        """
+        is_cut = not is_fixed and size >= CUT_FROM
+        chunks = int(min(expected, database_for(self.using).CHUNKS_AT_ONCE))
+        stretch = self._stretch_after(after, target, size * chunks, least=size if is_cut else 1)
+        count = stretch.size_to_a_days_end(size, self.calendar) if is_cut else size
+        self._stretch = stretch.rest(count)
+        tallied = tally(stretch.page_views[:count], self.calendar)
         return Chunk(
             generation=self.generation.pk,
             after=after,
-            upto=stretch.upto(size),
+            upto=stretch.upto(count),
             target=target,
-            page_views=count,
+            page_views=tallied.page_views,
             tally=tallied,
-            last=stretch.last(size),
-            is_full=count == size,
+            last=stretch.last(count),
+            is_full=len(stretch.ids) >= size,
             witnesses=stretch.witnesses,
         )
+
+    def _stretch_after(self, after: int, target: int, size: int, *, least: int) -> Stretch:
+        """What is left of the last stretch, filled up if it is less than so many page views; or another one."""
+        left = self._stretch
+        if left is None or left.after != after or left.target != target:
+            return self._read_stretch(after, target, size)
+        if left.is_last or len(left.ids) >= least:
+            return left
+        return left.followed_by(self._read_stretch(left.ids[-1], target, size - len(left.ids)))
 
     def _read_stretch(self, after: int, target: int, size: int) -> Stretch:
         """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
@@ -163,14 +197,14 @@ class Reader:
             characters += sum(map(len, paths[-limit:])) + sum(map(len, session_keys[-limit:]))
         return columns, False
 
-    def read_ahead(self, after: int, target: int, size: int) -> None:
+    def read_ahead(self, after: int, target: int, size: int, *, is_fixed: bool = True) -> None:
         """Let a thread read the chunk after that id, where the database gains by it, for `next_chunk`."""
         # inside an open transaction a thread would not see what it has done, and on SQLite there is one writer
         if connections[self.using].in_atomic_block or not database_for(self.using).READS_AHEAD:
             return
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pagestats-reader")
-        self._ahead = self._thread.submit(self.read, after, target, size)
+        self._ahead = self._thread.submit(self.read, after, target, size, is_fixed=is_fixed)
 
     def _witnesses(self) -> Witnesses:
         return Witnesses(self.subjects.witnesses(), self.visitors.witnesses())
