@@ -72,7 +72,7 @@ class Stretch:
     witnesses: Witnesses
 
     def size_to_a_days_end(self, size: int, calendar: Calendar) -> int:
-        """How many of the first `size` page views come before the last day among them, if these are more than half of them.
+        """How many of the first `size` page views come before the last day of them, if these are more than half.
 
         A day that is folded at once has its rows written once, and in order.
         """
@@ -80,8 +80,6 @@ class Stretch:
         if number == 0 or (self.is_last and len(self.ids) <= size):
             return number
         begin = calendar.day_start(calendar.day(self.page_views[number - 1][2]))
-        if number < len(self.ids) and calendar.day(self.page_views[number][2]) != calendar.day(begin):
-            return number
         for index in range(number - 1, number // 2 - 1, -1):
             if self.page_views[index][2] < begin:
                 return index + 1
