@@ -256,7 +256,7 @@ def test_no_page_views(root: Client) -> None:
 
 def test_nothing_new(root: Client) -> None:
     *_, last = make_page_views(3)
-    Generation.objects.create(time_zone="UTC", cursor=last.id, is_active=True, created_at=NOON)
+    Generation.objects.create(time_zone="UTC", cursor=last.id, all_cursor=last.id, is_active=True, created_at=NOON)
     response = root.post(f"{RUNS}backfill/", follow=True)
     assert level_tags(response) == ["info"]
     assert not BackfillRun.objects.exists()

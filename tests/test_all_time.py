@@ -377,6 +377,8 @@ def test_on_a_large_site_a_part_of_all_page_views_is_worth_it(settings: Any, mon
     assert gaps(4, 10) == [0, 10, 20, 0]
     settings.PAGESTATS_TAIL_LIMIT = 22  # of which half is the most
     assert gaps(3, 6) == [6, 0, 6]
+    monkeypatch.setattr(all_time, "WORTH_PAGE_VIEWS", 1_000)
+    assert gaps(2, 6) == [0, 6], "whatever else would be worth it"
 
 
 def test_after_an_hour_the_smallest_gap_is_worth_it() -> None:

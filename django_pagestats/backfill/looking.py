@@ -31,7 +31,7 @@ class Progress:
 
     percent: float  #: at most 99.9 until the run has succeeded
     rows_per_second: float | None  #: page views, by wall clock
-    eta_seconds: float | None
+    eta_seconds: float | None  #: of the page views that are still to be folded
 
 
 class Step(models.TextChoices):
@@ -84,7 +84,7 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     end = run.finished_at or run.paused_at or now or database_now(run._state.db or "default")
     elapsed = max(worked_seconds(run, end), 0.001)
     eta = None
-    if run.is_going and percent > 0:
+    if run.is_going and percent > 0 and run.cursor < run.target:  # nobody knows of the steps after the last chunk
         eta = elapsed * (100.0 - percent) / percent
     return Progress(percent, run.rows_folded / elapsed if elapsed >= LEAST_SECONDS else None, eta)
 

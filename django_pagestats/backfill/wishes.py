@@ -78,7 +78,7 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
                 is_asked = same.update(**wish, **{column: now})
             if is_asked:
                 logger.info("run %s: to be %s, asked for by %s from %s", run.pk, to, actor or "nobody", via)
-                return Answer("asked", run, f"Run {run.pk} will be {to} at the end of the chunk that is being folded")
+                return Answer("asked", run, f"Run {run.pk} will be {to} at the end of the chunk or step that it is at")
             continue
         for name, value in wish.items():
             setattr(run, name, value)

@@ -260,8 +260,8 @@ def is_worth_it(generation: Generation, now: datetime) -> bool:
         or now - generation.all_moved_at >= WORTH_TIME
     ):
         return True
-    part = all_time_page_views(generation) // WORTH_PART
-    return gap >= max(WORTH_PAGE_VIEWS, min(part, conf.TAIL_LIMIT // 2))
+    worth = max(WORTH_PAGE_VIEWS, all_time_page_views(generation) // WORTH_PART)
+    return gap >= min(worth, conf.TAIL_LIMIT // 2)
 
 
 def close_gap(using: str, generation: int, *, deadline: float) -> None:

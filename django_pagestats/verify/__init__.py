@@ -235,7 +235,13 @@ class Verification:
             yield self._difference(What.VISITORS, *place, stored=row.visitors, counted=members)
         stored = row.visitor_set
         if stored is None:
-            yield self._difference(What.UNREADABLE_SET, *place, counted=members)
+            yield self._difference(
+                What.UNREADABLE_SET,
+                *place,
+                stored=row.visitors,
+                counted=members,
+                detail="of stored bytes that are no set",
+            )
         elif stored != entry.visitors:
             self._visitors |= stored
             yield self._difference(
