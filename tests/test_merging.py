@@ -25,7 +25,7 @@ from django_pagestats.ids import subject_ids, visitor_ids
 from django_pagestats.merging import database_for
 from django_pagestats.merging.lookup import LookupDatabase
 from django_pagestats.models import Aggregate, PageView, Subject, Visitor
-from django_pagestats.tally import Counts, Level, Tally, tally
+from django_pagestats.tally import PAGE_DAY, Counts, Level, Tally, tally
 from tests.chains import only_on
 from tests.factories import START, insert_page_views, make_page_views
 
@@ -348,6 +348,29 @@ def test_the_look_up_of_aggregates_is_by_the_primary_key() -> None:
     assert len(lookups) >= 5
     for sql, params in lookups:
         assert_primary_key(sql, params)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_few_subjects_of_all_days_are_a_short_range_of_the_primary_key_for_each_day() -> None:
+    """On MariaDB a join by bucket would read all subjects of each day, again for each slice."""
+    merge([(subject, subject, day) for subject in range(1, 100) for day in range(20_000, 20_060)])
+    analyze()
+    with statements() as seen:
+        found = database_for("default").rows_of_subjects(
+            GENERATION, PAGE_DAY, list(range(20_000, 20_060)), (20, 23), inline=100, limit=1_000
+        )
+    assert sorted({subject for _, subject, *_ in found}) == [21, 22, 23] and len(found) == 180
+    ((sql, params),) = seen
+    with connection.cursor() as cursor:
+        plan = {"mysql": "EXPLAIN", "postgresql": "EXPLAIN", "sqlite": "EXPLAIN QUERY PLAN"}[connection.vendor]
+        cursor.execute(f"{plan} {sql}", params)
+        lines = cursor.fetchall()
+    if connection.vendor == "mysql":
+        ((_, _, _, kind, _, key, length, *_),) = lines
+        assert (kind, key, int(length)) == ("range", "PRIMARY", 4 + 2 + 2 + 4 + 4)
+        return
+    wanted = "subject>? AND subject<?" if connection.vendor == "sqlite" else "(subject > 20) AND (subject <= 23)"
+    assert any(wanted in str(line) and "Filter" not in str(line) for line in lines), lines
 
 
 @pytest.mark.django_db(transaction=True)
