@@ -28,7 +28,7 @@ from tests import torture
 from tests.chains import expire_lease, only_on, the_run
 from tests.cluster import Site, wait_until
 from tests.crashes import CHUNK_SIZE, Visitors, assert_consistent, assert_right, make_large_table
-from tests.factories import DAY, SITE, make_page_views
+from tests.factories import make_page_views
 from tests.own_servers import OwnPostgreSQL, OwnRedis, this_process_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -124,12 +124,10 @@ def waits_for_the_generation() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def waits_for_an_aggregate() -> Iterator[None]:
-    """It has moved its cursor, and cannot merge."""
+def waits_for_the_aggregates() -> Iterator[None]:
+    """It has moved its cursor, and cannot merge: everybody may read the table, and nobody else may write."""
     with transaction.atomic():
-        # each merge puts another row in the place of this one: it may be gone when its lock comes
-        site = Aggregate.objects.select_for_update().filter(dimension=SITE, granularity=DAY)
-        wait_until(lambda: list(site.all()), "an aggregate of the site")
+        ask(f"LOCK TABLE {Aggregate._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
         yield
 
 
@@ -162,7 +160,7 @@ Waits = Callable[[], AbstractContextManager[None]]
 #: and the statement that a session is in when it is ended there
 PLACES: dict[str, tuple[Waits, str]] = {
     "before the cursor": (waits_for_the_generation, "UPDATE"),
-    "in the merge": (waits_for_an_aggregate, "aggregate"),
+    "in the merge": (waits_for_the_aggregates, "aggregate"),
     "in the commit": (waits_in_its_commit, "COMMIT"),
 }
 
