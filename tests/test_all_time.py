@@ -28,7 +28,7 @@ from tests.chains import Links, active_generation, assert_all_counted, assert_ex
 from tests.factories import ALL, PAGE, SITE, make_page_views
 from tests.stats_oracle import Oracle, fold_naively
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_settling")]
+pytestmark = [pytest.mark.once, pytest.mark.django_db, pytest.mark.usefixtures("no_settling")]
 
 
 @pytest.fixture
