@@ -14,6 +14,8 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, OperationalError, connections
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 
 from django_pagestats.exceptions import PageStatsError, SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.merging import database_for
@@ -44,6 +46,10 @@ class Witnesses(NamedTuple):
         rows += [(f"{Visitor._meta.db_table} WHERE session_key", session_key, pk) for session_key, pk in self.visitors]
         exists = (f"EXISTS (SELECT 1 FROM {table_and_key} = %s AND id = %s)" for table_and_key, *_ in rows)
         return " AND ".join(exists) or "1 = 1", [value for row in rows for value in row[1:]]
+
+    def expression(self) -> RawSQL:
+        """The same as a part of a queryset's condition."""
+        return RawSQL(*self.condition(), output_field=BooleanField())  # noqa: S611 - no texts in it
 
     def are_there(self, using: str) -> bool:
         condition, values = self.condition()

@@ -95,8 +95,8 @@ def test_ids_that_are_lost_without_an_error_are_asked_for_again(
         at("read")
         return read(self, *args, **options)
 
-    def read_ahead_at_once(self: Reader, *args: Any, **options: Any) -> None:
-        read_ahead(self, *args, **options)
+    def read_ahead_at_once(self: Reader, *args: Any) -> None:
+        read_ahead(self, *args)
         if self._ahead is not None:
             self._ahead.exception()  # so that it is known what is lost
 

@@ -21,12 +21,11 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import BooleanField, F, Q
-from django.db.models.expressions import RawSQL
+from django.db.models import F, Q
 
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
-from django_pagestats.folding.reading import MOST_LOSSES, Reader, lost_ids
+from django_pagestats.folding.reading import Reader
 from django_pagestats.folding.resting import niceness, rest
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.merging.days import Days, Merged
@@ -94,7 +93,6 @@ class AllTime:
         self._fence = fence
         self._days: tuple[int, Days] | None = None
         self._reader = Reader(using, self.generation)
-        self._losses = 0
 
     def step(self) -> bool:
         """Take the next step; True if nothing is left to do: there is no gap, and no row that answers no more.
@@ -164,20 +162,16 @@ class AllTime:
         generation, reader = self.generation, self._reader
         chunk = reader.read(generation.all_cursor, generation.cursor, self.database.STEP_ROWS)
         prepared = self.database.prepare(chunk.tally.of_all_time(generation.all_bucket))
-        are_there = RawSQL(*chunk.witnesses.condition(), output_field=BooleanField())  # noqa: S611 - no texts in it
         moved = self._moved_to(chunk.upto)
         try:
             with self.database.chunk_transaction():
                 # more may be folded meanwhile: the gap up to here stays what it is
-                self._swap(Q(cursor__gte=chunk.upto), are_there, **moved)
+                self._swap(Q(cursor__gte=chunk.upto), chunk.witnesses.expression(), **moved)
                 self.database.merge(generation.pk, prepared)
         except MovedOnError:
-            self._losses = self._losses + 1 if reader.forget_lost_ids() else 0
-            if self._losses >= MOST_LOSSES:
-                raise lost_ids(self.using, self._losses) from None
+            reader.look_for_lost_ids()
             raise
         reader.confirm(chunk.witnesses)
-        self._losses = 0
 
     # -- the pass
 

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from django.db.models import BooleanField, F
-from django.db.models.expressions import RawSQL
+from django.db.models import F
 
 from django_pagestats.conf import conf
-from django_pagestats.folding.reading import MOST_LOSSES, Chunk, Reader, lost_ids
+from django_pagestats.folding.reading import Chunk, Reader
 from django_pagestats.folding.zones import rules_with
 from django_pagestats.merging import Highest, database_for
 from django_pagestats.models import Generation
@@ -47,7 +46,7 @@ class Folder:
     fixed_size: int | None = None
 
     def __post_init__(self) -> None:
-        self.reader = Reader(self.using, self.generation)
+        self.reader = Reader(self.using, self.generation, ends_with_days=self.fixed_size is None)
         self.cursor = self.generation.cursor
         #: how long a chunk's transaction should last
         self.chunk_seconds = database_for(self.using).CHUNK_SECONDS
@@ -59,7 +58,6 @@ class Folder:
         self._collects = False
         self._collected_at = time.monotonic()
         self._is_kept = False
-        self._losses = 0
 
     def __enter__(self) -> Folder:
         self._within.enter_context(database_for(self.using).folding(conf.LEASE_SECONDS))
@@ -82,20 +80,18 @@ class Folder:
         by it, the page views of several are read at once, or the next one is read while this one is merged.
         """
         self.trying = None
-        is_fixed = self.fixed_size is not None
-        chunk = self.reader.next_chunk(self.cursor, target, self.chunk_size, expected=expected, is_fixed=is_fixed)
+        chunk = self.reader.next_chunk(self.cursor, target, self.chunk_size, expected=expected)
         self.trying = chunk.after, chunk.upto
         if expected > 1 and chunk.upto < target:
-            self.reader.read_ahead(chunk.upto, target, self.chunk_size, is_fixed=is_fixed)
+            self.reader.read_ahead(chunk.upto, target, self.chunk_size)
         chunk = replace(chunk, zone_rules=rules_with(self.generation.zone_rules, chunk.tally, self.reader.calendar))
         try:
             self._highest, seconds = merge(self.using, chunk, fence=fence, highest=self._highest)
         except CursorMovedError:
-            self._look_for_lost_ids()
+            self.reader.look_for_lost_ids()
             self.reload()
             raise
         self.reader.confirm(chunk.witnesses)
-        self._losses = 0
         self.cursor = chunk.upto
         self.generation.last_page_view = chunk.last or self.generation.last_page_view
         self.generation.zone_rules = chunk.zone_rules
@@ -104,12 +100,6 @@ class Folder:
             gc.collect(1)
             self._collected_at = time.monotonic()
         return chunk
-
-    def _look_for_lost_ids(self) -> None:
-        """A chunk that may not be merged may have ids that the database has lost."""
-        self._losses = self._losses + 1 if self.reader.forget_lost_ids() else 0
-        if self._losses >= MOST_LOSSES:
-            raise lost_ids(self.using, self._losses)
 
     def _adapt(self, chunk: Chunk, seconds: float) -> None:
         """Steer towards the time that a chunk's transaction should last, at most doubling or halving.
@@ -183,8 +173,7 @@ def merge(
         if fence is None:
             moved = moved.filter(is_active=True)
         # what is compared is also whether the ids are still there, and costs no other statement
-        are_there = RawSQL(*chunk.witnesses.condition(), output_field=BooleanField())  # noqa: S611 - no texts in it
-        moved = moved.filter(are_there)
+        moved = moved.filter(chunk.witnesses.expression())
         kept = {"last_page_view": chunk.last, "zone_rules": chunk.zone_rules}
         changes = {name: value for name, value in kept.items() if value}
         if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **changes):

@@ -33,14 +33,6 @@ MOST_LOSSES = 5
 Columns = list[list[Any]]
 
 
-def lost_ids(using: str, times: int) -> LookupError:
-    """What there is to say where ids are lost again and again."""
-    return LookupError(
-        f"{times} times in a row ids of visitors or paths were gone from {using!r} right after they had been given out:"
-        " see that all statements go to one primary server, and none to a replica."
-    )
-
-
 @dataclass(frozen=True)
 class Chunk:
     """The page views of one fold, tallied and not yet merged."""
@@ -115,9 +107,12 @@ class Reader:
     while the last one is merged. The size of a chunk may be another each time.
     """
 
-    def __init__(self, using: str, generation: Generation) -> None:
+    def __init__(self, using: str, generation: Generation, *, ends_with_days: bool = False) -> None:
         self.using = using
         self.generation = generation
+        #: a chunk ends with a day where that is near
+        self.ends_with_days = ends_with_days
+        self._losses = 0
         self.subjects, self.visitors = IdCache(), IdCache()
         self._stretch: Stretch | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -127,7 +122,7 @@ class Reader:
     def calendar(self) -> Calendar:
         return Calendar(self.generation.time_zone)
 
-    def next_chunk(self, after: int, target: int, size: int, *, expected: float = 1, is_fixed: bool = True) -> Chunk:
+    def next_chunk(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
         """The next chunk after that id: what was read ahead if it fits, else it is read now."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
@@ -136,14 +131,11 @@ class Reader:
                 self.forget()
             elif (chunk := ahead.result()).after == after and chunk.target == target:
                 return chunk
-        return self.read(after, target, size, expected=expected, is_fixed=is_fixed)
+        return self.read(after, target, size, expected=expected)
 
-    def read(self, after: int, target: int, size: int, *, expected: float = 1, is_fixed: bool = True) -> Chunk:
-        """Read and tally the chunk after that id, out of a stretch of as many chunks as are expected.
-
-        Unless its size is fixed it ends with a day where that is near.
-        """
-        is_cut = not is_fixed and size >= CUT_FROM
+    def read(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
+        """Read and tally the chunk after that id, out of a stretch of as many chunks as are expected."""
+        is_cut = self.ends_with_days and size >= CUT_FROM
         chunks = int(min(expected, database_for(self.using).CHUNKS_AT_ONCE))
         stretch = self._stretch_after(after, target, size * chunks, least=size if is_cut else 1)
         count = stretch.size_to_a_days_end(size, self.calendar) if is_cut else size
@@ -195,14 +187,14 @@ class Reader:
             characters += sum(map(len, paths[-limit:])) + sum(map(len, session_keys[-limit:]))
         return columns, False
 
-    def read_ahead(self, after: int, target: int, size: int, *, is_fixed: bool = True) -> None:
+    def read_ahead(self, after: int, target: int, size: int) -> None:
         """Let a thread read the chunk after that id, where the database gains by it, for `next_chunk`."""
         # inside an open transaction a thread would not see what it has done, and on SQLite there is one writer
         if connections[self.using].in_atomic_block or not database_for(self.using).READS_AHEAD:
             return
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pagestats-reader")
-        self._ahead = self._thread.submit(self.read, after, target, size, is_fixed=is_fixed)
+        self._ahead = self._thread.submit(self.read, after, target, size)
 
     def _witnesses(self) -> Witnesses:
         return Witnesses(self.subjects.witnesses(), self.visitors.witnesses())
@@ -211,6 +203,16 @@ class Reader:
         """They were seen in the database, for example by a merge of their chunk."""
         self.subjects.confirm(witnesses.subjects)
         self.visitors.confirm(witnesses.visitors)
+        self._losses = 0
+
+    def look_for_lost_ids(self) -> None:
+        """A chunk that may not be merged may have ids that were lost; raises LookupError if that goes on."""
+        self._losses = self._losses + 1 if self.forget_lost_ids() else 0
+        if self._losses >= MOST_LOSSES:
+            raise LookupError(
+                f"{self._losses} times in a row ids of visitors or paths were gone from {self.using!r} right after they"
+                " had been given out: see that all statements go to one primary server, and none to a replica."
+            )
 
     def forget_lost_ids(self) -> bool:
         """Forget all ids if the database has lost the newest of them; whether it has."""

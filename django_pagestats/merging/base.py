@@ -83,6 +83,8 @@ class Database(ABC):
     NICE: ClassVar[float] = 0.0
     #: the end of a SELECT that keeps others from changing its rows; empty where there is one writer
     SHARE: ClassVar[str] = ""
+    #: after a table's name: its rows are to be found by the primary key; empty where that goes without saying
+    BY_PRIMARY_KEY: ClassVar[str] = ""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -261,7 +263,6 @@ class Database(ABC):
     def insert_rows(self, generation: int, rows: Iterable[AggregateRow]) -> None:
         """Store rows of which none is there yet, in the caller's transaction."""
 
-    @abstractmethod
     def rows_of_subjects(
         self,
         generation: int,
@@ -276,6 +277,17 @@ class Database(ABC):
 
         In any order, and at most `limit` of them. The sets of more than `inline` visitors do not come along.
         """
+        low, high = subjects
+        with self.connection.cursor() as cursor:
+            # all by constants, each bucket a short range of the primary key: a join would read all subjects of each
+            cursor.execute(
+                f"SELECT bucket, subject, page_views, visitors, CASE WHEN visitors <= {inline:d} THEN visitor_set END"
+                f" FROM {AGGREGATE_TABLE}{self.BY_PRIMARY_KEY} WHERE generation = {generation:d}"
+                f" AND dimension = {level.dimension:d} AND granularity = {level.granularity:d}"
+                f" AND bucket IN ({', '.join(map(str, buckets))}) AND subject > {low:d} AND subject <= {high:d}"
+                f" LIMIT {limit:d}"
+            )
+            return list(cursor.fetchall())
 
     def counted_page_views(self) -> tuple[int, int] | None:
         """Up to which primary key the active generation's ALL rows are, and the page views they count, of one instant.

@@ -62,6 +62,7 @@ class MySQL(LookupDatabase):
     #: bytes of one INSERT; max_allowed_packet is 16 MB by default, and may be 4 MB on old set-ups
     STATEMENT_BYTES: ClassVar[int] = 1_000_000
     SHARE: ClassVar[str] = " LOCK IN SHARE MODE"
+    BY_PRIMARY_KEY: ClassVar[str] = " FORCE INDEX (PRIMARY)"
 
     @contextmanager
     def folding(self, idle_seconds: float) -> Iterator[None]:
@@ -229,29 +230,6 @@ class MySQL(LookupDatabase):
                 [json.dumps(sorted(keys))],
             )
             return [StoredRow(*row) for row in cursor.fetchall()]
-
-    def rows_of_subjects(
-        self,
-        generation: int,
-        level: Level,
-        buckets: Sequence[int],
-        subjects: tuple[int, int],
-        *,
-        inline: int,
-        limit: int,
-    ) -> list[tuple[int, int, int, int, bytes | None]]:
-        low, high = subjects
-        with self.connection.cursor() as cursor:
-            # all by constants, each bucket a short range of the primary key: a join would read all subjects of each
-            cursor.execute(
-                "SELECT bucket, subject, page_views, visitors,"
-                f" CASE WHEN visitors <= {inline:d} THEN visitor_set END"
-                f" FROM {AGGREGATE_TABLE} FORCE INDEX (PRIMARY) WHERE generation = {generation:d}"
-                f" AND dimension = {level.dimension:d} AND granularity = {level.granularity:d}"
-                f" AND bucket IN ({', '.join(map(str, buckets))}) AND subject > {low:d} AND subject <= {high:d}"
-                f" LIMIT {limit:d}"
-            )
-            return list(cursor.fetchall())
 
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
         values: list[str] = []

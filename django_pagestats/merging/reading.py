@@ -72,7 +72,7 @@ class Where:
         else:
             conditions.extend([] if self.low is None else [f"a.bucket >= {self.low:d}"])
             conditions.extend([] if self.high is None else [f"a.bucket < {self.high:d}"])
-        if self.buckets is not None:
+        if self.buckets is not None and self.granularity != Granularity.ALL:
             conditions.append(f"a.bucket IN ({_numbers(self.buckets)})")
         if self.subjects is not None:
             conditions.append(f"a.subject IN ({_numbers(self.subjects)})")

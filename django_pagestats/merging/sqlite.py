@@ -178,26 +178,6 @@ class SQLite(Database):
         with self.connection.cursor() as cursor:
             cursor.executemany(INSERT_ROW.format(generation=generation), list(rows))
 
-    def rows_of_subjects(
-        self,
-        generation: int,
-        level: Level,
-        buckets: Sequence[int],
-        subjects: tuple[int, int],
-        *,
-        inline: int,
-        limit: int,
-    ) -> list[tuple[int, int, int, int, bytes | None]]:
-        low, high = subjects
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT bucket, subject, page_views, visitors, CASE WHEN visitors <= {inline:d} THEN visitor_set END"
-                f" FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} AND dimension = {level.dimension:d}"
-                f" AND granularity = {level.granularity:d} AND bucket IN ({', '.join(map(str, buckets))})"
-                f" AND subject > {low:d} AND subject <= {high:d} LIMIT {limit:d}"
-            )
-            return list(cursor.fetchall())
-
     @contextmanager
     def _uniting(self) -> Iterator[None]:
         """Lend the connection the function; an error in it is raised as it is, and not as one of the database."""

@@ -154,7 +154,7 @@ class Folded:
             yield _where(span, path, buckets=buckets)
 
     def _buckets(self, span: Span, path: str | None) -> Sequence[int]:
-        """The buckets in which there may be rows; of all time the one that `_where` puts in."""
+        """The buckets in which there may be rows; of all time one, whatever its number (`Where`)."""
         if span.is_all_time:
             return [0]
         few = span.buckets(BUCKETS_PER_STATEMENT)
@@ -248,7 +248,6 @@ def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _where(span: Span, path: str | None, *, buckets: Sequence[int] | None = None) -> Where:
     """The rows of the site, or of one page."""
     low, high = (span.low, span.high) if buckets is None else (None, None)
-    buckets = None if span.is_all_time else buckets
     if path is None:
         return Where(Dimension.SITE, span.granularity, low, high, buckets, subjects=[SITE_SUBJECT])
     return Where(Dimension.PAGE, span.granularity, low, high, buckets, path=(digest_of(path), path))
@@ -257,5 +256,4 @@ def _where(span: Span, path: str | None, *, buckets: Sequence[int] | None = None
 def pages_where(span: Span, *, buckets: Sequence[int] | None = None, subjects: Sequence[int] | None = None) -> Where:
     """The rows of all pages, or of some."""
     low, high = (span.low, span.high) if buckets is None else (None, None)
-    buckets = None if span.is_all_time else buckets
     return Where(Dimension.PAGE, span.granularity, low, high, buckets, subjects)

@@ -171,7 +171,15 @@ class ShortTail(Tail):
         return rest
 
 
-class NoTail(ShortTail):
+class GapTail(ShortTail):
+    """The tail of all time of a snapshot that wants the folded part only: what is folded into days."""
+
+    def after(self, state: State) -> Tail:
+        # the folded part is all that is answered: it may grow, and then the next answers are of a later instant
+        raise AnswerUnsettledError(FOLDED_MOVED)
+
+
+class NoTail(GapTail):
     """The tail of a snapshot that wants the folded part only: counted, and not read."""
 
     def __init__(self, using: str, state: State) -> None:
@@ -181,17 +189,6 @@ class NoTail(ShortTail):
     @property
     def pending(self) -> int:
         return self._counted
-
-    def after(self, state: State) -> Tail:
-        # the folded part is all that is answered: it may grow, and then the next answers are of a later instant
-        raise AnswerUnsettledError(FOLDED_MOVED)
-
-
-class GapTail(ShortTail):
-    """The tail of all time of a snapshot that wants the folded part only: what is folded into days."""
-
-    def after(self, state: State) -> Tail:
-        raise AnswerUnsettledError(FOLDED_MOVED)
 
 
 def _rank(page: RankedPage) -> tuple[int, bool, int, bytes]:
