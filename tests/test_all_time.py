@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 from pyroaring import BitMap
 
@@ -21,10 +22,10 @@ from django_pagestats.folding import all_time
 from django_pagestats.management import progress
 from django_pagestats.merging import database_for, days
 from django_pagestats.merging.rows import serialized
-from django_pagestats.models import Aggregate, Generation, PageView, Subject
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject
 from django_pagestats.tally import PAGE_ALL, PAGE_DAY, SITE_ALL, Level
 from django_pagestats.verify import Verification, What
-from tests.chains import Links, active_generation, assert_all_counted, assert_exact, rows_upto, the_run
+from tests.chains import Links, active_generation, assert_all_counted, assert_exact, expire_lease, rows_upto, the_run
 from tests.factories import ALL, PAGE, SITE, make_page_views
 from tests.stats_oracle import Oracle, fold_naively
 
@@ -259,6 +260,30 @@ def test_two_who_take_the_same_step_do_it_once(what: str, few_rows: None, monkey
     while not next_step(generation):
         assert_exact()
     assert_exact()
+
+
+def test_a_worker_that_was_taken_over_changes_no_row_of_all_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_page_views(60)
+    links = Links()
+    links.start(chunk_size=60)
+    links.deliver_next()
+    slice_after = days.Days.slice_after
+
+    def read_and_be_taken_over(self: days.Days, subject: int | None) -> days.Slice:
+        found = slice_after(self, subject)
+        BackfillRun.objects.update(epoch=F("epoch") + 1)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(days.Days, "slice_after", read_and_be_taken_over)
+        links.deliver_next()
+    assert links.sent == [], "it stops, and enqueues nothing"
+    assert not Aggregate.objects.filter(granularity=ALL).exists()
+    assert active_generation().all_moved_at is None
+    expire_lease()
+    links.revive()
+    links.drain()
+    assert_all_counted()
 
 
 def test_without_a_fence_only_the_generation_that_answers_is_changed() -> None:
