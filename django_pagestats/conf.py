@@ -40,7 +40,11 @@ class Setting(Generic[T]):
 
     def complaint(self) -> Complaint:
         """What is wrong with the value in force, or None."""
-        return self._complain(self.value())
+        return self.complaint_about(self.value())
+
+    def complaint_about(self, value: object) -> Complaint:
+        """What would be wrong with a value, or None."""
+        return self._complain(value)
 
 
 def whole_number(low: int, high: int) -> Callable[[object], Complaint]:
@@ -118,6 +122,8 @@ class Conf:
     MAX_ACTIVE_CONNECTIONS = Setting[int](20, whole_number(0, 100_000))
     #: throttles.hours: the part of the day in which runs work, such as "22:00-06:00"; None: the whole day.
     HOURS = Setting[str | None](None, part_of_a_day)
+    #: How many links of a build a cluster may work on at once; SQLite, which has one writer: 1.
+    WORKERS = Setting[int](1, whole_number(1, 64))
     #: So many failures in a row of the smallest chunk fail the run.
     MAX_FAILURES = Setting[int](5, whole_number(1, 1_000))
     #: So many revivals in a row without progress fail the run.

@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import keeping
+from django_pagestats.backfill import keeping, parts
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
 from django_pagestats.folding import all_time
 from django_pagestats.merging import database_for, days
-from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject, Visitor
+from django_pagestats.models import Aggregate, BackfillRun, BuildSegment, Generation, PageView, Subject, Visitor
 from tests.factories import ALL, Row, expected_aggregates, insert_page_views, stored_aggregates
 
-Link = tuple[str, int, int]
+#: alias, run and epoch; of a link of a segment, that and its epoch
+Link = tuple[str, int, int] | tuple[str, int, int, int]
 T = TypeVar("T")
 
 
@@ -79,8 +80,11 @@ class Links:
         self.sent: list[Link] = []
         self.scheduled: list[tuple[Link, datetime]] = []
 
-    def enqueue(self, using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None:
-        transaction.on_commit(partial(self._take, (using, run_id, epoch), at), using=using)
+    def enqueue(
+        self, using: str, run_id: int, epoch: int, *, at: datetime | None = None, segment: int | None = None
+    ) -> None:
+        link: Link = (using, run_id, epoch) if segment is None else (using, run_id, epoch, segment)
+        transaction.on_commit(partial(self._take, link, at), using=using)
 
     def _take(self, link: Link, at: datetime | None) -> None:
         if at is None:
@@ -105,7 +109,11 @@ class Links:
     def deliver(self, link: Link, *, seconds: float | None = 0) -> None:
         """One delivery; with 0 seconds a link folds one chunk and hands over."""
         with self.commits():
-            backfill.work(*link, enqueue=self.enqueue, seconds=seconds)
+            using, run_id, epoch, *segment = link
+            if segment:
+                backfill.help_build(using, segment[0], epoch, enqueue=self.enqueue, seconds=seconds)
+            else:
+                backfill.work(using, run_id, epoch, enqueue=self.enqueue, seconds=seconds)
         wait_for_readers()
 
     def deliver_next(self, *, seconds: float | None = 0) -> None:
@@ -128,6 +136,7 @@ def wait_for_readers() -> None:
 def expire_lease() -> None:
     """As if the time of the lease had gone by."""
     past = database_now("default") - timedelta(seconds=1)
+    BuildSegment.objects.update(lease_until=past)
     BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE).update(lease_until=past)
 
 
@@ -177,7 +186,17 @@ def small_steps() -> Iterator[None]:
         patch.setattr(days, "MOST_BUCKETS", 2)
         patch.setattr(all_time, "WORTH_PAGE_VIEWS", 3)
         patch.setattr(all_time.AllTime, "_is_short", _is_short_by_turns)
+        small_parts(patch)
         yield
+
+
+def small_parts(patch: pytest.MonkeyPatch) -> None:
+    """A few page views are a part for a worker, on each database; and nobody is waited for."""
+    patch.setattr(type(database_for("default")), "SHARES_BUILDS", True)
+    patch.setattr(parts.PartsOfFold, "LEAST", 2)
+    patch.setattr(parts.PartsOfPass, "LEAST", 1)
+    patch.setattr(parts, "LOOK_SECONDS", 0.0)
+    patch.setattr(parts, "PATIENCE_SECONDS", 0.0)
 
 
 def _is_short_by_turns(self: folding.AllTime) -> bool:
@@ -187,6 +206,10 @@ def _is_short_by_turns(self: folding.AllTime) -> bool:
 def assert_generation_exact(generation: Generation) -> None:
     generation.refresh_from_db()
     rows = rows_upto(generation.cursor)
+    for segment in BuildSegment.objects.filter(run__generation=generation, kind=BuildSegment.Kind.FOLD):
+        assert segment.after >= generation.cursor, "no page view is counted by two"
+        stored = PageView.objects.filter(pk__gt=segment.after, pk__lte=segment.cursor)
+        rows += [Row(*values) for values in stored.order_by("pk").values_list(*Row._fields)]
     expected = expected_aggregates(rows, generation.time_zone, all_cursor=generation.all_cursor)
     assert stored_aggregates(generation.pk) == expected
     rows = Aggregate.objects.filter(generation=generation.pk)
@@ -249,6 +272,7 @@ steps = st.one_of(
     st.tuples(st.just("activate"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("discard"), st.integers(0, 2)),
     st.tuples(st.just("move_to"), st.sampled_from(ZONES)),
+    st.tuples(st.just("share"), st.integers(1, 3)),
 )
 
 
@@ -258,11 +282,12 @@ class Site:
     def __init__(self, check: Callable[[], None]) -> None:
         self.links = Links()
         self.zone = "UTC"
+        self.workers = 1
         self.check = check
 
     def play(self, script: Sequence[tuple[Any, ...]]) -> None:
         for step in script:
-            with override_settings(PAGESTATS_TIME_ZONE=self.zone):
+            with override_settings(PAGESTATS_TIME_ZONE=self.zone, PAGESTATS_WORKERS=self.workers):
                 getattr(self, step[0])(*step[1:])
                 self.check()
 
@@ -299,7 +324,7 @@ class Site:
             return len(seen) == chunks
 
         try:
-            wanted = {"kind": kind, "chunk_size": chunk_size, "keep_old": keep_old}
+            wanted = {"kind": kind, "chunk_size": chunk_size, "keep_old": keep_old, "workers": self.workers}
             backfill.run_here("default", via="test", watch=watch, **wanted)
         except DifferentRunError:
             assert the_run().kind != kind
@@ -339,6 +364,10 @@ class Site:
     def move_to(self, zone: str) -> None:
         """The settings name another zone: that of the next generation."""
         self.zone = zone
+
+    def share(self, workers: int) -> None:
+        """The settings let so many workers build at once."""
+        self.workers = workers
 
     def finish(self) -> None:
         """Whatever is under way comes to its end, and the rest is folded."""

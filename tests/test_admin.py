@@ -711,7 +711,7 @@ def buttons(client: Client, run: BackfillRun) -> list[str]:
         ({"status": "running", "pause_requested_at": NOON}, ["resume", "cancel"]),
         ({"status": "running", "cancel_requested_at": NOON}, []),
         ({"status": "paused"}, ["resume", "cancel"]),
-        ({"status": "failed", "kind": "rebuild"}, ["resume"]),
+        ({"status": "failed", "kind": "rebuild", "is_build": True}, ["resume"]),
         ({"status": "failed"}, []),  # of a generation that answers no more
         ({"status": "succeeded"}, []),
         ({"status": "cancelled"}, []),

@@ -246,8 +246,8 @@ def test_two_who_take_the_same_step_do_it_once(what: str, few_rows: None, monkey
     first, second = (all_time.AllTime("default", generation.pk) for _ in range(2))
     overtaken = []
 
-    def read_and_be_overtaken(read: Callable[..., Any], *wanted: Any) -> Any:
-        found = read(*wanted)
+    def read_and_be_overtaken(read: Callable[..., Any], *wanted: Any, **how: Any) -> Any:
+        found = read(*wanted, **how)
         overtaken.append(first.step())
         return found
 

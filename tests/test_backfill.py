@@ -793,7 +793,7 @@ def test_progress_is_by_position_in_the_range_of_keys() -> None:
     rows = make_page_views(40)
     links = Links()
     links.start(chunk_size=10)
-    assert backfill.progress(the_run()) == backfill.Progress(0.0, None, None)
+    assert backfill.progress(the_run()) == backfill.Progress(0, 0.0, None, None)
     links.deliver_next()
     so_far = backfill.progress(the_run(), the_run().started_at + timedelta(seconds=5))
     done = 10 / 40

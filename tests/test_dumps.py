@@ -16,10 +16,12 @@ from django_pagestats import dumps, stats
 from django_pagestats.models import (
     Aggregate,
     BackfillRun,
+    BuildSegment,
     Generation,
     ImportSource,
     PageView,
     RunEvent,
+    SharedDay,
     SiteSecret,
     Subject,
     Visitor,
@@ -30,7 +32,7 @@ from tests.test_importing_logs import line, load
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
 LOG = line("/a") + line("/b") + line("/a", address="192.0.2.9")
 #: in an order in which their rows can be deleted
-DERIVED = [RunEvent, BackfillRun, Aggregate, Generation, Visitor, Subject]
+DERIVED = [SharedDay, BuildSegment, RunEvent, BackfillRun, Aggregate, Generation, Visitor, Subject]
 KEPT = [PageView, ImportSource, SiteSecret]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling"), pytest.mark.once]

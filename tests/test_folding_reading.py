@@ -75,7 +75,7 @@ class TestReadingAhead:
         folding.ensure_active_generation("default")
         with Folder("default", active_generation(), chunk_size=10) as folder:
             folder.fold(rows[-1].id, expected=2)
-            monkeypatch.setattr(database, "merge", lambda *args: 1 / 0)
+            monkeypatch.setattr(database, "merge", lambda *args, **options: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 folder.fold(rows[-1].id, expected=2)
             monkeypatch.setattr(database, "merge", merge)

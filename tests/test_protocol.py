@@ -16,6 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from django.db import DatabaseError, connection
+from django.db.models import F
+from django.test import override_settings
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,15 +30,35 @@ from hypothesis.stateful import (
 )
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import claims, rebuilding, starting, states, switching, wishes, working
+from django_pagestats.backfill import claims, helping, parts, rebuilding, starting, states, switching, wishes, working
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
 from django_pagestats.folding import all_time, chunks
 from django_pagestats.merging import database_for
-from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, RunEvent, Subject, Visitor
+from django_pagestats.models import (
+    Aggregate,
+    BackfillRun,
+    BuildSegment,
+    Generation,
+    PageView,
+    RunEvent,
+    SharedDay,
+    Subject,
+    Visitor,
+)
 from django_pagestats.verify import Verification
 from tests import torture
-from tests.chains import Link, Links, assert_all_counted, assert_exact, expire_lease, kinds, sizes, the_run
+from tests.chains import (
+    Link,
+    Links,
+    assert_all_counted,
+    assert_exact,
+    expire_lease,
+    kinds,
+    sizes,
+    small_parts,
+    the_run,
+)
 from tests.factories import make_page_views
 from tests.unprotected import merge_at_any_cursor, without_epochs
 
@@ -88,6 +110,11 @@ POINTS: dict[str, tuple[Any, str]] = {
     "check": (switching.Check, "step"),
     "switch": (rebuilding.Rebuilding, "_switch"),
     "let go": (working.Worker, "_let_go"),
+    "cut a part": (parts.Parts, "_cut"),
+    "take a part in": (parts.Parts, "_take_in"),
+    "count a part": (parts.PartsOfFold, "_count"),
+    "take a part over": (parts.Parts, "_take_over"),
+    "claim a part": (helping, "SegmentClaim"),
 }
 OTHERS = ["keep_up", "pause", "resume", "cancel", "take_over", "deliver_another", "copy", "record_one", "die", "fail"]
 
@@ -102,6 +129,7 @@ class Interruption(NamedTuple):
 WHAT = {
     "in the chunk's transaction": ["die", "fail"],
     "swap for all time": ["die", "fail"],
+    "count a part": ["die", "fail"],
     "obey": ["resume", "cancel", "die"],
 }
 interruptions = st.lists(
@@ -137,9 +165,13 @@ class Protocol(RuleBasedStateMachine):
         self.ended: dict[int, dict[str, Any]] = {}
         self.faults = 0
         self.is_sound = True
+        self.workers = 1
+        self.patch = pytest.MonkeyPatch()
+        small_parts(self.patch)
 
-    @initialize(count=st.integers(5, 30), kind=kinds, size=sizes)
-    def begin(self, count: int, kind: str, size: int | None) -> None:
+    @initialize(count=st.integers(5, 30), kind=kinds, size=sizes, workers=st.integers(1, 3))
+    def begin(self, count: int, kind: str, size: int | None, workers: int) -> None:
+        self.workers = workers
         self.record(count, seed=0)
         self.start(kind, size)
 
@@ -222,11 +254,14 @@ class Protocol(RuleBasedStateMachine):
         del self.links.sent[which % len(self.links.sent)]
 
     def work(self, link: Link, seconds: float) -> None:
-        run = BackfillRun.objects.filter(pk=link[1]).first()
-        with suppress(Killed, MadeToFailError):  # the second one before the run is claimed: django-q2 tells of it
+        was_there = fenced_by(link) is not None
+        with (
+            suppress(Killed, MadeToFailError),  # the second one before it is claimed: django-q2 tells of it
+            override_settings(PAGESTATS_WORKERS=self.workers),
+        ):
             self.links.deliver(link, seconds=seconds)
-        fresh = BackfillRun.objects.filter(pk=link[1]).first()
-        if run is not None and fresh is not None and fresh.epoch > link[2]:
+        fence = fenced_by(link)
+        if was_there and (fence is None or fence.epoch > link[2]):
             self.delivered.append(link)
 
     # -- time, and who looks after the run
@@ -258,7 +293,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(kind=kinds, size=sizes)
     def start(self, kind: str, size: int | None) -> None:
         self.record(2, seed=size or 0)
-        started = self.links.start(kind, chunk_size=size)
+        started = self.links.start(kind, chunk_size=size, workers=self.workers)
         if started.outcome == "started" and started.run is not None:
             self.told[started.run.pk] = "goes on"
 
@@ -353,8 +388,11 @@ class Protocol(RuleBasedStateMachine):
 
         But a worker that failed after its commit sends its link once more: a copy, of the same epoch.
         """
-        epochs = {run.pk: run.epoch for run in BackfillRun.objects.filter(active_key=BackfillRun.ACTIVE)}
-        assert sum(epochs.get(run_id) == epoch for _, run_id, epoch in self.links.sent) <= 1 + self.faults
+        going = [link for link in self.links.sent if is_live(link)]
+        for chain in {link[3:] for link in going}:
+            assert sum(link[3:] == chain for link in going) <= 1 + self.faults
+        open_ones = BuildSegment.objects.filter(run__active_key=BackfillRun.ACTIVE, error="", cursor__lt=F("upto"))
+        assert open_ones.count() < self.workers
 
     def assert_forward(self) -> None:
         """Epochs and cursors only rise; what has succeeded or was cancelled never changes again."""
@@ -388,6 +426,7 @@ class Protocol(RuleBasedStateMachine):
             if self.is_sound and self.ends and BackfillRun.objects.exists():
                 self.end()
         finally:
+            self.patch.undo()
             throttled.clear()
             forget_all()
 
@@ -411,14 +450,28 @@ class Protocol(RuleBasedStateMachine):
         assert list(Verification("default")) == []
 
 
+def fenced_by(link: Link) -> BackfillRun | BuildSegment | None:
+    """The row whose epoch the link uses up."""
+    if len(link) == 4:
+        return BuildSegment.objects.filter(pk=link[3], run=link[1]).first()
+    return BackfillRun.objects.filter(pk=link[1]).first()
+
+
+def is_live(link: Link) -> bool:
+    """Whether the link can still do something."""
+    fence = fenced_by(link)
+    run = fence.run if isinstance(fence, BuildSegment) else fence
+    return fence is not None and run is not None and run.is_active and fence.epoch == link[2]
+
+
 def forget_all() -> None:
     backfill.release_kept()
-    for model in (RunEvent, BackfillRun, Generation, Aggregate, PageView, Visitor, Subject):
+    for model in (SharedDay, BuildSegment, RunEvent, BackfillRun, Generation, Aggregate, PageView, Visitor, Subject):
         model._base_manager.all()._raw_delete("default")  # what Django keeps, too
 
 
 def everything() -> list[Any]:
-    return [list(model.objects.order_by("pk").values()) for model in (BackfillRun, Generation, RunEvent)]
+    return [list(model.objects.order_by("pk").values()) for model in (BackfillRun, BuildSegment, Generation, RunEvent)]
 
 
 def assert_columns_agree(run: BackfillRun) -> None:

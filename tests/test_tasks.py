@@ -436,7 +436,7 @@ def test_an_error_while_tending_is_logged_and_holds_up_nothing_else(
     old = Generation.objects.get(is_active=None)
     make_page_views(5, seed=1)
 
-    def fail(*args: Any) -> None:
+    def fail(*args: Any, **options: Any) -> None:
         raise DatabaseError("the disk is full")
 
     monkeypatch.setattr(Database, "merge", fail)

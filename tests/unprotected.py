@@ -35,7 +35,7 @@ def without_epochs(set_attribute: Callable[[object, str, object], None]) -> None
 
 
 def merge_in_two_transactions(
-    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
+    using: str, chunk: folding.Chunk, *, fence: Any = None, **options: Any
 ) -> tuple[dict[Any, Any], float]:
     """The aggregates first, the cursor after them."""
     database = database_for(using)
@@ -51,7 +51,7 @@ def merge_in_two_transactions(
 
 
 def merge_at_any_cursor(
-    using: str, chunk: folding.Chunk, *, fence: Any = None, highest: Any = None
+    using: str, chunk: folding.Chunk, *, fence: Any = None, **options: Any
 ) -> tuple[dict[Any, Any], float]:
     """In one transaction, and without a look at where the cursor is."""
     database = database_for(using)

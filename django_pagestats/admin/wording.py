@@ -99,7 +99,7 @@ class Wording:
 
     @property
     def page_views(self) -> str:
-        return thousands(self.run.rows_folded)
+        return thousands(self.so_far.page_views)
 
     @property
     def rate(self) -> str:

@@ -7,6 +7,7 @@ over changes nothing, and a run whose worker died is revived by raising the epoc
 
 from django_pagestats.backfill.chain import RESTS, Enqueue, enqueue_nothing
 from django_pagestats.backfill.generations import State, activate, count_rows, discard, kept, state_of
+from django_pagestats.backfill.helping import help_build
 from django_pagestats.backfill.here import run_here
 from django_pagestats.backfill.keeping import release_kept
 from django_pagestats.backfill.looking import (
@@ -18,6 +19,7 @@ from django_pagestats.backfill.looking import (
     missing_cluster,
     problem,
     progress,
+    segments_of,
     status,
     step,
     step_percent,
@@ -43,6 +45,7 @@ __all__ = [
     "current_run",
     "discard",
     "enqueue_nothing",
+    "help_build",
     "is_stuck",
     "kept",
     "missing_cluster",
@@ -55,6 +58,7 @@ __all__ = [
     "resume",
     "revive",
     "run_here",
+    "segments_of",
     "start",
     "state_of",
     "status",

@@ -21,12 +21,19 @@ RESTS = "rests"
 
 
 class Enqueue(Protocol):
-    """Gives a link to the queue, when the transaction it is called in commits; with `at`, not before that time."""
+    """Gives a link to the queue, when the transaction it is called in commits; with `at`, not before that time.
 
-    def __call__(self, using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None: ...
+    Of the run, or of one of its segments, whose epoch it is then.
+    """
+
+    def __call__(
+        self, using: str, run_id: int, epoch: int, *, at: datetime | None = None, segment: int | None = None
+    ) -> None: ...
 
 
-def enqueue_nothing(using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None:
+def enqueue_nothing(
+    using: str, run_id: int, epoch: int, *, at: datetime | None = None, segment: int | None = None
+) -> None:
     """For a run that is worked on in this process."""
 
 

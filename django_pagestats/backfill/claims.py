@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Value
 from django.db.models.functions import Coalesce
@@ -15,7 +17,7 @@ from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.clock import DatabaseClock
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, BuildSegment
 
 logger = logging.getLogger(__name__)
 
@@ -48,29 +50,27 @@ def claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | 
     return runs.filter(epoch=epoch + 1, status=Status.RUNNING).first()
 
 
-class Claim:
-    """The run that was claimed, as it was last seen, and the time there is to work on it.
+class Held(ABC):
+    """What a worker has taken, a run or a segment of one, as it was last seen, and the time there is to work on it.
 
-    Every change of the run by its worker goes through here, and raises SupersededError if the epoch is his no longer.
+    Every change of it by its worker goes through `update`, which raises SupersededError if its epoch is his no longer.
     """
 
-    #: what others may have changed while a chunk was folded, and what only the database adds up
-    LOOKED_AT = ("rows_folded", "nice", *wishes.NO_WISH)
-    #: all but the epoch, which may be somebody else's by now: what a rolled back transaction left in memory
-    ROLLED_BACK = ("status", "active_key", "target", "settling", "check_state", "failure_count", "rows_folded")
+    #: of the run, what others may have changed while a chunk was folded
+    LOOKED_AT: ClassVar[Sequence[str]]
 
     def __init__(self, using: str, run: BackfillRun, *, enqueue: Enqueue, seconds: float | None) -> None:
         self.using = using
         self.run = run
         self.clock = DatabaseClock(using)
         self._enqueue = enqueue
-        #: None: to the run's end, in this process, with nobody to hand over to
+        #: None: to the end, in this process, with nobody to hand over to
         self.deadline = None if seconds is None else time.monotonic() + seconds
         #: a link is on its way that goes on, now or later: this worker is done
         self.is_handed_over = False
 
     def is_time_up(self, next_takes: float = 0.0) -> bool:
-        """Whether the time to work on the run is over, or will be after something that takes so long."""
+        """Whether the time to work on it is over, or will be after something that takes so long."""
         return self.deadline is not None and time.monotonic() + next_takes >= self.deadline
 
     # -- what others want
@@ -79,13 +79,58 @@ class Claim:
         """See what others have changed meanwhile."""
         self.run.refresh_from_db(using=self.using, fields=self.LOOKED_AT)
 
-    def reread(self) -> None:
-        """Forget what a transaction that was rolled back had changed."""
-        self.run.refresh_from_db(using=self.using, fields=self.ROLLED_BACK)
-
     def is_wished(self) -> bool:
         """Whether somebody wants the run to be paused or cancelled."""
         return bool(self.run.pause_requested_at or self.run.cancel_requested_at)
+
+    # -- what its worker changes
+
+    @abstractmethod
+    def update(self, **changes: Any) -> None:
+        """Change it while its epoch is ours; raises SupersededError if it no longer is."""
+
+    @abstractmethod
+    def enqueue(self, *, at: datetime | None = None) -> None:
+        """Send the next link, in the transaction that hands it over; handed over it is once that has committed."""
+
+    def stay(self, **changes: Any) -> None:
+        """Give a sign of life, with other changes."""
+        self.update(lease_until=self.clock.now() + lease(), **changes)
+
+    def hand_over(self) -> None:
+        """Let another link go on at once."""
+        with database_for(self.using).transaction():
+            self.update(**self.handing_over())
+            self.enqueue()
+        self.is_handed_over = True
+
+    def handing_over(self) -> dict[str, Any]:
+        """What changes of it with that."""
+        return {"lease_until": self.clock.now() + lease()}
+
+    @abstractmethod
+    def give_back(self, reason: str, until: datetime) -> None:
+        """Let another link go on at a later time."""
+
+
+class Claim(Held):
+    """The run that was claimed."""
+
+    #: with what only the database adds up
+    LOOKED_AT = ("rows_folded", "nice", *wishes.NO_WISH)
+    #: all but the epoch, which may be somebody else's by now: what a rolled back transaction left in memory
+    ROLLED_BACK = ("status", "active_key", "target", "settling", "check_state", "failure_count", "rows_folded")
+
+    def __init__(
+        self, using: str, run: BackfillRun, *, enqueue: Enqueue, seconds: float | None, workers: int = 1
+    ) -> None:
+        super().__init__(using, run, enqueue=enqueue, seconds=seconds)
+        #: how many may build a generation at once, this one and others
+        self.workers = workers
+
+    def reread(self) -> None:
+        """Forget what a transaction that was rolled back had changed."""
+        self.run.refresh_from_db(using=self.using, fields=self.ROLLED_BACK)
 
     def obey(self, *, reason: str) -> None:
         now = self.clock.now()
@@ -95,7 +140,6 @@ class Claim:
     # -- what its worker changes
 
     def update(self, **changes: Any) -> None:
-        """Change the run while the epoch is ours; raises SupersededError if it no longer is."""
         runs = BackfillRun.objects.using(self.using).filter(
             pk=self.run.pk, epoch=self.run.epoch, active_key=BackfillRun.ACTIVE
         )
@@ -107,24 +151,18 @@ class Claim:
             if not hasattr(value, "resolve_expression"):
                 setattr(self.run, name, value)
 
-    def stay(self, **changes: Any) -> None:
-        """Give a sign of life, with other changes."""
-        self.update(lease_until=self.clock.now() + lease(), **changes)
-
     def enqueue(self, *, at: datetime | None = None) -> None:
-        """Send the next link, in the transaction that hands the run over; handed over it is once that has committed."""
         self._enqueue(self.using, self.run.pk, self.run.epoch, at=at)
 
-    def hand_over(self) -> None:
-        """Let another link go on at once."""
-        with database_for(self.using).transaction():
-            now = self.clock.now()
-            self.update(lease_until=now + lease(), enqueued_at=now)
-            self.enqueue()
-        self.is_handed_over = True
+    def enqueue_segment(self, segment: BuildSegment) -> None:
+        """Send the link of a segment that nobody is at work on, in the transaction that gives it its epoch."""
+        self._enqueue(self.using, self.run.pk, segment.epoch, segment=segment.pk)
+
+    def handing_over(self) -> dict[str, Any]:
+        now = self.clock.now()
+        return {"lease_until": now + lease(), "enqueued_at": now}
 
     def give_back(self, reason: str, until: datetime) -> None:
-        """Let another link, or whoever revives the run, go on at a later time."""
         with database_for(self.using).transaction():
             self.update(wait_reason=reason, wait_until=until, lease_until=until)
             self.enqueue(at=until)

@@ -123,8 +123,8 @@ def state_of(generation: Generation, run: BackfillRun | None) -> State:
 
 
 def built_by(using: str, generation: Generation) -> BackfillRun | None:
-    """The rebuild that built it, or does; None for one that the first fold made."""
-    return BackfillRun.objects.using(using).filter(generation=generation, kind=BackfillRun.Kind.REBUILD).first()
+    """The run that built it, or does; None for one that the first fold made."""
+    return BackfillRun.objects.using(using).filter(generation=generation, is_build=True).first()
 
 
 def _not_kept(using: str, generation_id: int, found: Generation | None) -> str:

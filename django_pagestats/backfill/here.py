@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+from django.db import connections
 
 from django_pagestats.backfill import claims, wishes
 from django_pagestats.backfill.chain import enqueue_nothing
 from django_pagestats.backfill.looking import active_run
+from django_pagestats.backfill.parts import workers_of
 from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.working import Worker
 from django_pagestats.exceptions import DifferentRunError, PausedError, TakenOverError
 from django_pagestats.models import BackfillRun
+from django_pagestats.processes import beside
 
 Kind = BackfillRun.Kind
 Status = BackfillRun.Status
@@ -26,12 +31,14 @@ def run_here(
     chunk_size: int | None = None,
     nice: float | None = None,
     keep_old: bool = False,
+    workers: int = 1,
     watch: Callable[[BackfillRun], bool] | None = None,
 ) -> Started:
     """Start a run and work on it in this process to its end; an active run of the same kind is taken over.
 
     `watch` is called with the run after each chunk, and stops the work by returning True; the run then stays where it
-    is, and the next call goes on. A run that somebody pauses or cancels meanwhile is returned as it is then. Raises
+    is, and the next call goes on. `workers`: how many are to build a generation at once, this process and others that
+    it starts. A run that somebody pauses or cancels meanwhile is returned as it is then. Raises
     DifferentRunError if a run of another kind is active, PausedError if the run is paused, and TakenOverError if
     another worker took it over meanwhile.
     """
@@ -47,7 +54,7 @@ def run_here(
         started = Started("active", run, f"Run {run.pk} taken over")
     else:
         wanted: dict[str, Any] = {"kind": kind, "actor": actor, "via": via, "chunk_size": chunk_size, "nice": nice}
-        started = start(using, **wanted, keep_old=keep_old, enqueue=enqueue_nothing)
+        started = start(using, **wanted, keep_old=keep_old, workers=workers, enqueue=enqueue_nothing)
     if started.run is None:
         return started
     changes: dict[str, Any] = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
@@ -55,9 +62,18 @@ def run_here(
     changes |= {"keep_old": True} if keep_old else {}
     claimed = claims.claim(using, started.run.pk, started.run.epoch, **changes)
     if claimed is not None:
-        claim = claims.Claim(using, claimed, enqueue=enqueue_nothing, seconds=None)
-        is_ours = Worker(claim, watch=watch).work()
+        workers = workers_of(using, workers) if claimed.is_build else 1
+        claim = claims.Claim(using, claimed, enqueue=enqueue_nothing, seconds=None, workers=workers)
+        with _helpers(using, claimed.pk, workers - 1):
+            is_ours = Worker(claim, watch=watch).work()
         claimed.refresh_from_db(using=using)
         if is_ours or claimed.status in (Status.PAUSED, Status.CANCELLED):
             return Started(started.outcome, claimed, started.message)
     raise TakenOverError(f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status.")
+
+
+def _helpers(using: str, run_id: int, count: int) -> AbstractContextManager[None]:
+    """Other processes that do segments; none inside a transaction, in which they would not see what they are to do."""
+    if count < 1 or connections[using].in_atomic_block:
+        return nullcontext()
+    return beside("django_pagestats.backfill.helping.help_here", using, run_id, count=count)

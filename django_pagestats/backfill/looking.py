@@ -13,8 +13,9 @@ from django_pagestats import folding
 from django_pagestats.backfill.chain import lease
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import TableWentBackError
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, BuildSegment
 
+Kind = BuildSegment.Kind
 Status = BackfillRun.Status
 
 #: a run that no worker has taken for so long has no cluster, most likely
@@ -29,6 +30,7 @@ LEAST_SECONDS = 0.002
 class Progress:
     """How far a run is, by its position in the range of keys."""
 
+    page_views: int  #: folded, by its own worker and by those of its segments
     percent: float  #: at most 99.9 until the run has succeeded
     rows_per_second: float | None  #: page views, by wall clock
     eta_seconds: float | None  #: of the page views that are still to be folded
@@ -50,16 +52,16 @@ def step(run: BackfillRun) -> Step | None:
     if generation.cursor < run.target:
         return Step.FOLD
     is_closed = generation.all_cursor >= generation.cursor
-    return Step.CHECK if is_closed and run.kind == BackfillRun.Kind.REBUILD else Step.ALL_TIME
+    return Step.CHECK if is_closed and run.is_build else Step.ALL_TIME
 
 
 def step_percent(run: BackfillRun) -> float | None:
     """How far a run is with its step; None: it has ended."""
     now_at = step(run)
     if now_at is Step.FOLD:
-        return _percent(run, run.cursor)
+        return _percent(run, run.cursor + _done(segments_of(run, Kind.FOLD)))
     if now_at is Step.ALL_TIME:
-        return folding.pass_percent(run.generation) or 0.0
+        return folding.pass_percent(run.generation, _done(segments_of(run, Kind.ALL_TIME))) or 0.0
     if now_at is Step.CHECK:
         return _percent(run, (run.check_state or {}).get("after") or run.start_cursor)
     return None
@@ -78,15 +80,29 @@ def current_run(using: str) -> BackfillRun | None:
 
 def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     """How far a run is; `now` by the database's clock."""
-    percent = 100.0 if run.status == Status.SUCCEEDED else _percent(run, run.cursor)
+    segments = segments_of(run, Kind.FOLD)
+    page_views = run.rows_folded + sum(segment.rows_folded for segment in segments)
+    percent = 100.0 if run.status == Status.SUCCEEDED else _percent(run, run.cursor + _done(segments))
     if run.started_at is None:
-        return Progress(percent, None, None)
+        return Progress(page_views, percent, None, None)
     end = run.finished_at or run.paused_at or now or database_now(run._state.db or "default")
     elapsed = max(worked_seconds(run, end), 0.001)
     eta = None
     if run.is_going and percent > 0 and run.cursor < run.target:  # nobody knows of the steps after the last chunk
         eta = elapsed * (100.0 - percent) / percent
-    return Progress(percent, run.rows_folded / elapsed if elapsed >= LEAST_SECONDS else None, eta)
+    return Progress(page_views, percent, page_views / elapsed if elapsed >= LEAST_SECONDS else None, eta)
+
+
+def segments_of(run: BackfillRun, kind: str | None = None) -> list[BuildSegment]:
+    """The parts of a build that others do, or of them those of a kind, in order."""
+    if not run.is_build or run.status == Status.SUCCEEDED:
+        return []
+    found = BuildSegment.objects.using(run._state.db).filter(run=run).order_by("kind", "after")
+    return list(found if kind is None else found.filter(kind=kind))
+
+
+def _done(segments: list[BuildSegment]) -> int:
+    return sum(segment.cursor - segment.after for segment in segments)
 
 
 def _percent(run: BackfillRun, reached: int) -> float:
@@ -104,7 +120,6 @@ def worked_seconds(run: BackfillRun, until: datetime) -> float:
 #: what a run shows of itself in the status object, beside what is computed
 RUN_FIELDS = (
     "kind",
-    "rows_folded",
     "target",
     "chunk_size",
     "nice",
@@ -125,6 +140,7 @@ RUN_FIELDS = (
 )
 COMPUTED_FIELDS = (
     "run_id",
+    "rows_folded",
     "percent",
     "step",
     "step_percent",
@@ -145,6 +161,7 @@ def status(using: str) -> dict[str, Any]:
     so_far = progress(run, now)
     computed = (
         run.pk,
+        so_far.page_views,
         _rounded(so_far.percent),
         step(run),
         _rounded(step_percent(run)),

@@ -15,6 +15,7 @@ from django_pagestats import folding, horizon
 from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, conflict, lease
 from django_pagestats.backfill.looking import active_run
+from django_pagestats.backfill.parts import is_worth_sharing, workers_of
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError, RunLockedError
@@ -45,6 +46,7 @@ class Wanted:
     chunk_size: int | None
     nice: float | None
     keep_old: bool  #: of a rebuild: whether the generation that it replaces is kept
+    workers: int  #: how many may be at work on it at once
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,17 @@ def start(
     chunk_size: int | None = None,
     nice: float | None = None,
     keep_old: bool = False,
+    workers: int | None = None,
     enqueue: Enqueue,
 ) -> Started:
     """Start a run and enqueue its first link, unless one is active: then say so, and revive it if its worker died.
 
-    With `keep_old` a rebuild keeps the generation that it replaces, also a rebuild that is active already. Raises
+    A first backfill by several workers (None: as PAGESTATS_WORKERS says) builds a generation beside the empty one. With
+    `keep_old` a rebuild keeps the generation that it replaces, also a rebuild that is active already. Raises
     TableWentBackError for a backfill of a table that lost page views which are counted.
     """
     folding.check_autocommit(using)
-    wanted = Wanted(kind, actor, via, chunk_size, nice, keep_old)
+    wanted = Wanted(kind, actor, via, chunk_size, nice, keep_old, workers_of(using, workers))
     for _ in range(TRIES - 1):
         with suppress(GenerationReplacedError):
             return _start(using, wanted, enqueue)
@@ -121,7 +125,8 @@ def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
     settling = horizon.fix_target(using)
     first_cursor = folding.first_cursor(using)
     with brief_transaction(using, of=Generation):
-        if wanted.kind == Kind.REBUILD:
+        is_build = wanted.kind == Kind.REBUILD or _is_first(using, wanted, settling.target - first_cursor)
+        if is_build:
             generation = folding.new_generation(using, first_cursor, is_active=False)
         else:
             generation = folding.ensure_active_generation(using)
@@ -129,6 +134,7 @@ def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
         with sequence_told(using):
             run = BackfillRun.objects.using(using).create(
                 kind=wanted.kind,
+                is_build=is_build,
                 keep_old=wanted.keep_old,
                 active_key=BackfillRun.ACTIVE,
                 generation=generation,
@@ -145,12 +151,19 @@ def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
                 enqueued_at=now,
             )
         # only now, that whoever makes another generation answer either sees this run or is seen here
-        if run.kind == Kind.BACKFILL and not database_for(using).stays_active(generation.pk):
+        if not is_build and not database_for(using).stays_active(generation.pk):
             raise GenerationReplacedError("Another generation came to answer while a run was started: start it again.")
         states.record(run, "", run.status, now=now, actor=wanted.actor, via=wanted.via)
         states.announce(backfill_started, run)
         enqueue(using, run.pk, run.epoch)
     return run
+
+
+def _is_first(using: str, wanted: Wanted, page_views: int) -> bool:
+    """Whether nothing is folded yet, and so much is to be that several workers do it, beside what answers."""
+    generation = folding.active_generation(using)
+    is_empty = generation is None or generation.revision == 0
+    return wanted.workers > 1 and is_empty and is_worth_sharing(page_views)
 
 
 def _already_active(using: str, run: BackfillRun, wanted: Wanted, enqueue: Enqueue) -> Started:

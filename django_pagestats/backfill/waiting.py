@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django_pagestats import folding, horizon, throttles
 from django_pagestats.backfill.chain import RESTS
-from django_pagestats.backfill.claims import Claim
+from django_pagestats.backfill.claims import Held
 from django_pagestats.conf import conf
 from django_pagestats.merging import database_for
 
@@ -30,7 +30,7 @@ LOOK_SECONDS = 1.0
 class Waiting:
     """Waits here, or gives the worker back until later, and keeps what the throttles said last."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Held) -> None:
         self.claim = claim
         self._throttled: throttles.Wait | None = None
         self._asks_again_at = time.monotonic()

@@ -56,7 +56,8 @@ def pause(using: str, *, run_id: int | None = None, actor: str = "", via: str) -
 def cancel(using: str, *, run_id: int | None = None, actor: str = "", via: str) -> Answer:
     """Give the active run up at the end of its chunk, or at once if nobody is at work on it; `run_id` as in `pause`.
 
-    What a backfill has folded stays; a rebuild's generation never answers, and its rows are deleted in chunks.
+    What a backfill has folded stays; a generation that was being built never answers, and its rows are deleted in
+    chunks.
     """
     return _stop(using, Status.CANCELLED, run_id=run_id, actor=actor, via=via)
 
@@ -137,7 +138,7 @@ def _told(run: BackfillRun, via: str) -> str:
         return f"{paused(run, via)}. Answers stay exact meanwhile"
     rest = (
         "the aggregates in use stay as they are, and those that it had built are deleted in chunks"
-        if run.kind == BackfillRun.Kind.REBUILD
+        if run.is_build
         else "what it has folded stays, answers stay exact, and a new backfill goes on from there"
     )
     return f"Run {run.pk} ({run.kind}) is cancelled: {rest}"
@@ -158,7 +159,7 @@ def possible(using: str, run: BackfillRun) -> list[str]:
         return ["resume" if run.pause_requested_at else "pause", "cancel"]
     if run.status == Status.PAUSED:
         return ["resume", "cancel"]
-    if run.kind == BackfillRun.Kind.BACKFILL and not run.generation.is_active:
+    if not (run.is_build or run.generation.is_active):
         return []
     return ["resume"] if run.status == Status.FAILED and current_run(using) == run else []
 
@@ -242,7 +243,7 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
             return False
         # locked, so that a sweep, or whoever makes another generation answer, either is seen here or sees this run
         generation = Generation.objects.using(using).select_for_update().get(pk=run.generation_id)
-        if run.kind == BackfillRun.Kind.BACKFILL and not generation.is_active:
+        if not (run.is_build or generation.is_active):
             raise UnfitError("another generation answers by now: start a new one")
         if generation.doomed_at is not None:
             raise UnfitError(

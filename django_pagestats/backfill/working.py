@@ -15,6 +15,7 @@ from django_pagestats import folding
 from django_pagestats.backfill import claims, failing, history, keeping, looking, waiting
 from django_pagestats.backfill.chain import Enqueue, lease
 from django_pagestats.backfill.closing import Closing
+from django_pagestats.backfill.parts import PartsOfFold, workers_of
 from django_pagestats.backfill.rebuilding import Rebuilding
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.merging import RowsLockedError, database_for
@@ -22,7 +23,6 @@ from django_pagestats.models import BackfillRun
 
 logger = logging.getLogger(__name__)
 
-Kind = BackfillRun.Kind
 Status = BackfillRun.Status
 
 
@@ -34,7 +34,9 @@ def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: floa
     fails it.
     """
     if run := claims.claim(using, run_id, epoch):
-        Worker(claims.Claim(using, run, enqueue=enqueue, seconds=seconds)).work()
+        # to the end in this process: there is nobody else to take a link
+        workers = 1 if seconds is None else workers_of(using)
+        Worker(claims.Claim(using, run, enqueue=enqueue, seconds=seconds, workers=workers)).work()
 
 
 class Worker:
@@ -51,6 +53,7 @@ class Worker:
         self.folder = kept or _new_folder(claim)
         self.waiting = waiting.Waiting(claim)
         self.failing = failing.Failing(claim, self.folder)
+        self.parts = PartsOfFold(claim, self.folder)
         self.closing = Closing(claim)
         self.rebuilding = Rebuilding(claim, self.folder)
         #: most likely the next link comes here too, if this one did; else what it would read ahead is read in vain
@@ -85,6 +88,8 @@ class Worker:
                 raise
             except Exception as error:
                 self.failing.count(error, is_chunk=self.is_folding)
+                self.parts.forget()
+                self.closing.parts.forget()
             if self.claim.is_handed_over or self._is_called_off():
                 return self._let_go()
 
@@ -102,7 +107,7 @@ class Worker:
             self.rebuilding.aim_at(target)
         elif not self._is_closed():
             return
-        elif run.kind == Kind.BACKFILL:
+        elif not run.is_build:
             self.claim.succeed()
         else:
             self.rebuilding.step()
@@ -113,7 +118,7 @@ class Worker:
             check = folding.check_not_replaced if self.has_looked_back else folding.check_not_back
             check(self.claim.using, self.folder.generation)
         except TableWentBackError as error:
-            if self.claim.run.kind == Kind.REBUILD:
+            if self.claim.run.is_build:
                 self.rebuilding.give_up(str(error))
             else:
                 self.claim.end(Status.FAILED, error=str(error))
@@ -123,13 +128,20 @@ class Worker:
 
     def _fold(self) -> None:
         claim, folder = self.claim, self.folder
+        # ids may begin far above zero
+        self.parts.share(max(folder.cursor, claim.run.start_cursor), claim.run.target)
+        limit = self.parts.limit(claim.run.target)
+        if folder.cursor >= limit:
+            self._meet()
+            return
         began = time.monotonic()
         self.is_folding = True
+        folder.is_shared = bool(self.parts.segments)
         folder.chunk_seconds = self.waiting.chunk_seconds()
         handing_over = claim.is_time_up(self.last_took)
         try:
             folder.fold(
-                claim.run.target,
+                limit,
                 fence=lambda chunk: self._fence(chunk, handing_over=handing_over),
                 expected=self._expected_chunks(handing_over=handing_over),
             )
@@ -144,9 +156,18 @@ class Worker:
         claim.is_handed_over = handing_over
         self.rests_for = self.last_took if folder.cursor < claim.run.target else 0.0
 
+    def _meet(self) -> None:
+        """The next page views are those of a segment."""
+        self.parts.meet()
+        self.folder.reload()
+        self.claim.run.generation.cursor = self.folder.cursor
+        self.failing.has_passed()
+        if self.claim.is_time_up():
+            self.claim.hand_over()
+
     def _later_target(self) -> int | None:
         """Of a rebuild, but not while a pass is under way: that is of one cursor, and would have to begin anew."""
-        is_bound = self.claim.run.kind == Kind.BACKFILL or self.closing.is_in_pass()
+        is_bound = not self.claim.run.is_build or self.closing.is_in_pass()
         return None if is_bound else self.rebuilding.missing_target()
 
     def _is_closed(self) -> bool:
@@ -177,7 +198,7 @@ class Worker:
         run = self.claim.run
         now = self.claim.clock.now()
         seconds = looking.worked_seconds(run, now)
-        folded = run.rows_folded + chunk.page_views
+        folded = run.rows_folded + chunk.page_views + self.parts.page_views
         self._log(chunk.upto, folded, seconds, now)
         longer = history.longer(run.history, (seconds, folded, self.folder.chunk_size))
         self.claim.update(

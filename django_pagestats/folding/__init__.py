@@ -5,7 +5,7 @@ One room for each question; what others use of them is here. The walk of a chunk
 by `AllTime.step` (all_time).
 """
 
-from django_pagestats.folding.all_time import AllTime, is_far_behind, pass_percent
+from django_pagestats.folding.all_time import AllTime, is_far_behind, pass_percent, rows_of_all_time
 from django_pagestats.folding.by_hand import (
     attention,
     check_autocommit,
@@ -22,10 +22,11 @@ from django_pagestats.folding.generations import (
     new_generation,
 )
 from django_pagestats.folding.keeping_up import KeptUp, keep_up, tail_length
+from django_pagestats.folding.places import OfSegment, Place
 from django_pagestats.folding.reading import Chunk
 from django_pagestats.folding.resting import niceness, poll, rest
 from django_pagestats.folding.sweeping import doom, sweep
-from django_pagestats.folding.zones import has_other_rules
+from django_pagestats.folding.zones import has_other_rules, rules_of_both
 
 __all__ = [
     "AllTime",
@@ -33,6 +34,8 @@ __all__ = [
     "CursorMovedError",
     "Folder",
     "KeptUp",
+    "OfSegment",
+    "Place",
     "active_generation",
     "attention",
     "check_autocommit",
@@ -52,6 +55,8 @@ __all__ = [
     "pass_percent",
     "poll",
     "rest",
+    "rows_of_all_time",
+    "rules_of_both",
     "sweep",
     "tail_length",
 ]

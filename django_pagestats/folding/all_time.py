@@ -66,12 +66,12 @@ def is_far_behind(generation: Generation) -> bool:
     return gap > 0 and (generation.all_moved_at is None or gap > conf.TAIL_LIMIT)
 
 
-def pass_percent(generation: Generation) -> float | None:
-    """How far the pass is that is under way, by subject; None where there is none."""
+def pass_percent(generation: Generation, by_others: int = 0) -> float | None:
+    """How far the pass is that is under way, by subject; None where there is none. `by_others`: done beyond that."""
     if generation.pass_cursor is None or generation.pass_subject is None:
         return None
     highest = Subject.objects.using(generation._state.db).order_by("-pk").values_list("pk", flat=True).first() or 1
-    return 100.0 * max(0, generation.pass_subject) / highest
+    return min(100.0, 100.0 * (max(0, generation.pass_subject) + by_others) / highest)
 
 
 def no_fence() -> None:
@@ -90,6 +90,8 @@ class AllTime:
         self.database = database_for(using)
         #: as it was last seen
         self.generation = Generation.objects.using(using).get(pk=generation)
+        #: subjects above this one are made by others; None: by nobody
+        self.pass_upto: int | None = None
         self._fence = fence
         self._days: tuple[int, Days] | None = None
         self._reader = Reader(using, self.generation)
@@ -179,9 +181,10 @@ class AllTime:
         """Make the rows of some subjects; those of the last ones come to answer with all the others."""
         generation = self.generation
         is_first = generation.pass_cursor is None
-        made = self._days_of(generation.cursor).slice_after(None if is_first else generation.pass_subject)
+        after = None if is_first else generation.pass_subject
+        made = self._days_of(generation.cursor).slice_after(after, upto=self.pass_upto)
         bucket = 1 - generation.all_bucket
-        rows = list(_rows(bucket, made.merged))
+        rows = list(rows_of_all_time(bucket, made.merged))
         if made.is_last:
             changes = self._moved_to(generation.cursor) | {"all_bucket": bucket}
         else:
@@ -190,6 +193,11 @@ class AllTime:
             # where the cursor is still the same, no row of a day has changed since it was read
             self._swap(Q(cursor=generation.cursor), **changes)
             self.database.insert_rows(generation.pk, rows)
+
+    @property
+    def last_subject(self) -> int:
+        """The last one that the pass which is under way has rows of."""
+        return self._days_of(self.generation.cursor).highest
 
     def _days_of(self, cursor: int) -> Days:
         if self._days is None or self._days[0] != cursor:
@@ -234,7 +242,8 @@ class AllTime:
         return None
 
 
-def _rows(bucket: int, merged: Iterable[Merged]) -> Iterator[AggregateRow]:
+def rows_of_all_time(bucket: int, merged: Iterable[Merged]) -> Iterator[AggregateRow]:
+    """The rows of a slice of subjects, as a pass stores them under this bucket number."""
     for subject, page_views, visitors in merged:
         level = SITE_ALL if subject == SITE_SUBJECT else PAGE_ALL
         yield int(level.dimension), int(level.granularity), bucket, subject, page_views, *serialized(visitors)

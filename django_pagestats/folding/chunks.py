@@ -8,9 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from django.db.models import F
-
 from django_pagestats.conf import conf
+from django_pagestats.folding.places import OfGeneration, Place
 from django_pagestats.folding.reading import Chunk, Reader
 from django_pagestats.folding.zones import rules_with
 from django_pagestats.merging import Highest, database_for
@@ -32,7 +31,9 @@ class CursorMovedError(Exception):
 
 @dataclass
 class Folder:
-    """Folds chunks of one generation, one after another, and finds the size that suits the database.
+    """Folds chunks into one generation, one after another, and finds the size that suits the database.
+
+    Its cursor is the generation's, or that of another `place`.
 
     A context manager: at its end the thread that reads ahead ends, with its connection. Within it Python collects
     garbage once a second only: the page views of a chunk are no garbage, and looking at them over and over took a sixth
@@ -44,15 +45,19 @@ class Folder:
     chunk_size: int = field(default_factory=first_chunk_size)
     #: the chunk size that was asked for: it is left for a smaller one only after a failure, and comes back
     fixed_size: int | None = None
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.using, self.generation, ends_with_days=self.fixed_size is None)
-        self.cursor = self.generation.cursor
+        self._place = self.place or OfGeneration(self.using, self.generation)
+        self.cursor = self._place.row.cursor
+        #: others fold the same generation: days are locked, and looked for in the database
+        self.is_shared = self._place.is_shared
         #: how long a chunk's transaction should last
         self.chunk_seconds = database_for(self.using).CHUNK_SECONDS
         #: the chunk that is being folded or was last, once it is read: after this primary key, up to that one
         self.trying: tuple[int, int] | None = None
-        #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells
+        #: true as long as nobody else folds this generation: the cursor's compare-and-swap tells; not if it is shared
         self._highest: Highest = {}
         self._within = ExitStack()
         self._collects = False
@@ -84,17 +89,20 @@ class Folder:
         self.trying = chunk.after, chunk.upto
         if expected > 1 and chunk.upto < target:
             self.reader.read_ahead(chunk.upto, target, self.chunk_size)
-        chunk = replace(chunk, zone_rules=rules_with(self.generation.zone_rules, chunk.tally, self.reader.calendar))
+        row = self._place.row
+        chunk = replace(chunk, zone_rules=rules_with(row.zone_rules, chunk.tally, self.reader.calendar))
         try:
-            self._highest, seconds = merge(self.using, chunk, fence=fence, highest=self._highest)
+            self._highest, seconds = merge(
+                self.using, chunk, fence=fence, highest=self._highest, place=self._place, is_shared=self.is_shared
+            )
         except CursorMovedError:
             self.reader.look_for_lost_ids()
             self.reload()
             raise
         self.reader.confirm(chunk.witnesses)
         self.cursor = chunk.upto
-        self.generation.last_page_view = chunk.last or self.generation.last_page_view
-        self.generation.zone_rules = chunk.zone_rules
+        row.last_page_view = chunk.last or row.last_page_view
+        row.zone_rules = chunk.zone_rules
         self._adapt(chunk, seconds)
         if self._collects and time.monotonic() > self._collected_at + COLLECT_SECONDS:
             gc.collect(1)
@@ -125,9 +133,9 @@ class Folder:
         return True
 
     def reload(self) -> None:
-        """Read anew where the generation stands, after somebody else folded it or a chunk failed."""
-        self.generation.refresh_from_db(using=self.using)
-        self.cursor = self.generation.cursor
+        """Read anew where the cursor is, after somebody else folded it or a chunk failed."""
+        self._place.reload()
+        self.cursor = self._place.row.cursor
         self._highest = {}
 
     def forget(self) -> None:
@@ -142,41 +150,44 @@ class Folder:
         """Be left for a later use: the end of this one does not wait for what is being read ahead."""
         self._is_kept = True
 
-    def go_on(self, generation: Generation) -> None:
-        """Be used once more, from where the generation stands by now; what was read ahead is used if it still fits."""
+    def go_on(self, generation: Generation, place: Place | None = None) -> None:
+        """Be used once more, from where its cursor is by now; what was read ahead is used if it still fits."""
         self._is_kept = False
         self.generation = generation
+        self._place = place or OfGeneration(self.using, generation)
+        self.is_shared = self._place.is_shared
         self.reader.forget_lost_ids()
-        if generation.cursor != self.cursor:
+        if self._place.row.cursor != self.cursor:
             self.reload()
 
 
 def merge(
-    using: str, chunk: Chunk, *, fence: Callable[[Chunk], None] | None = None, highest: Highest | None = None
+    using: str,
+    chunk: Chunk,
+    *,
+    fence: Callable[[Chunk], None] | None = None,
+    highest: Highest | None = None,
+    place: Place | None = None,
+    is_shared: bool = False,
 ) -> tuple[Highest, float]:
     """Merge a chunk and move the cursor, in one transaction.
 
     Raises CursorMovedError if the cursor is not where it was, or if the database has lost ids of the chunk.
 
     Without a fence only the active generation is folded: once a rebuild has switched, the old rows are being deleted.
-    Returns the highest buckets for the next merge, and how many seconds the transaction took.
+    `is_shared`: others may fold the same days at the same time, and each day is one's until he commits. Returns the
+    highest buckets for the next merge, and how many seconds the transaction took.
     """
     database = database_for(using)
+    place = place or OfGeneration(using, chunk.generation)
     prepared = database.prepare(chunk.tally.of_times())
     began = time.monotonic()
     with database.chunk_transaction():
         if fence is not None:
             fence(chunk)
-        database.wait_for_row(Generation._meta.db_table, chunk.generation)
-        # the compare-and-swap takes the generation's row lock (on SQLite the write lock): one fold at a time
-        moved = Generation.objects.using(using).filter(pk=chunk.generation, cursor=chunk.after)
-        if fence is None:
-            moved = moved.filter(is_active=True)
-        # what is compared is also whether the ids are still there, and costs no other statement
-        moved = moved.filter(chunk.witnesses.expression())
-        kept = {"last_page_view": chunk.last, "zone_rules": chunk.zone_rules}
-        changes = {name: value for name, value in kept.items() if value}
-        if not moved.update(cursor=chunk.upto, revision=F("revision") + 1, **changes):
+        if not place.moves(chunk, is_fenced=fence is not None):  # takes the row's lock: one fold of it at a time
             raise CursorMovedError
-        highest = database.merge(chunk.generation, prepared, highest)
+        if is_shared:
+            database.lock_days({day for day, _ in chunk.tally.site_hours})
+        highest = database.merge(chunk.generation, prepared, highest, is_shared=is_shared)
     return highest, time.monotonic() - began

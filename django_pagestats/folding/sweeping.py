@@ -9,7 +9,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.folding.all_time import AllTime, no_fence
 from django_pagestats.folding.resting import rest
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.models import BackfillRun, BuildSegment, Generation
 
 
 def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, nice: float = 0.0) -> int:
@@ -72,5 +72,7 @@ def doom(using: str, generation: int) -> bool:
             return False
         if found.runs.using(using).filter(active_key=BackfillRun.ACTIVE).exists():
             return False
+        # whoever is in the midst of a chunk of a segment ends it first, or finds the segment gone
+        BuildSegment.objects.using(using).filter(run__generation=generation).delete()
         Generation.objects.using(using).filter(pk=generation).update(doomed_at=database_now(using))
     return True

@@ -35,6 +35,17 @@ def rules_with(kept: Rules, tally: Tally, calendar: Calendar) -> Rules:
     return [first, last, MIXED if _are_other(kept, calendar) else _digest(calendar, first, last)]
 
 
+def rules_of_both(kept: Rules, other: Rules, calendar: Calendar) -> Rules:
+    """What a generation is to keep that counts the page views of both."""
+    if kept == NONE_YET or other == NONE_YET:
+        return other if kept == NONE_YET else kept
+    if kept is None or other is None:
+        return None
+    first, last = min(kept[0], other[0]), max(kept[1], other[1])
+    is_mixed = _are_other(kept, calendar) or _are_other(other, calendar)
+    return [first, last, MIXED if is_mixed else _digest(calendar, first, last)]
+
+
 def has_other_rules(generation: Generation) -> bool:
     """Whether page views of a generation were cut by other rules than this machine has for its zone."""
     kept: Rules = generation.zone_rules

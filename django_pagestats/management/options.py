@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_pagestats.conf import MOST_ROWS, rest_factor
+from django_pagestats.conf import MOST_ROWS, Conf, rest_factor
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -33,6 +33,13 @@ def add_options(parser: ArgumentParser) -> None:
         "--chunk-size", type=int, metavar="N", help="A fixed number of page views a chunk; by default it adapts."
     )
     parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="With --sync: so many processes build a new generation at once; by default 1. A cluster's are"
+        " PAGESTATS_WORKERS.",
+    )
+    parser.add_argument(
         "--nice",
         type=_nice,
         metavar="N",
@@ -52,7 +59,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def check_options(options: dict[str, Any]) -> None:
     """Raise CommandError for what goes together with nothing."""
-    size = options["chunk_size"]
+    size, workers = options["chunk_size"], options["workers"]
     _check_generation_options(options)
     for name in ("status", "pause", "resume", "cancel"):
         if options[name] and (options["rebuild"] or size is not None):
@@ -63,12 +70,16 @@ def check_options(options: dict[str, Any]) -> None:
         raise CommandError("--resume goes with --wait or --sync, or alone.")
     if size is not None and not 1 <= size <= MOST_ROWS:
         raise CommandError(f"--chunk-size must be a whole number from 1 to {MOST_ROWS:,}, not {size}.")
+    if workers is not None and not options["sync"]:
+        raise CommandError("--workers goes with --sync; how many a cluster has at work PAGESTATS_WORKERS says.")
+    if complaint := "" if workers is None else Conf.WORKERS.complaint_about(workers):
+        raise CommandError(f"--workers {complaint}.")
 
 
 def _check_generation_options(options: dict[str, Any]) -> None:
     if options["keep_old"] and not options["rebuild"] and options["activate"] is None:
         raise CommandError("--keep-old goes with --rebuild or --activate.")
-    others = ("wait", "status", "pause", "resume", "cancel", "rebuild", "chunk_size", "nice")
+    others = ("wait", "status", "pause", "resume", "cancel", "rebuild", "chunk_size", "workers", "nice")
     for name in ("activate", "discard"):
         if options[name] is not None and any(options[other] not in (False, None) for other in others):
             raise CommandError(f"--{name} goes with --sync, which deletes in this process, or alone.")

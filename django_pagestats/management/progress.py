@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 def _figures(run: BackfillRun, so_far: backfill.Progress) -> str:
-    text = f"{run.rows_folded:,} page views"
+    text = f"{so_far.page_views:,} page views"
     if (step := backfill.step(run)) not in (None, backfill.Step.FOLD):
         text += f", {step.label} ({backfill.step_percent(run):.0f} %)"
     if so_far.rows_per_second is not None:

@@ -79,6 +79,8 @@ class Database(ABC):
     CHUNKS_AT_ONCE: ClassVar[int] = 1
     #: whether the next chunk may be read, on a connection of its own, while one is merged
     READS_AHEAD: ClassVar[bool] = True
+    #: whether several workers build a generation faster than one: where there is one writer they do not
+    SHARES_BUILDS: ClassVar[bool] = True
     #: a rest after each chunk in a cluster, in times of what the chunk took
     NICE: ClassVar[float] = 0.0
     #: the end of a SELECT that keeps others from changing its rows; empty where there is one writer
@@ -252,12 +254,18 @@ class Database(ABC):
         return list(counted)
 
     @abstractmethod
-    def merge(self, generation: int, prepared: Any, highest: Highest | None = None) -> Highest:
+    def merge(
+        self, generation: int, prepared: Any, highest: Highest | None = None, *, is_shared: bool = False
+    ) -> Highest:
         """Add what was counted to the aggregates of a generation, in the caller's transaction.
 
-        The caller holds the generation's row lock, so nobody else writes these rows. Returns the highest buckets
-        afterwards, which the next merge may be given if nobody else merged in between.
+        The caller holds the generation's row lock, or, where it `is_shared`, those of the days: nobody else writes
+        these rows. Returns the highest buckets afterwards, which the next merge may be given if nobody else merged in
+        between; of a generation that is shared nothing is known but what is asked for.
         """
+
+    def lock_days(self, days: Iterable[int]) -> None:  # noqa: B027 - where there is one writer
+        """Wait until nobody else folds these days, in the caller's transaction; to its end they are the caller's."""
 
     @abstractmethod
     def insert_rows(self, generation: int, rows: Iterable[AggregateRow]) -> None:

@@ -67,22 +67,26 @@ class Days:
             generation=self.generation, dimension=int(level.dimension), granularity=int(level.granularity)
         )
 
-    def slice_after(self, subject: int | None) -> Slice:
-        """The next subjects after one, with what their days add up to; None: from the first on, which is the site."""
+    def slice_after(self, subject: int | None, *, upto: int | None = None) -> Slice:
+        """The next subjects after one, with what their days add up to; None: from the first on, which is the site.
+
+        `upto`: none after this one.
+        """
         merged: list[Merged] = []
+        end = self.highest if upto is None else min(upto, self.highest)
         if subject is None:
             subject = self.lowest - 1
             merged += self._merged(SITE_DAY, self._read(SITE_DAY, SITE_SUBJECT - 1, SITE_SUBJECT)[0])
-        while subject < self.highest:
-            upto = min(subject + self._width, self.highest)
-            rows, is_whole = self._read(PAGE_DAY, subject, upto)
+        while subject < end:
+            last = min(subject + self._width, end)
+            rows, is_whole = self._read(PAGE_DAY, subject, last)
             if not is_whole and self._width > 1:
                 self._width = max(1, self._width // 2)
                 continue
             self._adapt(len(rows))
-            subject = upto
+            subject = last
             if rows:
-                subject = self._bounded(upto, rows, merged)
+                subject = self._bounded(last, rows, merged)
                 break
         return Slice(subject, merged, subject >= self.highest)
 

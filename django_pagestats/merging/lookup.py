@@ -12,7 +12,12 @@ from django_pagestats.buckets import Granularity
 from django_pagestats.merging.base import AGGREGATE_TABLE, Database, Highest
 from django_pagestats.merging.portions import portions, portions_by_size
 from django_pagestats.merging.rows import AggregateRow, Key, deserialized, new_rows, serialized
-from django_pagestats.tally import Counts, Level
+from django_pagestats.models import SharedDay
+from django_pagestats.tally import SITE_DAY, SITE_SUBJECT, Counts, Level
+
+SHARED_DAY_TABLE = SharedDay._meta.db_table
+#: days that one statement names: MariaDB makes a longer list a temporary table
+MOST_DAYS = 900
 
 
 class StoredRow(NamedTuple):
@@ -40,12 +45,21 @@ class LookupDatabase(Database):
         return self.transaction() if self.begins_here() else nullcontext()
 
     def merge(
-        self, generation: int, prepared: Sequence[tuple[Level, Counts]], highest: Highest | None = None
+        self,
+        generation: int,
+        prepared: Sequence[tuple[Level, Counts]],
+        highest: Highest | None = None,
+        *,
+        is_shared: bool = False,
     ) -> Highest:
-        highest = dict(highest or {})
+        highest = {} if is_shared else dict(highest or {})
+        stored_days = self._stored_days(generation, prepared) if is_shared else set()
         fresh: list[Iterator[AggregateRow]] = []
         for level, counts in prepared:
-            new, known = self._split(generation, level, counts, highest)
+            if is_shared:
+                new, known = _split_by_days(level, counts, stored_days)
+            else:
+                new, known = self._split(generation, level, counts, highest)
             for portion in portions(sorted(known), self.LOOKUP_ROWS):
                 self._merge_portion(generation, level, {key: counts[key] for key in portion})
             # in the order of the primary key, so that neighbours are found and written together
@@ -68,6 +82,32 @@ class LookupDatabase(Database):
         if before is None or last <= before:
             return (list(counts), []) if before is None else ([], list(counts))
         return [key for key in counts if key[0] > before], [key for key in counts if key[0] <= before]
+
+    def _stored_days(self, generation: int, prepared: Sequence[tuple[Level, Counts]]) -> set[int]:
+        """Those of the days that the generation has rows of: a day has one of the site if it has any."""
+        wanted = sorted({day for level, counts in prepared if level == SITE_DAY for day, _ in counts})
+        stored: set[int] = set()
+        for days in portions(wanted, MOST_DAYS):
+            stored.update(
+                row.bucket for row in self._lookup(generation, SITE_DAY, [(d, SITE_SUBJECT) for d in days], 0)
+            )
+        return stored
+
+    def lock_days(self, days: Iterable[int]) -> None:
+        wanted = sorted({*days, *(day + 1 for day in days)})  # an HOUR bucket may be of two days
+        for portion in portions(wanted, MOST_DAYS):
+            while missing := set(portion).difference(self._locked_days(portion)):
+                rows = [SharedDay(day) for day in sorted(missing)]
+                SharedDay.objects.using(self.connection.alias).bulk_create(rows, ignore_conflicts=True)
+
+    def _locked_days(self, days: Sequence[int]) -> list[int]:
+        """Those of the days that have a row, which is the caller's now; in their order, like everybody."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id FROM {SHARED_DAY_TABLE}{self.BY_PRIMARY_KEY} WHERE id IN ({', '.join(map(str, days))})"
+                " ORDER BY id FOR UPDATE"
+            )
+            return [day for (day,) in cursor.fetchall()]
 
     def _highest_bucket(self, generation: int, level: Level) -> int | None:
         with self.connection.cursor() as cursor:
@@ -105,6 +145,13 @@ class LookupDatabase(Database):
     @abstractmethod
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
         """Write rows, in statements of bounded size; `replacing`: each of them exists, or existed until `_remove`."""
+
+
+def _split_by_days(level: Level, counts: Counts, stored_days: set[int]) -> tuple[list[Key], list[Key]]:
+    """The keys that cannot be stored yet, being of days without any row, and all others; an hour may be of two days."""
+    if level.granularity != Granularity.DAY:
+        return [], list(counts)
+    return [key for key in counts if key[0] not in stored_days], [key for key in counts if key[0] in stored_days]
 
 
 def _merged_rows(level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[AggregateRow]:

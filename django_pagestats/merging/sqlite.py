@@ -90,6 +90,7 @@ class SQLite(Database):
     #: chunks are small here, and each commit of a few new ids writes nearly every page of their indexes
     CHUNKS_AT_ONCE: ClassVar[int] = 8
     READS_AHEAD: ClassVar[bool] = False
+    SHARES_BUILDS: ClassVar[bool] = False
     NICE: ClassVar[float] = 1.0
 
     @contextmanager
@@ -157,7 +158,14 @@ class SQLite(Database):
         levels = (new_rows(level, sorted(counts), counts) for level, counts in counted)
         return list(chain.from_iterable(levels))
 
-    def merge(self, generation: int, prepared: list[AggregateRow], highest: Highest | None = None) -> Highest:
+    def merge(
+        self,
+        generation: int,
+        prepared: list[AggregateRow],
+        highest: Highest | None = None,
+        *,
+        is_shared: bool = False,
+    ) -> Highest:
         """See `Database.merge`; nothing needs to be known of the highest buckets.
 
         SQLite unites the sets itself, by a function of ours, so that each row is found once and one set at a time is

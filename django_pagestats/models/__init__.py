@@ -7,6 +7,7 @@ from django_pagestats.models.aggregates import Aggregate, Generation, Subject, V
 from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.models.runs import BackfillRun, RunEvent
+from django_pagestats.models.segments import BuildSegment, SharedDay
 from django_pagestats.models.sources import ImportSource, SiteSecret
 
 __all__ = [
@@ -14,12 +15,14 @@ __all__ = [
     "SESSION_KEY_MAX_LENGTH",
     "Aggregate",
     "BackfillRun",
+    "BuildSegment",
     "Dimension",
     "Generation",
     "Granularity",
     "ImportSource",
     "PageView",
     "RunEvent",
+    "SharedDay",
     "SiteSecret",
     "Subject",
     "Visitor",

@@ -48,6 +48,9 @@ class BackfillRun(models.Model):
     chunk_size = models.IntegerField(_("chunk size"))
     #: a rest of so many times as long as a chunk took; NULL: as PAGESTATS_NICE says
     nice = models.FloatField(_("rest after a chunk"), null=True)
+    #: whether it builds a new generation, which answers at its end, in place of folding into the one that does: a
+    #: rebuild, and a first backfill by several workers
+    is_build = models.BooleanField(_("builds a new generation"), default=False, db_default=False)
     #: of a rebuild: whether the generation that it replaces is kept
     keep_old = models.BooleanField(_("keeps the old generation"), default=False, db_default=False)
     #: failures in a row that no smaller chunk cures; how often it was found without a living worker, and how often in a

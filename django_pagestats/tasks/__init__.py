@@ -49,16 +49,22 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+#: alias, run, and epoch of a link; of a link of a segment, whose epoch it is then, the segment too
+Link = tuple[str, int, int] | tuple[str, int, int, int]
+
 
 # -- the tasks
 
 
-def link(using: str, run_id: int, epoch: int) -> None:
-    """One link of a run's chain; harmless if it comes twice, late, or never."""
+def link(using: str, run_id: int, epoch: int, segment: int | None = None) -> None:
+    """One link of a run's chain, or of one of its segments; harmless if it comes twice, late, or never."""
     if not _app_is_there(f"run {run_id} on {using}"):
         return
     try:
-        backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
+        if segment is None:
+            backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
+        else:
+            backfill.help_build(using, segment, epoch, enqueue=enqueue, seconds=conf.LINK_SECONDS)
     except RunLockedError as error:  # the run is revived when its lease is over; no row of a failure is left for it
         logger.warning("run %s: a link came and went: %s", run_id, error)
     except (DatabaseError, ConnectionDoesNotExist) as error:
@@ -164,21 +170,22 @@ def resume_backfill(using: str, *, run_id: int | None = None, actor: str = "", v
 # -- enqueueing
 
 
-def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None) -> None:
+def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None, segment: int | None = None) -> None:
     """Give a link to the cluster when the current transaction commits; with `at`, by a one-off schedule."""
     from django_q.conf import Conf
 
+    arguments = (using, run_id, epoch) if segment is None else (using, run_id, epoch, segment)
     if at is not None:
-        _on_commit(using, lambda: _schedule_link(using, run_id, epoch, at))
+        _on_commit(using, lambda: _schedule_link(arguments, at))
     elif Conf.SYNC:
         # a chain would call itself until the stack ends: fold to the end in one loop instead
         _on_commit(using, lambda: backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=None))
     elif using == Conf.ORM and connections[using].in_atomic_block:
         # the queue's table is in this very database: the task is there if, and only if, the transaction commits
-        _async_link(using, run_id, epoch)
+        _async_link(*arguments)
     else:
         # inside the transaction, django-q2 would close its connection, and roll it back without a word
-        _on_commit(using, lambda: _async_link(using, run_id, epoch))
+        _on_commit(using, lambda: _async_link(*arguments))
 
 
 def _on_commit(using: str, call: Callable[[], None]) -> None:
@@ -188,16 +195,16 @@ def _on_commit(using: str, call: Callable[[], None]) -> None:
     transaction.on_commit(call, using=using, robust=is_the_callers)
 
 
-def _async_link(using: str, run_id: int, epoch: int) -> None:
+def _async_link(*arguments: Any) -> None:
     from django_q.tasks import async_task
 
     try:
-        async_task(LINK, using, run_id, epoch, q_options=_options())
+        async_task(LINK, *arguments, q_options=_options())
     except Exception as error:  # each broker has its own
         raise QueueUnreachableError(
-            f"The queue did not take a task of run {run_id} ({error}). The run stays, and goes on when the queue is"
-            " back: by the schedule, by whoever follows it, or by another start; 'manage.py backfill_aggregates --sync'"
-            " goes on with it at once."
+            f"The queue did not take a task of run {arguments[1]} ({error}). The run stays, and goes on when the queue"
+            " is back: by the schedule, by whoever follows it, or by another start; 'manage.py backfill_aggregates"
+            " --sync' goes on with it at once."
         ) from error
 
 
@@ -208,15 +215,17 @@ def _options() -> dict[str, Any]:
     return options
 
 
-def _schedule_link(using: str, run_id: int, epoch: int, at: datetime) -> None:
+def _schedule_link(arguments: Link, at: datetime) -> None:
     from django_q.models import Schedule
 
-    name = f"{GROUP}: run {run_id} on {using} goes on"
+    using, run_id, _, *segment = arguments
+    part = f", segment {segment[0]}," if segment else ""
+    name = f"{GROUP}: run {run_id}{part} on {using} goes on"
     Schedule.objects.filter(name=name).delete()
     Schedule.objects.create(
         name=name,
         func=LINK,
-        args=repr((using, run_id, epoch)),
+        args=repr(arguments),
         kwargs=repr({"q_options": {"save": False}}),
         schedule_type=Schedule.ONCE,
         next_run=at,

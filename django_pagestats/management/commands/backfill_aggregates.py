@@ -16,6 +16,7 @@ from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.management.following import follow
 from django_pagestats.management.options import add_options, check_options, wanted_nice
 from django_pagestats.management.telling import INTERRUPTED, PAUSED, Telling
+from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, RunEvent
 
 #: option -> the verb that does it
@@ -56,7 +57,10 @@ class Command(DatabaseCommand):
         }
         if options["nice"] is not None and backfill.active_run(using) is not None:
             self._change_nice(using, options)
-        started = self._sync(using, wanted) if options["sync"] else self._start(using, wanted, wait=options["wait"])
+        if options["sync"]:
+            started = self._sync(using, wanted, workers=options["workers"] or 1)
+        else:
+            started = self._start(using, wanted, wait=options["wait"])
         return started.outcome, started.message
 
     # -- pausing, going on, giving up
@@ -73,7 +77,7 @@ class Command(DatabaseCommand):
             self._change_nice(using, options)
         run = answer.run
         if run is not None and options["sync"]:
-            self._sync(using, {"kind": run.kind, "via": RunEvent.Via.COMMAND})
+            self._sync(using, {"kind": run.kind, "via": RunEvent.Via.COMMAND}, workers=options["workers"] or 1)
         elif run is not None and options["wait"]:
             follow(run, self.telling)
         return answer.outcome, answer.message
@@ -114,7 +118,9 @@ class Command(DatabaseCommand):
 
     # -- in this process
 
-    def _sync(self, using: str, wanted: dict[str, Any]) -> backfill.Started:
+    def _sync(self, using: str, wanted: dict[str, Any], *, workers: int) -> backfill.Started:
+        if workers > 1 and not database_for(using).SHARES_BUILDS:
+            self.telling.say("SQLite has one writer: one worker does it.")
         with _interrupts() as interrupted, self.telling.bar() as bar:
 
             def watch(run: BackfillRun) -> bool:
@@ -122,7 +128,7 @@ class Command(DatabaseCommand):
                 return bool(interrupted)
 
             try:
-                started = backfill.run_here(using, watch=watch, **wanted)
+                started = backfill.run_here(using, watch=watch, workers=workers, **wanted)
             except PausedError as error:
                 raise CommandError(str(error), returncode=PAUSED) from error
             if started.run is not None:
