@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from django_pagestats.clock import database_now
-from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.models import BackfillRun, BuildSegment, Generation
 from testproject.security import POLICY
 from tests import servers
 from tests.cluster import Site, wait_until
@@ -268,6 +268,41 @@ def test_the_script_backs_off_and_stops(browser: Browser) -> None:
     assert browser.text("#pagestats-error pre") == "<b>boom</b>"
     assert browser.find("#pagestats-error details").is_displayed()
     assert browser.buttons() == ["resume"]
+    browser.assert_the_same()
+
+
+def test_the_parts_of_other_workers_come_move_and_go(browser: Browser) -> None:
+    run = waiting_run(kind="rebuild", is_build=True)
+    browser.open(f"{RUNS}{run.pk}/change/")
+    browser.mark()
+    assert not browser.find("#pagestats-segments").is_displayed()
+    now = database_now("default")
+    for after in (30_000, 60_000):
+        BuildSegment.objects.create(
+            run=run,
+            kind="fold",
+            after=after,
+            upto=after + 30_000,
+            cursor=after,
+            epoch=1,
+            chunk_size=500,
+            lease_until=now + timedelta(hours=1),
+        )
+    browser.wait(lambda: browser.find("#pagestats-segments").is_displayed(), "the parts")
+    BuildSegment.objects.filter(after=30_000).update(cursor=37_500)
+    cells = "[...it.cells].map((cell) => cell.innerText.replace(/\\s+/g, ' ').trim()).join('|')"
+    rows = f"return [...document.querySelectorAll('#pagestats-segments tbody tr')].map((it) => {cells})"
+    moved = "Page views 30,001 to 60,000|25.0 %|is at work"
+    browser.wait(lambda: moved in browser.run(rows), "a part that moves")
+    bars = browser.driver.find_elements("css selector", "#pagestats-segments progress")
+    assert [bar.accessible_name for bar in bars] == ["Page views 30,001 to 60,000", "Page views 60,001 to 90,000"]
+    for width, theme in ((1_100, "light"), (360, "dark")):
+        browser.show_at(width, theme)
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+    BuildSegment.objects.filter(after=30_000).delete()
+    browser.wait(lambda: len(browser.run(rows)) == 1, "one part")
+    BuildSegment.objects.all().delete()
+    browser.wait(lambda: not browser.find("#pagestats-segments").is_displayed(), "no part")
     browser.assert_the_same()
 
 

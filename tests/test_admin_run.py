@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.test import Client, modify_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils.html import escape
 from django_q.models import OrmQ
 from hypothesis import given, strategies
 
@@ -17,7 +18,7 @@ from django_pagestats import tasks
 from django_pagestats.admin.chart import HEIGHT, WIDTH, axis_end, chart
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
-from django_pagestats.models import BackfillRun, Generation, RunEvent
+from django_pagestats.models import BackfillRun, BuildSegment, Generation, RunEvent
 from tests.chains import Links, expire_lease, the_run
 from tests.factories import make_page_views
 from tests.test_admin import NOON, RUNS, buttons, level_tags, log_in, make_run, messages_of
@@ -424,3 +425,37 @@ def test_the_list_shows_what_a_run_does(root: Client) -> None:
     assert (cells["page_views"], cells["chunk_size"], cells["started_by"]) == ("10", "10", "grace (test)")
     assert cells["rate"].endswith("/s") and cells["time_left"].endswith(" s")
     assert '<progress max="100" value="25.0"' in listed
+
+
+def test_the_parts_that_other_workers_do_have_a_bar_each(root: Client) -> None:
+    run = make_run(kind="rebuild", is_build=True, status="running", active_key="active")
+    now = database_now("default")
+    common = {"run": run, "kind": "fold", "chunk_size": 100, "lease_until": now + timedelta(hours=1)}
+    rows = [
+        {"after": 1_000, "upto": 2_000, "cursor": 1_000},
+        {"after": 2_000, "upto": 3_000, "cursor": 2_250, "epoch": 1},
+        {"after": 3_000, "upto": 4_000, "cursor": 4_000, "epoch": 2},
+        {"after": 4_000, "upto": 5_000, "cursor": 4_100, "epoch": 2, "lease_until": now - timedelta(hours=1)},
+        {"after": 5_000, "upto": 6_000, "cursor": 5_100, "epoch": 2, "error": "<b>a fault</b>"},
+        {"after": 6_000, "upto": 7_000, "cursor": 6_100, "epoch": 2, "wait_reason": "throttled: too much"},
+        {"after": 0, "upto": 10, "cursor": 5, "epoch": 1, "kind": "all_time"},
+    ]
+    BuildSegment.objects.bulk_create([BuildSegment(**{**common, **row}) for row in rows])
+    wanted = [
+        ("Page views 1,001 to 2,000", 0.0, "has not come yet"),
+        ("Page views 2,001 to 3,000", 25.0, "is at work"),
+        ("Page views 3,001 to 4,000", 100.0, "has done it"),
+        ("Page views 4,001 to 5,000", 10.0, "shows no sign of life"),
+        ("Page views 5,001 to 6,000", 10.0, "gave up (<b>a fault</b>); the run's own worker does it"),
+        ("Page views 6,001 to 7,000", 10.0, "throttled: too much"),
+        ("Rows of all time of subjects 1 to 10", 50.0, "is at work"),
+    ]
+    told = [(it["name"], it["percent"], it["worker"]) for it in progress_of(root, run)["segments"]]
+    assert sorted(told) == sorted(wanted)
+    page = page_of(root, run)
+    for name, percent, worker in wanted:
+        assert name in page and escape(worker) in page and f'value="{percent}"' in page
+    BackfillRun.objects.update(status="succeeded", active_key=None)
+    assert progress_of(root, run)["segments"] == []
+    page = page_of(root, run)
+    assert re.search('id="pagestats-segments" hidden', page)

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill, tasks
 from django_pagestats.admin.chart import HEIGHT, WIDTH, chart
+from django_pagestats.admin.segments import SEGMENT_HEADS, segment_texts
 from django_pagestats.admin.wishes import ObeysWishes
 from django_pagestats.admin.wording import FIGURES, PARTS, Wording, event_texts
 from django_pagestats.clock import database_now
@@ -78,6 +79,7 @@ class ShowsLive(ObeysWishes):
             "error": run.error,
             "traceback": run.traceback or "",
             "chart": chart(run.history),
+            "segments": segment_texts(run, now),
             "events": [event_texts(event) for event in reversed(events)],
             "newest_event": events[0].pk if events else after,
             "verbs": self.possible_verbs(request, run),
@@ -97,6 +99,7 @@ class ShowsLive(ObeysWishes):
             "parts": [(title, _labelled(labels, texts)) for title, labels in PARTS],
             "event_heads": EVENT_HEADS,
             "chart_heads": CHART_HEADS,
+            "segment_heads": SEGMENT_HEADS,
             "progress_url": self.page_url("progress", row.pk),
             "time_zone": get_current_timezone_name(),
         }

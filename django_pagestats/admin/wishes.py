@@ -50,9 +50,8 @@ class ObeysWishes(HasControls):
         if request.method == "POST":
             self._obey(request, run_id, verb)
         elif verb == "cancel":
-            is_rebuild = run.kind == BackfillRun.Kind.REBUILD
             title = gettext("Cancel run %d?") % run_id
-            return self.ask(request, run_id, verb, title=title, is_rebuild=is_rebuild)
+            return self.ask(request, run_id, verb, title=title, is_build=run.is_build)
         return HttpResponseRedirect(self.page_url("change", run_id))
 
     def nice_view(self, request: HttpRequest, run_id: int) -> HttpResponse:

@@ -94,8 +94,8 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
 
 
 def segments_of(run: BackfillRun, kind: str | None = None) -> list[BuildSegment]:
-    """The parts of a build that others do, or of them those of a kind, in order."""
-    if not run.is_build or run.status == Status.SUCCEEDED:
+    """The parts of a build that others do, or of them those of a kind, in order; none of a run that has ended."""
+    if not (run.is_build and run.is_active):
         return []
     found = BuildSegment.objects.using(run._state.db).filter(run=run).order_by("kind", "after")
     return list(found if kind is None else found.filter(kind=kind))

@@ -80,6 +80,41 @@
         document.getElementById("pagestats-chart").hidden = !chart.rows.length;
     };
 
+    const segmentRow = () => {
+        const made = document.createElement("tr");
+        const head = document.createElement("th");
+        head.scope = "row";
+        const bar = document.createElement("span");
+        bar.className = "pagestats-progress";
+        bar.append(document.createElement("progress"), " ", document.createElement("span"), " %");
+        bar.querySelector("progress").max = 100;
+        made.append(head);
+        made.insertCell().append(bar);
+        made.insertCell();
+        return made;
+    };
+
+    const showSegments = (segments) => {
+        const section = document.getElementById("pagestats-segments");
+        const body = section.querySelector("tbody");
+        while (body.rows.length > segments.length) {
+            body.deleteRow(-1);
+        }
+        while (body.rows.length < segments.length) {
+            body.append(segmentRow());
+        }
+        segments.forEach((segment, number) => {
+            const cells = body.rows[number].cells;
+            const bar = cells[1].querySelector("progress");
+            setText(cells[0], segment.name);
+            bar.value = segment.percent;
+            bar.setAttribute("aria-label", segment.name);
+            setText(cells[1].querySelector("span span"), segment.percent.toFixed(1));
+            setText(cells[2], segment.worker);
+        });
+        section.hidden = !segments.length;
+    };
+
     const showEvents = (progress) => {
         document.querySelector("#pagestats-events tbody").prepend(...progress.events.map(row).reverse());
         page.dataset.newestEvent = progress.newest_event;
@@ -114,6 +149,7 @@
             showProgress(progress);
             showProblems(progress);
             showChart(progress.chart);
+            showSegments(progress.segments);
             showEvents(progress);
             showButtons(progress);
             seconds = progress.seconds ?? 0;
