@@ -127,7 +127,7 @@ DATABASES = {"default": DATABASE}
 
 Q_CLUSTER = {
     "name": os.environ.get("PAGESTATS_CLUSTER_NAME", "testproject"),
-    "workers": int(os.environ.get("PAGESTATS_WORKERS", "1")),
+    "workers": int(os.environ.get("PAGESTATS_CLUSTER_WORKERS", "1")),
     "queue_limit": 1,
     "bulk": 1,
     "poll": float(os.environ.get("PAGESTATS_POLL", "0.2")),
@@ -152,5 +152,7 @@ if "PAGESTATS_LINK_SECONDS" in os.environ:
     PAGESTATS_LINK_SECONDS = float(os.environ["PAGESTATS_LINK_SECONDS"])
 if "PAGESTATS_LEASE_SECONDS" in os.environ:
     PAGESTATS_LEASE_SECONDS = float(os.environ["PAGESTATS_LEASE_SECONDS"])
+if "PAGESTATS_WORKERS" in os.environ:
+    PAGESTATS_WORKERS = int(os.environ["PAGESTATS_WORKERS"])
 if "PAGESTATS_NICE" in os.environ:
     PAGESTATS_NICE = float(os.environ["PAGESTATS_NICE"])

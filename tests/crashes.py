@@ -117,7 +117,7 @@ class Nursery(Child):
 def queued_epochs(run: BackfillRun) -> list[int]:
     """Of the run's links in the ORM's queue."""
     calls = [task.task["args"] for task in OrmQ.objects.all()]
-    return [epoch for _, run_id, epoch in calls if run_id == run.pk]
+    return [call[2] for call in calls if call[1] == run.pk and len(call) == 3]
 
 
 def next_link() -> int:

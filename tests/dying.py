@@ -38,6 +38,7 @@ class Order(NamedTuple):
     is_warm: bool = False  #: whether the last link may go on with what the one before has kept
     seconds: float = 0.0  #: for each link; with 0 it folds one chunk and hands over
     without: str = ""  #: the protection that is taken away, by its name in tests.unprotected
+    segment: int | None = None  #: the links are of this part of a build, and so are the epochs
 
 
 def shape(sql: str) -> str:
@@ -135,11 +136,11 @@ def work(order: Order, tell: int) -> None:
         mortal.watch_copies()
     *before, last = order.epochs
     for epoch in before:
-        tasks.link("default", order.run, epoch)
+        tasks.link("default", order.run, epoch, order.segment)
     if not order.is_warm:
         backfill.release_kept()
     mortal.is_armed = True
-    tasks.link("default", order.run, last)
+    tasks.link("default", order.run, last, order.segment)
     if order.thread == "reader":
         backfill.release_kept()  # which waits until it has read
     mortal.step("the end of the link")

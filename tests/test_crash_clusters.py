@@ -60,7 +60,7 @@ class Scene:
         return self.clusters[-1]
 
     def start_cluster(self, workers: int = 1) -> None:
-        self.clusters.append(self.site.another_cluster(PAGESTATS_WORKERS=str(workers)))
+        self.clusters.append(self.site.another_cluster(PAGESTATS_CLUSTER_WORKERS=str(workers)))
         self.cluster.start()
 
     def kill_clusters(self) -> None:
@@ -360,7 +360,7 @@ def test_control_without_epoch_and_cursor_two_chains_count_page_views_twice(tmp_
     site = Site(
         tmp_path,
         PAGESTATS_LINK_SECONDS="0.1",
-        PAGESTATS_WORKERS="2",
+        PAGESTATS_CLUSTER_WORKERS="2",
         PAGESTATS_WITHOUT="epochs,cursor",
         DJANGO_SETTINGS_MODULE="tests.unprotected_settings",
     )

@@ -30,6 +30,8 @@ LOOK_SECONDS = 1.0
 #: how long a worker that has nearly done its part is waited for; longer only a worker that is lost would take
 PATIENCE_SECONDS = 3.0
 POLL_SECONDS = 0.05
+#: of a size that was asked for, a part has so many at the least
+CHUNKS = 10
 
 
 def workers_of(using: str, wanted: int | None = None) -> int:
@@ -37,9 +39,15 @@ def workers_of(using: str, wanted: int | None = None) -> int:
     return (conf.WORKERS if wanted is None else wanted) if database_for(using).SHARES_BUILDS else 1
 
 
-def is_worth_sharing(page_views: int) -> bool:
+def is_worth_sharing(page_views: int, fixed_chunk_size: int | None) -> bool:
     """Whether so many, by their keys, are enough for two workers."""
-    return page_views >= 2 * PartsOfFold.LEAST
+    return page_views >= 2 * least_part(fixed_chunk_size)
+
+
+def least_part(fixed_chunk_size: int | None) -> int:
+    """Page views, by their keys, that a part of a fold has at the least: ten chunks, if their size was asked for."""
+    least = PartsOfFold.LEAST
+    return least if fixed_chunk_size is None else min(least, CHUNKS * fixed_chunk_size)
 
 
 class Parts(ABC):
@@ -48,6 +56,10 @@ class Parts(ABC):
     KIND: ClassVar[BuildSegment.Kind]
     #: keys that a part has at the least: less is not worth a worker
     LEAST: ClassVar[int]
+
+    @property
+    def least(self) -> int:
+        return self.LEAST
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -107,7 +119,7 @@ class Parts(ABC):
         """Cut the widest part there is into pieces: the first stays whose it is, the others are for workers to come."""
         owners = [(self.limit(end) - reached, None), *((s.upto - s.cursor, s) for s in self.segments if s.is_open)]
         width, owner = max(owners, key=lambda found: found[0])
-        pieces = min(count + 1, width // self.LEAST)
+        pieces = min(count + 1, width // self.least)
         if pieces < 2:
             return
         start, stop = (reached, self.limit(end)) if owner is None else (owner.cursor, owner.upto)
@@ -151,7 +163,7 @@ class Parts(ABC):
         self.forget()
 
     def _is_wide(self, segment: BuildSegment) -> bool:
-        return segment.upto - segment.cursor >= 2 * self.LEAST
+        return segment.upto - segment.cursor >= 2 * self.least
 
     def _is_expected(self, segment: BuildSegment) -> bool:
         """Whether its worker will soon have done it."""
@@ -210,6 +222,10 @@ class PartsOfFold(Parts):
     def __init__(self, claim: Claim, folder: folding.Folder) -> None:
         super().__init__(claim)
         self.folder = folder
+
+    @property
+    def least(self) -> int:
+        return least_part(self.claim.run.fixed_chunk_size)
 
     @property
     def page_views(self) -> int:

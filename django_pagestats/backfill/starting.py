@@ -163,7 +163,7 @@ def _is_first(using: str, wanted: Wanted, page_views: int) -> bool:
     """Whether nothing is folded yet, and so much is to be that several workers do it, beside what answers."""
     generation = folding.active_generation(using)
     is_empty = generation is None or generation.revision == 0
-    return wanted.workers > 1 and is_empty and is_worth_sharing(page_views)
+    return wanted.workers > 1 and is_empty and is_worth_sharing(page_views, wanted.chunk_size)
 
 
 def _already_active(using: str, run: BackfillRun, wanted: Wanted, enqueue: Enqueue) -> Started:

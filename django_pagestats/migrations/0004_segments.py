@@ -10,6 +10,14 @@ def rebuilds_are_builds(apps, schema_editor):
     runs.filter(kind="rebuild").update(is_build=True)
 
 
+def state_the_character_set(apps, schema_editor):
+    """MariaDB and MySQL: a table takes its database's, which may have few characters; each column states its own too."""
+    if schema_editor.connection.vendor == "mysql":
+        for name in ("BuildSegment", "SharedDay"):
+            table = schema_editor.quote_name(apps.get_model("django_pagestats", name)._meta.db_table)
+            schema_editor.execute(f"ALTER TABLE {table} DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+
+
 class Migration(migrations.Migration):
     dependencies = [
         ("django_pagestats", "0003_generations_of_before"),
@@ -70,5 +78,6 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "segments of a build",
             },
         ),
+        migrations.RunPython(state_the_character_set, migrations.RunPython.noop, atomic=False),
         migrations.RunPython(rebuilds_are_builds, migrations.RunPython.noop, elidable=True),
     ]
