@@ -60,7 +60,7 @@ from tests.chains import (
     the_run,
 )
 from tests.factories import make_page_views
-from tests.unprotected import merge_at_any_cursor, without_epochs
+from tests.unprotected import merge_at_any_cursor, without_epochs, without_fences_of_segments
 
 Status = BackfillRun.Status
 Database = type(database_for("default"))
@@ -139,6 +139,16 @@ interruptions = st.lists(
     min_size=1,
     max_size=3,
 )
+parts_of_a_chunk = st.lists(
+    st.builds(
+        Interruption,
+        st.sampled_from(["claim a part", "fold", "merge", "in the chunk's transaction"]),
+        st.booleans(),
+        st.sampled_from([*OTHERS, "work_to_the_end"]),
+    ),
+    min_size=1,
+    max_size=2,
+)
 #: a link that folds one chunk and hands over, and one that goes on to the run's end
 seconds = st.sampled_from([0, 60])
 #: what the throttle of the settings answers: set by a rule
@@ -213,6 +223,21 @@ class Protocol(RuleBasedStateMachine):
             self.links.sent.remove(link)
             with self.interrupted(link, interruptions):
                 self.work(link, seconds)
+
+    @precondition(lambda self: any(is_live(link) for link in self.links.sent if len(link) == 4))
+    @rule(interruptions=parts_of_a_chunk)
+    def deliver_a_part_with_others_in_between(self, interruptions: list[Interruption]) -> None:
+        """A link of a segment; the run's own worker may come there meanwhile."""
+        link = next(link for link in self.links.sent if len(link) == 4 and is_live(link))
+        self.links.sent.remove(link)
+        with self.interrupted(link, interruptions):
+            self.work(link, 0)
+
+    def work_to_the_end(self) -> None:
+        """The run's own worker does all there is to do, and takes over what others have begun."""
+        run = the_run()
+        if ("default", run.pk, run.epoch) in self.links.sent:
+            self.work(("default", run.pk, run.epoch), 60)
 
     @rule(wished=st.sampled_from(["resume", "cancel", "die"]), is_late=st.booleans(), kind=kinds)
     def deliver_after_a_wish(self, wished: str, is_late: bool, kind: str) -> None:
@@ -532,6 +557,19 @@ class FindsTwoEffects(Protocol):
     ends = False
 
 
+class FindsTwoEffectsOfParts(FindsTwoEffects):
+    """Of a build that is cut from its beginning on, and of which nothing else is wanted."""
+
+    deliver_a_copy = deliver_late = deliver_after_a_wish = deliver_with_others_in_between = None  # type: ignore[assignment]
+    here = lose = person = record = start = time_goes_by = None  # type: ignore[assignment]
+
+    @initialize()
+    def begin(self) -> None:  # type: ignore[override]
+        self.workers = 2
+        make_page_views(30, paths=3, visitors=4, days=2)
+        self.links.start("rebuild", chunk_size=3, workers=2)
+
+
 class FindsRunTakenAway(Protocol):
     """In its rule `look`."""
 
@@ -565,6 +603,7 @@ def every_lease_is_over(patch: pytest.MonkeyPatch) -> None:
 CONTROLS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], type[Protocol]]] = {
     "the epoch": (lambda patch: without_epochs(patch.setattr), FindsTwoChains),
     "the epoch and the cursor": (no_epoch_and_no_cursor, FindsTwoEffects),
+    "the fences of segments": (lambda patch: without_fences_of_segments(patch.setattr), FindsTwoEffectsOfParts),
     "the lease": (every_lease_is_over, FindsRunTakenAway),
     "revival": (lambda patch: patch.setattr(starting, "_revive", lambda *args, **kwargs: False), FindsRunWithoutEnd),
     "a wish as it was seen": (lambda patch: patch.setattr(wishes, "WISHES", ()), FindsLostWish),

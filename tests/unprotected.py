@@ -9,10 +9,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_pagestats import folding
-from django_pagestats.backfill import claims, rebuilding, starting
+from django_pagestats.backfill import claims, helping, rebuilding, starting
 from django_pagestats.folding import chunks
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.models import BackfillRun, BuildSegment, Generation
 
 
 def claim_whatever_the_epoch(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | None:
@@ -32,6 +32,21 @@ def without_epochs(set_attribute: Callable[[object, str, object], None]) -> None
     """Takes the fence away: whoever comes gets the run, and nobody finds that it was taken over."""
     set_attribute(claims, "claim", claim_whatever_the_epoch)
     set_attribute(claims.Claim, "update", update_whatever_the_epoch)
+
+
+def move_a_segment_from_any_cursor(place: folding.OfSegment, chunk: folding.Chunk, *, is_fenced: bool) -> bool:
+    BuildSegment.objects.filter(pk=place.row.pk).update(cursor=chunk.upto)
+    return True
+
+
+def swap_a_segment_whatever_the_epoch(claim: Any, seen: dict[str, Any], **changes: Any) -> None:
+    BuildSegment.objects.filter(pk=claim.segment.pk).update(**changes)
+
+
+def without_fences_of_segments(set_attribute: Callable[[object, str, object], None]) -> None:
+    """Whoever has read a chunk of a segment merges it, and finds it where he was."""
+    set_attribute(folding.OfSegment, "moves", move_a_segment_from_any_cursor)
+    set_attribute(helping.SegmentClaim, "swap", swap_a_segment_whatever_the_epoch)
 
 
 def merge_in_two_transactions(
