@@ -20,7 +20,7 @@ from pyroaring import BitMap
 from django_pagestats import backfill, folding
 from django_pagestats.buckets import Calendar, Dimension, Granularity
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject, Visitor
-from django_pagestats.verify import Difference, Verification, What, counting, stored
+from django_pagestats.verify import Difference, Verification, What, counting, groups, stored
 from tests.factories import count_naively, insert_page_views, make_page_views
 
 pytestmark = pytest.mark.usefixtures("no_settling")
@@ -341,8 +341,8 @@ def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "PORTION_ROWS", 7)
     monkeypatch.setattr(counting, "TOGETHER", timedelta(hours=8))  # some portions last longer
     monkeypatch.setattr(counting, "GROUP_WEIGHT", 12)
-    monkeypatch.setattr("django_pagestats.verify.GROUP_WEIGHT", 2)
-    monkeypatch.setattr("django_pagestats.verify.IDS_PER_STATEMENT", 2)
+    monkeypatch.setattr("django_pagestats.verify.all_time.MERGED_WEIGHT", 2)
+    monkeypatch.setattr("django_pagestats.verify.comparing.IDS_PER_STATEMENT", 2)
     monkeypatch.setattr(stored, "FIRST_SLICE_ROWS", 1)
     monkeypatch.setattr(stored, "SLICE_BYTES", 600)
 
@@ -463,8 +463,8 @@ def test_days_that_share_an_hour_or_come_back_are_not_cut(
 def test_where_days_can_be_cut(zone: str, day: date, is_clean: bool) -> None:
     number = (day - date(1970, 1, 1)).days
     calendar = Calendar(zone)
-    assert counting.is_clean_boundary(calendar, number) == is_clean
-    assert counting.clean_boundary_from(calendar, number) == number + (not is_clean)
+    assert groups.is_clean_boundary(calendar, number) == is_clean
+    assert groups.clean_boundary_from(calendar, number) == number + (not is_clean)
 
 
 # -- one instant

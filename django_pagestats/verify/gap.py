@@ -8,7 +8,8 @@ from django_pagestats.buckets import Dimension
 from django_pagestats.ids import IdCache, known_subject_ids, known_visitor_ids
 from django_pagestats.models import Generation, PageView
 from django_pagestats.tally import SITE_SUBJECT, Level
-from django_pagestats.verify.counting import PORTION_ROWS, Entries, Entry
+from django_pagestats.verify.counting import PORTION_ROWS
+from django_pagestats.verify.groups import Entries, Entry
 from django_pagestats.verify.stored import StoredRow
 
 

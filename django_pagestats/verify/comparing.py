@@ -1,0 +1,149 @@
+"""Stored rows against what was counted of the same range, and what differs in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from pyroaring import BitMap
+
+from django_pagestats.buckets import Calendar
+from django_pagestats.models import Aggregate, Dimension, Generation, Subject, Visitor
+from django_pagestats.tally import SITE_SUBJECT, Level
+from django_pagestats.verify.differences import SUBJECT_GONE, VISITOR_GONE, Difference, What, bucket_time
+from django_pagestats.verify.groups import Counts, Entry
+from django_pagestats.verify.stored import StoredRow
+
+#: ids looked up by one statement
+IDS_PER_STATEMENT = 900
+#: paths that are remembered by their subjects
+MOST_NAMES = 120_000
+
+
+class Comparison:
+    """Compares the rows of one generation, and remembers the ids that no counted page view vouches for."""
+
+    def __init__(self, using: str, generation: Generation, calendar: Calendar) -> None:
+        self.using = using
+        self.generation = generation
+        self.calendar = calendar
+        #: rows that were compared
+        self.aggregates = 0
+        #: subject -> path, also of those that have no row and a negative number in its place
+        self.names: dict[int, str] = {}
+        #: members of sets, and subjects, that no counted page view vouches for
+        self._visitors = BitMap()
+        self._subjects = BitMap()
+
+    def rows(self, level: Level, **bounds: int) -> QuerySet[Aggregate]:
+        return Aggregate.objects.using(self.using).filter(
+            generation=self.generation.pk,
+            dimension=int(level.dimension),
+            granularity=int(level.granularity),
+            **bounds,
+        )
+
+    def pairs(self, level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[Difference]:
+        """Stored rows against what was counted of the same range; empties `counts`."""
+
+        def counted() -> Iterator[tuple[StoredRow, Entry | None]]:
+            for row in stored:
+                seen = counts.pop((row.bucket, row.subject), None)
+                if seen is None:
+                    yield row, None
+                elif len(seen) == 1 and seen[0] is not None and row.is_of_one(seen[0]):
+                    self.aggregates += 1
+                else:
+                    yield row, Entry.of(seen)
+
+        yield from self.compare_rows(level, counted())
+        for (bucket, subject), seen in sorted(counts.items(), key=lambda item: item[0]):
+            yield self.missing(level, bucket, subject, len(seen))
+
+    def missing(self, level: Level, bucket: int, subject: int, page_views: int) -> Difference:
+        return self.difference(What.MISSING_ROW, level, bucket, subject, counted=page_views, detail="page views")
+
+    def compare_rows(self, level: Level, pairs: Iterable[tuple[StoredRow, Entry | None]]) -> Iterator[Difference]:
+        for row, entry in pairs:
+            self.aggregates += 1
+            if entry is None:
+                self.doubt(level, row)
+                yield self.difference(
+                    What.EXTRA_ROW, level, row.bucket, row.subject, stored=row.page_views, detail="page views"
+                )
+            else:
+                yield from self._pair(level, row, entry)
+
+    def _pair(self, level: Level, row: StoredRow, entry: Entry) -> Iterator[Difference]:
+        place = level, row.bucket, row.subject
+        if row.page_views != entry.page_views:
+            yield self.difference(What.PAGE_VIEWS, *place, stored=row.page_views, counted=entry.page_views)
+        members = len(entry.visitors)
+        if row.visitors != members:
+            yield self.difference(What.VISITORS, *place, stored=row.visitors, counted=members)
+        stored = row.visitor_set
+        if stored is None:
+            yield self.difference(
+                What.UNREADABLE_SET,
+                *place,
+                stored=row.visitors,
+                counted=members,
+                detail="of stored bytes that are no set",
+            )
+        elif stored != entry.visitors:
+            self._visitors |= stored
+            yield self.difference(
+                What.VISITOR_SET,
+                *place,
+                stored=len(stored),
+                counted=members,
+                detail=f"{stored.difference_cardinality(entry.visitors)} too many,"
+                f" {entry.visitors.difference_cardinality(stored)} missing",
+            )
+
+    # -- names and ids
+
+    def doubt(self, level: Level, row: StoredRow) -> None:
+        """Look at the end whether this row's visitors and subject exist."""
+        if (members := row.visitor_set) is not None:
+            self._visitors |= members
+        if level.dimension == Dimension.PAGE and 0 <= row.subject < 2**32:
+            self._subjects.add(row.subject)
+
+    def ids_of_nobody(self) -> Iterator[Difference]:
+        for visitor in _absent(Visitor.objects.using(self.using), self._visitors):
+            yield Difference(What.NO_VISITOR, "visitor", subject=str(visitor), stored=visitor, detail=VISITOR_GONE)
+        subjects = Subject.objects.using(self.using).filter(dimension=int(Dimension.PAGE))
+        for subject in _absent(subjects, self._subjects):
+            yield Difference(What.NO_SUBJECT, "page", subject=f"subject {subject}", stored=subject, detail=SUBJECT_GONE)
+
+    def difference(self, what: What, level: Level, bucket: int, subject: int, **values: Any) -> Difference:
+        return Difference(
+            what,
+            level.dimension.name.lower(),
+            level.granularity.name.lower(),
+            self._name(level, subject),
+            bucket,
+            bucket_time(level, bucket, self.calendar),
+            **values,
+        )
+
+    def _name(self, level: Level, subject: int) -> str:
+        if level.dimension == Dimension.SITE:
+            return "" if subject == SITE_SUBJECT else f"subject {subject}"
+        if subject not in self.names:
+            if len(self.names) >= MOST_NAMES:
+                self.names.clear()
+            found = Subject.objects.using(self.using).filter(pk=subject, dimension=int(Dimension.PAGE))
+            self.names[subject] = found.values_list("value", flat=True).first() or f"subject {subject}"
+        return self.names[subject]
+
+
+def _absent(rows: QuerySet[Any], ids: BitMap) -> Iterator[int]:
+    """Those ids that none of the rows has."""
+    following = iter(ids)
+    while portion := list(islice(following, IDS_PER_STATEMENT)):
+        found = set(rows.filter(Q(pk__in=portion)).values_list("pk", flat=True))
+        yield from (number for number in portion if number not in found)

@@ -1,0 +1,64 @@
+"""Rows of hours and days against the page views of those days; frozen ones against themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db.models import F, Q
+
+from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_HOUR
+from django_pagestats.verify.comparing import Comparison
+from django_pagestats.verify.differences import Difference, What
+from django_pagestats.verify.groups import Counted, Counts
+from django_pagestats.verify.stored import stored_rows
+
+
+def compare_frozen(comparison: Comparison, day: int) -> Iterator[Difference]:
+    """The rows of days before this one, whose page views may be gone: the set against the number of visitors."""
+    hour = comparison.calendar.hour(comparison.calendar.day_start(day))
+    for level, bound in ((SITE_HOUR, hour), (SITE_DAY, day), (PAGE_DAY, day)):
+        for row in stored_rows(comparison.rows(level, bucket__lt=bound)):
+            comparison.aggregates += 1
+            comparison.doubt(level, row)
+            members = row.visitor_set
+            if members is None:
+                yield comparison.difference(What.UNREADABLE_SET, level, row.bucket, row.subject)
+            elif len(members) != row.visitors:
+                yield comparison.difference(
+                    What.VISITORS, level, row.bucket, row.subject, stored=row.visitors, counted=len(members)
+                )
+
+
+def compare_group(comparison: Comparison, counted: Counted) -> Iterator[Difference]:
+    """The rows of the days of one group."""
+    group = counted.group
+    comparison.names = {number: path for path, number in counted.unknown_paths.items()}
+    days: dict[str, int] = {}
+    hours: dict[str, int] = {}
+    for bound, day in (("bucket__gte", group.first), ("bucket__lt", group.end)):
+        if day is not None:
+            days[bound] = day
+            hours[bound] = comparison.calendar.hour(comparison.calendar.day_start(day))
+    if group.has_site:
+        yield from comparison.pairs(SITE_HOUR, stored_rows(comparison.rows(SITE_HOUR, **hours)), counted.hours())
+        days_of_site = counted.days()
+        yield from _unknown_visitors(comparison, days_of_site)
+        yield from comparison.pairs(SITE_DAY, stored_rows(comparison.rows(SITE_DAY, **days)), days_of_site)
+    pages = comparison.rows(PAGE_DAY, **days)
+    if group.parts > 1:
+        wanted = Q(part=group.part) | Q(subject__lt=0) if group.has_site else Q(part=group.part)
+        pages = pages.annotate(part=F("subject") % group.parts).filter(wanted)
+    yield from comparison.pairs(PAGE_DAY, stored_rows(pages), counted.pages())
+
+
+def _unknown_visitors(comparison: Comparison, days: Counts) -> Iterator[Difference]:
+    for (day, subject), seen in sorted(days.items(), key=lambda item: item[0]):
+        if unknown := seen.count(None):
+            yield comparison.difference(
+                What.UNKNOWN_VISITORS,
+                SITE_DAY,
+                day,
+                subject,
+                counted=unknown,
+                detail="page views whose session key has no Visitor row",
+            )
