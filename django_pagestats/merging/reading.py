@@ -208,6 +208,16 @@ def one_instant(using: str) -> Iterator[None]:
         yield
 
 
+def read_by_index(using: str) -> None:
+    """For the rest of the transaction: PostgreSQL reads rows by an index where one fits, whatever it thinks of them.
+
+    Without statistics of a table that was just filled it goes through all of it for each portion, or sorts it.
+    """
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL jit = off")
+
+
 @contextmanager
 def _deferred(connection: Any) -> Iterator[None]:
     """atomic() begins as OPTIONS["transaction_mode"] says: with IMMEDIATE it would take the write lock."""

@@ -10,7 +10,7 @@ from django.db.models import Max
 
 from django_pagestats.buckets import Calendar, day_number
 from django_pagestats.merging import database_for
-from django_pagestats.merging.reading import one_instant
+from django_pagestats.merging.reading import one_instant, read_by_index
 from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.tally import LEVELS, PAGE_ALL, PAGE_DAY, SITE_ALL, SITE_DAY
 from django_pagestats.verify.all_time import compare_all_time
@@ -38,6 +38,7 @@ class Verification:
         self.generation: Generation | None = None
         self.page_views = 0
         self.differences = 0
+        self._is_own_transaction = False
         self._comparison: Comparison | None = None
 
     @property
@@ -59,6 +60,7 @@ class Verification:
         if connection.in_atomic_block:
             return nullcontext()
         connection.ensure_connection()  # connecting sets SQLite's transaction mode, which the snapshot changes
+        self._is_own_transaction = True
         return one_instant(self.using)
 
     def _compare(self, generation: Generation) -> Iterator[Difference]:
@@ -70,6 +72,8 @@ class Verification:
             yield difference
         if uncountable:  # there is no count to compare with before they are corrected
             return
+        if self._is_own_transaction:
+            read_by_index(self.using)
         calendar = Calendar(generation.time_zone)
         comparison = self._comparison = Comparison(self.using, generation, calendar)
         frozen_before = None

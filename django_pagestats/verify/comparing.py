@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,10 +11,11 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import Calendar
 from django_pagestats.models import Aggregate, Dimension, Generation, Subject, Visitor
-from django_pagestats.tally import SITE_SUBJECT, Level
+from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_SUBJECT, Level
 from django_pagestats.verify.differences import SUBJECT_GONE, VISITOR_GONE, Difference, What, bucket_time
-from django_pagestats.verify.groups import Counts, Entry
-from django_pagestats.verify.stored import StoredRow
+from django_pagestats.verify.groups import Counts, Entry, Seen
+from django_pagestats.verify.stored import RawRow, StoredRow, add_up_to, stored_row, stored_slices
+from django_pagestats.verify.totals import Totals
 
 #: ids looked up by one statement
 IDS_PER_STATEMENT = 900
@@ -31,6 +32,8 @@ class Comparison:
         self.calendar = calendar
         #: rows that were compared
         self.aggregates = 0
+        #: what the stored rows of days add up to, for the rows of all time
+        self.totals = {SITE_DAY: Totals(), PAGE_DAY: Totals()}
         #: subject -> path, also of those that have no row and a negative number in its place
         self.names: dict[int, str] = {}
         #: members of sets, and subjects, that no counted page view vouches for
@@ -45,36 +48,49 @@ class Comparison:
             **bounds,
         )
 
-    def pairs(self, level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[Difference]:
-        """Stored rows against what was counted of the same range; empties `counts`."""
+    def against_page_views(self, level: Level, rows: QuerySet[Aggregate], counts: Counts) -> Iterator[Difference]:
+        """Rows of hours or days, and what was counted of the same range; empties `counts`."""
+        for stored in stored_slices(rows):
+            for row, seen in self._unlike(level, stored, counts):
+                self.add_up(level, row)
+                yield from self.compare(level, row, None if seen is None else Entry.of(seen))
+        for bucket in sorted(counts):
+            for subject, seen in sorted(counts[bucket].items()):
+                yield self.missing(level, bucket, subject, len(seen))
 
-        def counted() -> Iterator[tuple[StoredRow, Entry | None]]:
-            for row in stored:
-                seen = counts.pop((row.bucket, row.subject), None)
-                if seen is None:
-                    yield row, None
-                elif len(seen) == 1 and seen[0] is not None and row.is_of_one(seen[0]):
-                    self.aggregates += 1
-                else:
-                    yield row, Entry.of(seen)
+    def _unlike(self, level: Level, stored: Sequence[RawRow], counts: Counts) -> list[tuple[StoredRow, Seen | None]]:
+        """Those rows that are not byte for byte what was counted, with what was; the others are done with."""
+        alike: list[tuple[int, list[Any]]] = []
+        unlike: list[tuple[StoredRow, Seen | None]] = []
+        for row in stored:
+            seen = counts[row[0]].pop(row[1], None) if row[0] in counts else None
+            if seen is not None and add_up_to(seen, row):
+                alike.append((row[1], seen))
+            else:
+                unlike.append((stored_row(row), seen))
+        self.aggregates += len(alike)
+        if level in self.totals:
+            self.totals[level].add_counted(alike)
+        return unlike
 
-        yield from self.compare_rows(level, counted())
-        for (bucket, subject), seen in sorted(counts.items(), key=lambda item: item[0]):
-            yield self.missing(level, bucket, subject, len(seen))
+    def add_up(self, level: Level, row: StoredRow) -> None:
+        """Count a row of days, as it is stored, for the row of all time."""
+        if level in self.totals:
+            self.totals[level].add_stored(row)
 
     def missing(self, level: Level, bucket: int, subject: int, page_views: int) -> Difference:
         return self.difference(What.MISSING_ROW, level, bucket, subject, counted=page_views, detail="page views")
 
-    def compare_rows(self, level: Level, pairs: Iterable[tuple[StoredRow, Entry | None]]) -> Iterator[Difference]:
-        for row, entry in pairs:
-            self.aggregates += 1
-            if entry is None:
-                self.doubt(level, row)
-                yield self.difference(
-                    What.EXTRA_ROW, level, row.bucket, row.subject, stored=row.page_views, detail="page views"
-                )
-            else:
-                yield from self._pair(level, row, entry)
+    def compare(self, level: Level, row: StoredRow, entry: Entry | None) -> Iterator[Difference]:
+        """A stored row and what there should be; None: nothing."""
+        self.aggregates += 1
+        if entry is None:
+            self.doubt(level, row)
+            yield self.difference(
+                What.EXTRA_ROW, level, row.bucket, row.subject, stored=row.page_views, detail="page views"
+            )
+        else:
+            yield from self._pair(level, row, entry)
 
     def _pair(self, level: Level, row: StoredRow, entry: Entry) -> Iterator[Difference]:
         place = level, row.bucket, row.subject

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from django.db.models import F, Q
 
-from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_HOUR
+from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_HOUR, SITE_SUBJECT
 from django_pagestats.verify.comparing import Comparison
 from django_pagestats.verify.differences import Difference, What
 from django_pagestats.verify.groups import Counted, Counts
@@ -19,6 +19,7 @@ def compare_frozen(comparison: Comparison, day: int) -> Iterator[Difference]:
     for level, bound in ((SITE_HOUR, hour), (SITE_DAY, day), (PAGE_DAY, day)):
         for row in stored_rows(comparison.rows(level, bucket__lt=bound)):
             comparison.aggregates += 1
+            comparison.add_up(level, row)
             comparison.doubt(level, row)
             members = row.visitor_set
             if members is None:
@@ -40,25 +41,25 @@ def compare_group(comparison: Comparison, counted: Counted) -> Iterator[Differen
             days[bound] = day
             hours[bound] = comparison.calendar.hour(comparison.calendar.day_start(day))
     if group.has_site:
-        yield from comparison.pairs(SITE_HOUR, stored_rows(comparison.rows(SITE_HOUR, **hours)), counted.hours())
+        yield from comparison.against_page_views(SITE_HOUR, comparison.rows(SITE_HOUR, **hours), counted.hours())
         days_of_site = counted.days()
         yield from _unknown_visitors(comparison, days_of_site)
-        yield from comparison.pairs(SITE_DAY, stored_rows(comparison.rows(SITE_DAY, **days)), days_of_site)
+        yield from comparison.against_page_views(SITE_DAY, comparison.rows(SITE_DAY, **days), days_of_site)
     pages = comparison.rows(PAGE_DAY, **days)
     if group.parts > 1:
         wanted = Q(part=group.part) | Q(subject__lt=0) if group.has_site else Q(part=group.part)
         pages = pages.annotate(part=F("subject") % group.parts).filter(wanted)
-    yield from comparison.pairs(PAGE_DAY, stored_rows(pages), counted.pages())
+    yield from comparison.against_page_views(PAGE_DAY, pages, counted.days_of_pages)
 
 
 def _unknown_visitors(comparison: Comparison, days: Counts) -> Iterator[Difference]:
-    for (day, subject), seen in sorted(days.items(), key=lambda item: item[0]):
-        if unknown := seen.count(None):
+    for day in sorted(days):
+        if unknown := days[day][SITE_SUBJECT].count(None):
             yield comparison.difference(
                 What.UNKNOWN_VISITORS,
                 SITE_DAY,
                 day,
-                subject,
+                SITE_SUBJECT,
                 counted=unknown,
                 detail="page views whose session key has no Visitor row",
             )

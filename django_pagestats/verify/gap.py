@@ -19,7 +19,6 @@ class Gap:
     def __init__(self, using: str, generation: Generation) -> None:
         self.using = using
         self.after, self.upto = generation.all_cursor, generation.cursor
-        self.bucket = generation.all_bucket
         self.subjects, self.visitors = IdCache(100_000), IdCache(100_000)
 
     def counted(self, level: Level, low: int | None, high: int | None) -> Entries:
@@ -33,9 +32,9 @@ class Gap:
                 subject = SITE_SUBJECT
             if subject is None or (low is not None and subject < low) or (high is not None and subject >= high):
                 continue
-            entry = entries.get((self.bucket, subject))
+            entry = entries.get(subject)
             if entry is None:
-                entry = entries[self.bucket, subject] = Entry()
+                entry = entries[subject] = Entry()
             entry.add(visitor)
         return entries
 
@@ -54,11 +53,11 @@ class Gap:
             after = rows[-1][0]
 
 
-def with_gap(stored: Iterable[StoredRow], gap: Entries) -> Iterator[StoredRow]:
-    """Rows of all time as they would be without a gap; those with a damaged set as they are."""
+def with_gap(stored: Iterable[StoredRow], bucket: int, gap: Entries) -> Iterator[StoredRow]:
+    """Rows of all time, under this number, as they would be without a gap; those with a damaged set as they are."""
     left = dict(gap)
     for row in stored:
-        entry = left.pop((row.bucket, row.subject), None)
+        entry = left.pop(row.subject, None)
         members = None if entry is None else row.visitor_set
         if entry is None or members is None:
             yield row
@@ -67,5 +66,5 @@ def with_gap(stored: Iterable[StoredRow], gap: Entries) -> Iterator[StoredRow]:
         # a wrong number of visitors stays as wrong as it is
         visitors = row.visitors + len(united) - len(members)
         yield StoredRow(row.bucket, row.subject, row.page_views + entry.page_views, visitors, united.serialize())
-    for (bucket, subject), entry in left.items():
+    for subject, entry in left.items():
         yield StoredRow(bucket, subject, entry.page_views, len(entry.visitors), entry.visitors.serialize())

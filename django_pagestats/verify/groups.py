@@ -39,9 +39,10 @@ class Entry:
 
 #: the visitor of each page view; None where it has no row
 Seen = list[int | None]
-#: by bucket and subject
-Entries = dict[tuple[int, int], Entry]
-Counts = dict[tuple[int, int], Seen]
+#: by subject
+Entries = dict[int, Entry]
+#: by bucket, and by subject
+Counts = dict[int, dict[int, Seen]]
 #: subject, visitor, whole seconds since the epoch
 Rows = Iterable[tuple[int, int | None, int]]
 
@@ -68,7 +69,7 @@ class Counted:
     group: Group
     calendar: Calendar
     #: day -> subject -> its page views, and of the site (day, hour) -> its page views
-    days_of_pages: dict[int, dict[int, Seen]] = field(default_factory=dict)
+    days_of_pages: Counts = field(default_factory=dict)
     hours_of_days: dict[tuple[int, int], Seen] = field(default_factory=dict)
     weight: float = 0
     #: paths without a Subject row, with negative numbers for ids
@@ -89,10 +90,11 @@ class Counted:
             if has_site:
                 hour_seen.append(visitor)
             if parts == 1 or subject % parts == part:
-                try:
-                    pages[subject].append(visitor)
-                except KeyError:
+                seen = pages.get(subject)
+                if seen is None:
                     pages[subject] = [visitor]
+                else:
+                    seen.append(visitor)
         self._weigh()
 
     def _weigh(self) -> None:
@@ -101,9 +103,6 @@ class Counted:
         self.weight = pages + len(self.hours_of_days) + page_views / 10
 
     # -- as rows
-
-    def pages(self) -> Counts:
-        return {(day, subject): seen for day, pages in self.days_of_pages.items() for subject, seen in pages.items()}
 
     def hours(self) -> Counts:
         return self._of_site(1)
@@ -115,7 +114,7 @@ class Counted:
         found: Counts = {}
         for key, seen in self.hours_of_days.items():
             if seen:
-                found.setdefault((key[part], SITE_SUBJECT), []).extend(seen)
+                found.setdefault(key[part], {SITE_SUBJECT: []})[SITE_SUBJECT].extend(seen)
         return found
 
     # -- too large a group

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+from django.db import connections
 from django.db.models import QuerySet
 from pyroaring import BitMap
 
@@ -19,6 +22,10 @@ SLICE_BYTES = 2_000_000
 ONE_VISITOR = struct.Struct("<IIHHIH")
 #: what a row takes besides its set
 ROW_BYTES = 250
+
+#: bucket, subject, page views, visitors, set: as the driver gives it
+RawRow = tuple[int, int, int, int, Any]
+SET_OF = itemgetter(4)
 
 
 class StoredRow(NamedTuple):
@@ -35,40 +42,62 @@ class StoredRow(NamedTuple):
         """None where its bytes are no set."""
         return decode(self.raw)
 
-    def is_of_one(self, visitor: int) -> bool:
-        """Whether it is what one page view of this visitor makes: most rows of a page and a day are."""
-        return self.page_views == self.visitors == 1 and self.raw == ONE_VISITOR.pack(
-            12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF
-        )
 
-
-def stored_rows(rows: QuerySet[Aggregate]) -> Iterator[StoredRow]:
+def stored_slices(rows: QuerySet[Aggregate]) -> Iterator[list[RawRow]]:
     """Rows of one generation, dimension and granularity, by bucket and subject."""
     limit, after = FIRST_SLICE_ROWS, None
     while True:
         found = _slice(rows, after, limit)
-        size = 0
-        for bucket, subject, page_views, visitors, raw in found:
-            size += len(raw) + ROW_BYTES
-            yield StoredRow(bucket, subject, page_views, visitors, bytes(raw))
+        yield found
         if len(found) < limit:
             return
         after = found[-1][:2]
+        size = ROW_BYTES * len(found) + sum(map(len, map(SET_OF, found)))
         wanted = limit * SLICE_BYTES // size
         limit = max(1, min(wanted, 4 * limit, MOST_SLICE_ROWS))
 
 
-def _slice(rows: QuerySet[Aggregate], after: tuple[int, int] | None, limit: int) -> list[tuple[Any, ...]]:
+def stored_rows(rows: QuerySet[Aggregate]) -> Iterator[StoredRow]:
+    """The same rows one by one."""
+    return map(stored_row, chain.from_iterable(stored_slices(rows)))
+
+
+def stored_row(row: RawRow) -> StoredRow:
+    return StoredRow(*row[:4], bytes(row[4]))
+
+
+def add_up_to(seen: list[Any], row: RawRow) -> bool:
+    """Whether page views of these visitors make a row, byte for byte; if not, the row may be right all the same."""
+    _, _, page_views, visitors, raw = row
+    if page_views != len(seen) or None in seen:
+        return False
+    if page_views == 1:  # most rows of a page and a day are
+        visitor = seen[0]
+        expected = ONE_VISITOR.pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
+        return visitors == 1 and bool(raw == expected)
+    members = BitMap(seen)
+    return visitors == len(members) and bool(raw == members.serialize())
+
+
+def _slice(rows: QuerySet[Aggregate], after: tuple[int, int] | None, limit: int) -> list[RawRow]:
     columns = rows.order_by("bucket", "subject").values_list(
         "bucket", "subject", "page_views", "visitors", "visitor_set"
     )
     if after is None:
-        return list(columns[:limit])
+        return _fetched(columns[:limit])
     # two ranges of the primary key: MariaDB would read from the first row on for `(bucket, subject) > (.., ..)`
-    found = list(columns.filter(bucket=after[0], subject__gt=after[1])[:limit])
+    found = _fetched(columns.filter(bucket=after[0], subject__gt=after[1])[:limit])
     if len(found) < limit:
-        found += columns.filter(bucket__gt=after[0])[: limit - len(found)]
+        found += _fetched(columns.filter(bucket__gt=after[0])[: limit - len(found)])
     return found
+
+
+def _fetched(columns: QuerySet[Aggregate, Any]) -> list[RawRow]:
+    """What the queryset gives, row by row as the driver made it: of many rows that takes half the time."""
+    statement, parameters = columns.query.get_compiler(using=columns.db).as_sql()
+    with connections[columns.db].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
 
 
 def decode(raw: bytes) -> BitMap | None:

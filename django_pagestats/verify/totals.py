@@ -1,0 +1,100 @@
+"""What rows of days add up to, subject by subject, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pyroaring import BitMap
+
+from django_pagestats.verify.groups import Entry
+from django_pagestats.verify.stored import StoredRow
+
+#: page views and visitors after which lists are made sets, and the memory is looked at
+MOST_ADDED = 250_000
+#: what the sets may take
+MOST_BYTES = 50_000_000
+#: of one subject without its visitors, and of one container of its set
+SUBJECT_BYTES, CONTAINER_BYTES = 400, 64
+
+
+class Totals:
+    """The page views and visitors of each subject `low <= subject < high`, None: without bound.
+
+    When they take too much memory the upper half of the subjects is given up, and `high` is lower from then on: ask for
+    `entries` before you look at it.
+    """
+
+    def __init__(self, low: int | None = None, high: int | None = None) -> None:
+        self.low, self.high = low, high
+        self._entries: dict[int, Entry] = {}
+        #: subject -> the visitor of each page view that is not yet in its entry
+        self._loose: dict[int, list[int]] = {}
+        #: page views and visitors since the memory was looked at
+        self._added = 0
+
+    def add_counted(self, rows: Iterable[tuple[int, list[int]]]) -> None:
+        """Rows that were found equal to what was counted: subject, and the visitor of each page view.
+
+        The lists are the receiver's from then on.
+        """
+        loose, count = self._loose, 0
+        for subject, seen in rows:
+            count += len(seen)
+            if subject in loose:
+                loose[subject] += seen
+            else:
+                loose[subject] = seen
+        self._settle_after(count)
+
+    def add_stored(self, row: StoredRow) -> None:
+        """A row as it is stored; of a damaged set only the page views."""
+        if not self._has(row.subject):
+            return
+        entry = self._entry(row.subject)
+        before = len(entry.visitors)
+        entry.page_views += row.page_views
+        entry.visitors |= row.visitor_set or BitMap()
+        self._settle_after(1 + len(entry.visitors) - before)
+
+    def entries(self) -> dict[int, Entry]:
+        self._settle()
+        return self._entries
+
+    def bounds(self) -> dict[str, int]:
+        """The range of subjects as a queryset's condition."""
+        bounds = {"subject__gte": self.low, "subject__lt": self.high}
+        return {name: subject for name, subject in bounds.items() if subject is not None}
+
+    def _has(self, subject: int) -> bool:
+        return (self.low is None or subject >= self.low) and (self.high is None or subject < self.high)
+
+    def _entry(self, subject: int) -> Entry:
+        entry = self._entries.get(subject)
+        if entry is None:
+            entry = self._entries[subject] = Entry()
+        return entry
+
+    def _settle_after(self, added: int) -> None:
+        self._added += added
+        if self._added > MOST_ADDED:
+            self._settle()
+
+    def _settle(self) -> None:
+        for subject, seen in self._loose.items():
+            if self._has(subject):
+                entry = self._entry(subject)
+                entry.page_views += len(seen)
+                entry.visitors |= BitMap(seen)
+        self._loose, self._added = {}, 0
+        while len(self._entries) > 1 and sum(self._sizes()) > MOST_BYTES:
+            middle = sorted(self._entries)[len(self._entries) // 2]
+            self.high = middle
+            self._entries = {subject: entry for subject, entry in self._entries.items() if subject < middle}
+
+    def _sizes(self) -> Iterator[int]:
+        for entry in self._entries.values():
+            shape = entry.visitors.get_statistics()
+            size = (
+                shape["n_bytes_array_containers"] + shape["n_bytes_bitset_containers"] + shape["n_bytes_run_containers"]
+            )
+            yield SUBJECT_BYTES + CONTAINER_BYTES * shape["n_containers"] + size
