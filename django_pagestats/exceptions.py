@@ -69,5 +69,9 @@ class SequenceBehindError(PageStatsError):
     """A sequence draws ids that are in its table already: the rows were restored without it."""
 
 
+class ProcessFailedError(PageStatsError):
+    """A process that did a part of the work failed, or was killed: nothing is known of its part."""
+
+
 class ImportFailedError(PageStatsError):
     """An import cannot go on; what its earlier transactions stored is kept, and running it again goes on from there."""

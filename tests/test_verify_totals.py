@@ -56,6 +56,25 @@ def test_when_there_is_no_room_the_upper_half_is_given_up(monkeypatch: pytest.Mo
     assert summed.bounds() == {"subject__lt": 5}
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_what_was_added_up_in_several_places(monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...]) -> None:
+    """Those subjects are left that all have kept."""
+    parts = [Totals(), Totals(), Totals()]
+    monkeypatch.setattr(totals, "MOST_BYTES", 10_000)
+    for number, part in enumerate(parts):
+        for subject in range(1, (10, 30, 60)[number]):
+            part.add_counted([(subject, [number, 70_000])])
+        part.entries()
+    assert [part.high for part in parts] == [None, 15, 15]
+    summed = Totals()
+    for number in order:
+        summed.add(parts[number])
+    assert summed.high == 15
+    assert {subject: (entry.page_views, len(entry.visitors)) for subject, entry in summed.entries().items()} == {
+        subject: (6, 4) if subject < 10 else (4, 3) for subject in range(1, 15)
+    }
+
+
 def test_of_a_damaged_set_the_page_views_count() -> None:
     summed = Totals()
     summed.add_stored(StoredRow(20_000, 7, 3, 2, b"rubbish"))

@@ -208,6 +208,24 @@ def one_instant(using: str) -> Iterator[None]:
         yield
 
 
+def export_snapshot(using: str) -> str:
+    """What other connections may take for theirs as long as this transaction, one of `one_instant`, is open.
+
+    PostgreSQL only. It may be idle meanwhile: whoever waits for the others says nothing.
+    """
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.execute("SELECT pg_export_snapshot()")
+        snapshot: str = cursor.fetchone()[0]
+    return snapshot
+
+
+def import_snapshot(using: str, snapshot: str) -> None:
+    """Read what another transaction reads; the first thing inside `one_instant`."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+
+
 def read_by_index(using: str) -> None:
     """For the rest of the transaction: PostgreSQL reads rows by an index where one fits, whatever it thinks of them.
 

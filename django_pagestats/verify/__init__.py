@@ -16,11 +16,12 @@ from django_pagestats.tally import LEVELS, PAGE_ALL, PAGE_DAY, SITE_ALL, SITE_DA
 from django_pagestats.verify.all_time import compare_all_time
 from django_pagestats.verify.comparing import IDS_PER_STATEMENT, Comparison
 from django_pagestats.verify.counting import PageViews
-from django_pagestats.verify.days import compare_frozen, compare_group
+from django_pagestats.verify.days import compare_days, compare_frozen
 from django_pagestats.verify.differences import Difference, What
 from django_pagestats.verify.groups import clean_boundary_from
+from django_pagestats.verify.sharing import compare_in_processes, refuse_inside_transaction, shares_snapshots
 
-__all__ = ["Difference", "Verification", "What"]
+__all__ = ["Difference", "Verification", "What", "shares_snapshots"]
 
 
 class Verification:
@@ -31,10 +32,15 @@ class Verification:
     caller's `atomic()`, in that one), which lasts as long as the iteration: it waits for no writer or fold, and none
     waits for it. `generation` is None if there is none yet: then there is nothing to compare. Local days before the
     generation's `pruned_before` are frozen: of their rows only the set against the number of visitors is looked at.
+
+    With `processes` the days are shared between so many, which read the same snapshot; differences come in the order of
+    days all the same. Only PostgreSQL has that, elsewhere it is one process. Raises ProcessFailedError if one is lost,
+    and InsideTransactionError inside a transaction of the caller's.
     """
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, *, processes: int = 1) -> None:
         self.using = using
+        self.processes = processes if shares_snapshots(using) else 1
         self.generation: Generation | None = None
         self.page_views = 0
         self.differences = 0
@@ -46,6 +52,8 @@ class Verification:
         return 0 if self._comparison is None else self._comparison.aggregates
 
     def __iter__(self) -> Iterator[Difference]:
+        if self.processes > 1:
+            refuse_inside_transaction(self.using)
         database_for(self.using).refuse_garbling()
         with self._snapshot():
             self.generation = Generation.objects.using(self.using).filter(is_active=True).first()
@@ -83,8 +91,11 @@ class Verification:
             yield from compare_frozen(comparison, frozen_before)
         page_views = PageViews(self.using, generation.cursor, calendar)
         self.page_views = page_views.count
-        for counted in page_views.groups(frozen_before):
-            yield from compare_group(comparison, counted)
+        shares = page_views.shares(frozen_before, self.processes)
+        if len(shares) > 1:
+            yield from compare_in_processes(comparison, page_views, shares)
+        else:
+            yield from compare_days(comparison, page_views, shares[0])
         for day_level, all_level in ((SITE_DAY, SITE_ALL), (PAGE_DAY, PAGE_ALL)):
             yield from compare_all_time(comparison, day_level, all_level)
         yield from comparison.ids_of_nobody()

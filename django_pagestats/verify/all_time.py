@@ -42,15 +42,11 @@ def compare_all_time(comparison: Comparison, day_level: Level, all_level: Level)
 def _ranges(comparison: Comparison, day_level: Level) -> Iterator[Totals]:
     """What the rows of days add up to, a range of subjects after another; those that were not kept are read again."""
     totals = comparison.totals.pop(day_level)
-    totals.entries()
-    yield totals
-    pending = [(totals.high, None)] if totals.high is not None else []
-    while pending:
-        low, high = pending.pop()
-        totals = Totals(low, high)
+    while True:
+        totals.entries()
+        yield totals
+        if totals.high is None:
+            return
+        totals = Totals(low=totals.high)
         for row in stored_rows(comparison.rows(day_level, **totals.bounds())):
             totals.add_stored(row)
-        totals.entries()
-        if totals.high != high:
-            pending.append((totals.high, high))
-        yield totals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 from pyroaring import BitMap
@@ -21,6 +21,15 @@ from django_pagestats.verify.totals import Totals
 IDS_PER_STATEMENT = 900
 #: paths that are remembered by their subjects
 MOST_NAMES = 120_000
+
+
+class Findings(NamedTuple):
+    """What a comparison knows besides the differences that it has told."""
+
+    aggregates: int
+    totals: dict[Level, Totals]
+    visitors: BitMap
+    subjects: BitMap
 
 
 class Comparison:
@@ -118,6 +127,19 @@ class Comparison:
                 detail=f"{stored.difference_cardinality(entry.visitors)} too many,"
                 f" {entry.visitors.difference_cardinality(stored)} missing",
             )
+
+    # -- parts that were compared elsewhere
+
+    def findings(self) -> Findings:
+        return Findings(self.aggregates, self.totals, self._visitors, self._subjects)
+
+    def take(self, findings: Findings) -> None:
+        """Go on as if what another comparison has found had been found here."""
+        self.aggregates += findings.aggregates
+        for level, totals in findings.totals.items():
+            self.totals[level].add(totals)
+        self._visitors |= findings.visitors
+        self._subjects |= findings.subjects
 
     # -- names and ids
 

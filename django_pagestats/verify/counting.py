@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from django.db.models import Count, Max, Min
 
@@ -24,6 +25,8 @@ from django_pagestats.verify.groups import Counted, Group, clean_boundary_from
 PORTION_ROWS = 10_000
 #: page views whose times are so near to each other are read all together; of others the database picks those of a group
 TOGETHER = timedelta(days=90)
+#: times by which a portion takes part in how days are shared
+SAMPLES = 10
 #: what a group may weigh: a counted row weighs 1, a page view in the row of a page a tenth
 GROUP_WEIGHT = 120_000
 
@@ -43,15 +46,21 @@ class Portion:
     first_viewed_at: datetime
     last_viewed_at: datetime
 
+    def sample(self) -> list[int]:
+        """Seconds since the epoch at which its page views may be: evenly spread from the first to the last."""
+        first, last = epoch_seconds(self.first_viewed_at), epoch_seconds(self.last_viewed_at)
+        return [first + (last - first) * number // (SAMPLES - 1) for number in range(SAMPLES)]
+
 
 class PageViews:
     """The page views up to a cursor."""
 
-    def __init__(self, using: str, cursor: int, calendar: Calendar) -> None:
+    def __init__(self, using: str, cursor: int, calendar: Calendar, portions: Sequence[Portion] | None = None) -> None:
         self.using = using
         self.cursor = cursor
         self.calendar = calendar
-        self.portions = list(self._survey())
+        #: found by reading all of them once, if nobody has yet
+        self.portions = list(self._survey() if portions is None else portions)
         self.subjects = IdCache(100_000)
         self.visitors = IdCache(100_000)
         #: days that a group may have, by what the last one weighed
@@ -74,9 +83,17 @@ class PageViews:
             yield Portion(found["lowest"], found["upto"], found["count"], found["first"], found["last"])
             after = found["upto"]
 
-    def groups(self, first: int | None) -> Iterator[Counted]:
-        """All days from `first` on (None: all), group by group in order; each group's counts are bounded."""
-        pending = [Group(first)]
+    def shares(self, first: int | None, count: int) -> list[Group]:
+        """All days from `first` on (None: all), cut into so many groups, or fewer, with about as many page views."""
+        times = sorted(second for portion in self.portions for second in portion.sample())
+        quantiles = (times[len(times) * number // count] for number in range(1, count)) if times else ()
+        days = {clean_boundary_from(self.calendar, self.calendar.day(second)) for second in quantiles}
+        bounds = [first, *sorted(day for day in days if first is None or day > first), None]
+        return [Group(low, high) for low, high in pairwise(bounds)]
+
+    def groups(self, days: Group) -> Iterator[Counted]:
+        """These days, group by group in order; each group's counts are bounded."""
+        pending = [days]
         while pending:
             group, rest = self._fit(pending.pop())
             pending += [rest] if rest else []

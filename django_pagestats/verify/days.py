@@ -8,8 +8,9 @@ from django.db.models import F, Q
 
 from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_HOUR, SITE_SUBJECT
 from django_pagestats.verify.comparing import Comparison
+from django_pagestats.verify.counting import PageViews
 from django_pagestats.verify.differences import Difference, What
-from django_pagestats.verify.groups import Counted, Counts
+from django_pagestats.verify.groups import Counted, Counts, Group
 from django_pagestats.verify.stored import stored_rows
 
 
@@ -30,7 +31,13 @@ def compare_frozen(comparison: Comparison, day: int) -> Iterator[Difference]:
                 )
 
 
-def compare_group(comparison: Comparison, counted: Counted) -> Iterator[Difference]:
+def compare_days(comparison: Comparison, page_views: PageViews, days: Group) -> Iterator[Difference]:
+    """The rows of these days, a group of them after another."""
+    for counted in page_views.groups(days):
+        yield from _compare_group(comparison, counted)
+
+
+def _compare_group(comparison: Comparison, counted: Counted) -> Iterator[Difference]:
     """The rows of the days of one group."""
     group = counted.group
     comparison.names = {number: path for path, number in counted.unknown_paths.items()}

@@ -24,8 +24,9 @@ class Totals:
     `entries` before you look at it.
     """
 
-    def __init__(self, low: int | None = None, high: int | None = None) -> None:
-        self.low, self.high = low, high
+    def __init__(self, low: int | None = None) -> None:
+        self.low = low
+        self.high: int | None = None
         self._entries: dict[int, Entry] = {}
         #: subject -> the visitor of each page view that is not yet in its entry
         self._loose: dict[int, list[int]] = {}
@@ -48,12 +49,24 @@ class Totals:
 
     def add_stored(self, row: StoredRow) -> None:
         """A row as it is stored; of a damaged set only the page views."""
-        if not self._has(row.subject):
-            return
-        entry = self._entry(row.subject)
+        if self._has(row.subject):
+            self._add_entry(row.subject, Entry(row.page_views, row.visitor_set))
+
+    def add(self, other: Totals) -> None:
+        """What was added up elsewhere, of other rows of the same subjects: those that both have kept stay."""
+        theirs = other.entries()
+        if other.high is not None and (self.high is None or other.high < self.high):
+            self.high = other.high
+            self._entries = {subject: entry for subject, entry in self.entries().items() if self._has(subject)}
+        for subject, added in theirs.items():
+            if self._has(subject):
+                self._add_entry(subject, added)
+
+    def _add_entry(self, subject: int, added: Entry) -> None:
+        entry = self._entry(subject)
         before = len(entry.visitors)
-        entry.page_views += row.page_views
-        entry.visitors |= row.visitor_set or BitMap()
+        entry.page_views += added.page_views
+        entry.visitors |= added.visitors
         self._settle_after(1 + len(entry.visitors) - before)
 
     def entries(self) -> dict[int, Entry]:

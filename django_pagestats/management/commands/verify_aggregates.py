@@ -7,11 +7,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import connections
 
 from django_pagestats import backfill, folding
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.models import BackfillRun
-from django_pagestats.verify import Difference, Verification
+from django_pagestats.verify import Difference, Verification, shares_snapshots
 
 
 class Command(DatabaseCommand):
@@ -23,11 +24,26 @@ class Command(DatabaseCommand):
             "--repair", action="store_true", help="If there is a difference: rebuild in this process, and verify again."
         )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+        parser.add_argument(
+            "--processes",
+            type=int,
+            default=1,
+            metavar="N",
+            help="PostgreSQL: share the days between N processes, which read the same snapshot.",
+        )
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        if options["processes"] < 1:
+            raise CommandError(f"--processes {options['processes']}: at least 1.")
 
     def work(self, *, database: str, **options: Any) -> None:
         repair: bool = options["repair"]
         self.is_json: bool = options["json"]
         self.speaks = options["verbosity"] > 0 and not self.is_json
+        self.processes: int = options["processes"]
+        if self.processes > 1 and not shares_snapshots(database):
+            name = connections[database].display_name
+            self._say(f"{name} lets no other process read the same snapshot: it is done in one process.")
         differences = self._verify_and_repair(database) if repair else self._verify_only(database)
         if differences:
             plural = "" if differences == 1 else "s"
@@ -55,7 +71,7 @@ class Command(DatabaseCommand):
 
     def _verify(self, using: str) -> int:
         """Verify once, print every difference as it is found, and how many there were."""
-        verification = Verification(using)
+        verification = Verification(using, processes=self.processes)
         self._write('"differences": [')
         separator = ""
         for difference in verification:
