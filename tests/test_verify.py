@@ -146,6 +146,16 @@ def test_another_visitor_in_a_set(generation: Generation, dimension: int, granul
     assert of_row[0].detail == "1 too many, 1 missing"
 
 
+@pytest.mark.parametrize("other", ["cat", 70_000, b"rubbish of 18 byte"], ids=["known", "of nobody", "unreadable"])
+def test_another_visitor_in_a_set_of_one(generation: Generation, other: Any) -> None:
+    row = rows(PAGE, DAY, "/b")
+    assert len(row.get().visitor_set) == 18, "as long as any set of one"
+    raw = other if isinstance(other, bytes) else BitMap([visitor(other) if other == "cat" else other]).serialize()
+    row.update(visitor_set=raw)
+    of_row = [difference.what for difference in differences() if difference.granularity == "day"]
+    assert of_row == [What.UNREADABLE_SET if isinstance(other, bytes) else What.VISITOR_SET]
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(("dimension", "granularity"), LEVELS, ids=IDS)
 @pytest.mark.parametrize("raw", [b"", b"rubbish", "half"], ids=["empty", "rubbish", "half"])
