@@ -1,4 +1,4 @@
-"""Processes of our own that answer through a pipe; nothing of Django is imported here before it is set up.
+"""Processes of our own, each with a pipe to this one; nothing of Django is imported here before it is set up.
 
 They are started anew and with the settings of this one: a connection that was forked would be that of two processes.
 """
@@ -38,7 +38,7 @@ class Spawned:
 
         settings = connections[using].settings_dict
         context = multiprocessing.get_context("spawn")
-        self._pipe, end = context.Pipe(duplex=False)
+        self._pipe, end = context.Pipe()
         # pickled here and unpickled once Django is set up: their classes may be those of models
         wanted = path, using, {name: settings[name] for name in PLACE}, pickle.dumps(arguments), end
         self.process: BaseProcess = context.Process(target=_call, args=wanted, daemon=True)
@@ -49,7 +49,7 @@ class Spawned:
         """What it sends next; raises ProcessFailedError if it has failed, or is gone."""
         try:
             received = self._pipe.recv()
-        except EOFError as error:
+        except (EOFError, ConnectionResetError) as error:
             self.process.join(END_SECONDS)
             raise ProcessFailedError(f"One of the processes ended early ({self.process.exitcode}).") from error
         if isinstance(received, Failed):
@@ -57,6 +57,15 @@ class Spawned:
                 received.traceback
             )
         return received
+
+    def dismiss(self, seconds: float) -> None:
+        """Let it come to an end by itself, as soon as it looks; raises ProcessFailedError if it had failed before."""
+        try:
+            if self._pipe.poll():
+                self.receive()
+        finally:
+            self._pipe.close()
+            self.process.join(seconds)
 
     def end(self) -> None:
         self.process.terminate()
@@ -66,10 +75,10 @@ class Spawned:
 
 @contextmanager
 def spawned(path: str, using: str, arguments: Sequence[Sequence[Any]]) -> Iterator[list[Spawned]]:
-    """A process for each of the arguments, which calls `function(using, *arguments, send=..)` by its dotted path.
+    """A process for each of the arguments, which calls `function(using, *arguments, pipe=..)` by its dotted path.
 
-    They live no longer than the block, however it is left. Where this process is killed they end by what they send
-    next.
+    They live no longer than the block, however it is left. Its end of the pipe tells a process that nobody is there any
+    more: it can be read from then on, and what is sent is an error.
     """
     processes: list[Spawned] = []
     try:
@@ -90,9 +99,9 @@ def _call(path: str, using: str, place: dict[str, Any], arguments: bytes, pipe: 
         from django.db import connections
         from django.utils.module_loading import import_string
 
-        connections.settings[using].update(place)
+        connections[using].settings_dict.update(place)
         function: Callable[..., None] = import_string(path)
-        function(using, *pickle.loads(arguments), send=pipe.send)  # noqa: S301 - by who has started it
+        function(using, *pickle.loads(arguments), pipe=pipe)  # noqa: S301 - by who has started it
     except BrokenPipeError:
         raise SystemExit(1) from None  # nobody listens any more
     except Exception as error:

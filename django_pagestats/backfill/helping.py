@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
+from multiprocessing.connection import Connection
 from typing import Any
 
 from django.db.models import F, Q
@@ -57,13 +58,15 @@ def help_build(
     return True
 
 
-def help_here(using: str, run_id: int, *, is_over: Callable[[], bool]) -> None:
-    """Do one segment after another of a run that somebody else does in a process of his own."""
-    while not is_over():
+def help_here(using: str, run_id: int, *, pipe: Connection) -> None:
+    """Do one segment after another of a run that somebody else does, in a process that he has started for it."""
+    while not pipe.poll():  # he has nothing to say: then he is gone, or has ended
         free = BuildSegment.objects.using(using).filter(run=run_id, error="", cursor__lt=F("upto"))
         free = free.filter(Q(epoch=0) | Q(lease_until__lte=database_now(using)))
         found = free.order_by("after").values_list("pk", "epoch").first()
-        if found is None or not help_build(using, *found, enqueue=enqueue_nothing, seconds=None, is_called_off=is_over):
+        if found is None or not help_build(
+            using, *found, enqueue=enqueue_nothing, seconds=None, is_called_off=pipe.poll
+        ):
             time.sleep(LOOK_SECONDS)
 
 

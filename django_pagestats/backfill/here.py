@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
@@ -14,12 +15,18 @@ from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.parts import workers_of
 from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.working import Worker
-from django_pagestats.exceptions import DifferentRunError, PausedError, TakenOverError
+from django_pagestats.exceptions import DifferentRunError, PausedError, ProcessFailedError, TakenOverError
 from django_pagestats.models import BackfillRun
-from django_pagestats.processes import beside
+from django_pagestats.spawned import spawned
+
+logger = logging.getLogger(__name__)
 
 Kind = BackfillRun.Kind
 Status = BackfillRun.Status
+
+HELP = "django_pagestats.backfill.helping.help_here"
+#: how long the end of the chunk is waited for that another process is at
+END_SECONDS = 30.0
 
 
 def run_here(
@@ -72,8 +79,19 @@ def run_here(
     raise TakenOverError(f"Run {started.run.pk} was taken over by another worker, which goes on with it: see --status.")
 
 
-def _helpers(using: str, run_id: int, count: int) -> AbstractContextManager[None]:
-    """Other processes that do segments; none inside a transaction, in which they would not see what they are to do."""
+@contextmanager
+def _helpers(using: str, run_id: int, count: int) -> Iterator[None]:
+    """Other processes that do segments; none inside a transaction, in which they would not see what they are to do.
+
+    One that fails or is lost is told of in the log: what it had begun is done here.
+    """
     if count < 1 or connections[using].in_atomic_block:
-        return nullcontext()
-    return beside("django_pagestats.backfill.helping.help_here", using, run_id, count=count)
+        yield
+        return
+    with spawned(HELP, using, [(run_id,)] * count) as processes:
+        yield
+        for process in processes:
+            try:
+                process.dismiss(END_SECONDS)
+            except ProcessFailedError as error:
+                logger.warning("run %s: %s", run_id, error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 from django.db import connections
 
@@ -55,7 +55,7 @@ def compare_share(
     portions: list[Portion],
     share: Group,
     *,
-    send: Callable[[Any], None],
+    pipe: Connection,
 ) -> None:
     """One process: sends batches of differences, an empty one, and what else has come out."""
     with one_instant(using):
@@ -68,9 +68,9 @@ def compare_share(
         for difference in compare_days(comparison, page_views, share):
             batch.append(difference)
             if len(batch) >= BATCH:
-                send(batch)
+                pipe.send(batch)
                 batch = []
         if batch:
-            send(batch)
-    send([])
-    send(comparison.findings())
+            pipe.send(batch)
+    pipe.send([])
+    pipe.send(comparison.findings())
