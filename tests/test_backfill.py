@@ -774,8 +774,8 @@ def test_rows_that_are_locked_give_the_worker_back(monkeypatch: pytest.MonkeyPat
     make_page_views(30)
     links = Links()
     links.start(chunk_size=10)
-    read = Database.read_page_views
-    monkeypatch.setattr(Database, "read_page_views", raising(RowsLockedError(), times=1, original=read))
+    read = Database.read_columns
+    monkeypatch.setattr(Database, "read_columns", raising(RowsLockedError(), times=1, original=read))
     links.deliver_next(seconds=2)
     run = the_run()
     assert links.sent == [] and links.scheduled == [(("default", run.pk, run.epoch), run.wait_until)]

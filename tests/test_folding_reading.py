@@ -27,14 +27,14 @@ def test_a_size_that_changes_while_a_chunk_is_read_skips_nothing(monkeypatch: py
     rows = make_page_views(100)
     folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=20)
     database = type(database_for("default"))
-    read = database.read_page_views
+    read = database.read_columns
 
     def read_and_change_the_size(*args: Any) -> Any:
         found = read(*args)
         folder.chunk_size += 5
         return found
 
-    monkeypatch.setattr(database, "read_page_views", read_and_change_the_size)
+    monkeypatch.setattr(database, "read_columns", read_and_change_the_size)
     assert folder.fold(rows[-1].id).upto == rows[19].id
     assert_exact()
 
@@ -87,7 +87,7 @@ class TestReadingAhead:
     def test_a_read_ahead_that_fails_is_done_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rows = make_page_views(60)
         database = type(database_for("default"))
-        read = database.read_page_views
+        read = database.read_columns
         folding.ensure_active_generation("default")
         main = threading.get_ident()
         failed = []
@@ -98,7 +98,7 @@ class TestReadingAhead:
                 raise ZeroDivisionError
             return read(*args)
 
-        monkeypatch.setattr(database, "read_page_views", fail_in_the_thread)
+        monkeypatch.setattr(database, "read_columns", fail_in_the_thread)
         with Folder("default", active_generation(), chunk_size=10) as folder:
             while folder.cursor < rows[-1].id:
                 folder.fold(rows[-1].id, expected=2)
@@ -121,13 +121,13 @@ class TestStretches:
         """After which id page views were read, and how many at the most."""
         seen: list[tuple[int, int]] = []
         database = type(database_for("default"))
-        read = database.read_page_views
+        read = database.read_columns
 
         def see(self: Any, after: int, upto: int | None, limit: int) -> Any:
             seen.append((after, limit))
             return read(self, after, upto, limit)
 
-        monkeypatch.setattr(database, "read_page_views", see)
+        monkeypatch.setattr(database, "read_columns", see)
         return seen
 
     @pytest.mark.parametrize("count", [95, 100])
@@ -223,8 +223,9 @@ def test_fractions_of_a_second_are_cut_from_the_first_to_the_last() -> None:
     at = [datetime(1970, 1, 1, tzinfo=timezone.utc), datetime(2200, 1, 1, tzinfo=timezone.utc)]
     at = [at[0], at[0] + timedelta(microseconds=999_999), at[1] - timedelta(microseconds=1)]
     rows = insert_page_views([("/", "k", moment) for moment in at])
-    found = database_for("default").read_page_views(0, rows[-1].id, 10)
-    assert [row[3] for row in found] == [0, 0, 7_258_118_399]
+    database = database_for("default")
+    assert [row[3] for row in database.read_page_views(0, rows[-1].id, 10)] == [0, 0, 7_258_118_399]
+    assert list(database.read_columns(0, rows[-1].id, 10).seconds) == [0, 0, 7_258_118_399]
 
 
 # -- chunks that end with a day

@@ -262,6 +262,18 @@ def test_page_views_are_read_in_the_order_of_their_ids_with_both_bounds() -> Non
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("text", ["/", "/\n", "\n", "/a\n/b\n", "/\r\x1e\x85\u2028é\U0001f600", "/'\\\",{}\\n"])
+def test_page_views_are_read_column_by_column_as_they_are_row_by_row(text: str) -> None:
+    views = [(f"/{number}", f"key {number}", START + timedelta(seconds=number)) for number in range(9)]
+    views[4:6] = [(text, "x", START), ("/x", text, START)]
+    rows = insert_page_views(views)
+    database = database_for("default")
+    for bounds in ((0, None, 100), (rows[1].id, rows[7].id, 3), (rows[4].id, None, 100), (rows[-1].id, None, 3)):
+        wanted = [tuple(row) for row in database.read_page_views(*bounds)]
+        assert list(zip(*database.read_columns(*bounds), strict=True)) == wanted
+
+
+@pytest.mark.django_db
 def test_times_are_read_as_whole_seconds_rounded_down() -> None:
     instants = [
         datetime(1970, 1, 1, tzinfo=timezone.utc),
@@ -389,8 +401,9 @@ def test_page_views_are_read_by_the_primary_key() -> None:
     make_page_views(3_000)
     analyze()
     with statements() as seen:
-        database_for("default").read_page_views(1_000, 10**9, 100)
-        database_for("default").read_page_views(1_000, None, 100)
+        for bound in (10**9, None):
+            database_for("default").read_page_views(1_000, bound, 100)
+            database_for("default").read_columns(1_000, bound, 100)
     for sql, params in [statement for statement in seen if "pageview" in statement[0]]:
         assert_primary_key(sql, params)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db import connections
 from django_pagestats.buckets import Calendar
 from django_pagestats.folding.zones import Rules
 from django_pagestats.ids import IdCache, Witnesses, subject_ids, visitor_ids
-from django_pagestats.merging import database_for
+from django_pagestats.merging import PageViewColumns, database_for
 from django_pagestats.models import Generation
 from django_pagestats.tally import Tally, tally
 
@@ -28,9 +28,6 @@ PORTION_ROWS = 2_500
 CUT_FROM = 2_000
 #: in a row, of ids that were given out
 MOST_LOSSES = 5
-
-#: of page views: ids, paths, session keys, whole seconds since the epoch
-Columns = list[list[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,9 @@ class Stretch:
     after: int
     target: int
     ids: Sequence[int]
-    page_views: Sequence[tuple[int, int, int]]  #: subject, visitor, whole seconds since the epoch
+    subjects: Sequence[int]
+    visitors: Sequence[int]
+    seconds: Sequence[int]  #: whole ones since the epoch
     is_last: bool  #: no page views follow up to the target
     witnesses: Witnesses
 
@@ -71,16 +70,27 @@ class Stretch:
         number = min(size, len(self.ids))
         if number == 0 or (self.is_last and len(self.ids) <= size):
             return number
-        begin = calendar.day_start(calendar.day(self.page_views[number - 1][2]))
+        begin = calendar.day_start(calendar.day(self.seconds[number - 1]))
         for index in range(number - 1, number // 2 - 1, -1):
-            if self.page_views[index][2] < begin:
+            if self.seconds[index] < begin:
                 return index + 1
         return number
 
     def followed_by(self, more: Stretch) -> Stretch:
         """Both as one; the ids of the later one's witnesses are those of both."""
-        ids, page_views = [*self.ids, *more.ids], [*self.page_views, *more.page_views]
-        return Stretch(self.after, self.target, ids, page_views, more.is_last, more.witnesses)
+        return replace(
+            self,
+            ids=[*self.ids, *more.ids],
+            subjects=[*self.subjects, *more.subjects],
+            visitors=[*self.visitors, *more.visitors],
+            seconds=[*self.seconds, *more.seconds],
+            is_last=more.is_last,
+            witnesses=more.witnesses,
+        )
+
+    def page_views(self, size: int) -> Iterator[tuple[int, int, int]]:
+        """(subject, visitor, second) of the first `size` page views."""
+        return zip(self.subjects[:size], self.visitors[:size], self.seconds[:size], strict=True)
 
     def upto(self, size: int) -> int:
         """The cursor after the first `size` page views."""
@@ -90,14 +100,20 @@ class Stretch:
     def last(self, size: int) -> tuple[int, int] | None:
         """Of the first `size` page views, the last one's id and second."""
         number = min(size, len(self.ids))
-        return (self.ids[number - 1], self.page_views[number - 1][2]) if number else None
+        return (self.ids[number - 1], self.seconds[number - 1]) if number else None
 
     def rest(self, size: int) -> Stretch | None:
         """What follows the first `size` page views, if there is anything."""
         if len(self.ids) <= size:
             return None
-        left = self.ids[size:], self.page_views[size:]
-        return Stretch(self.upto(size), self.target, *left, self.is_last, self.witnesses)
+        return replace(
+            self,
+            after=self.upto(size),
+            ids=self.ids[size:],
+            subjects=self.subjects[size:],
+            visitors=self.visitors[size:],
+            seconds=self.seconds[size:],
+        )
 
 
 class Reader:
@@ -140,7 +156,7 @@ class Reader:
         stretch = self._stretch_after(after, target, size * chunks, least=size if is_cut else 1)
         count = stretch.size_to_a_days_end(size, self.calendar) if is_cut else size
         self._stretch = stretch.rest(count)
-        tallied = tally(stretch.page_views[:count], self.calendar)
+        tallied = tally(stretch.page_views(count), self.calendar)
         return Chunk(
             generation=self.generation.pk,
             after=after,
@@ -165,27 +181,28 @@ class Reader:
     def _read_stretch(self, after: int, target: int, size: int) -> Stretch:
         """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
         with database_for(self.using).reading():
-            (ids, paths, session_keys, seconds), is_last = self._page_views(after, target, size)
-        subjects = subject_ids(self.using, paths, self.subjects)
-        visitors = visitor_ids(self.using, session_keys, self.visitors)
-        columns = map(subjects.__getitem__, paths), map(visitors.__getitem__, session_keys), seconds
-        return Stretch(after, target, ids, list(zip(*columns, strict=True)), is_last, self._witnesses())
+            page_views, is_last = self._page_views(after, target, size)
+        ids, paths, session_keys, seconds = page_views
+        subject_of = subject_ids(self.using, paths, self.subjects)
+        visitor_of = visitor_ids(self.using, session_keys, self.visitors)
+        subjects = list(map(subject_of.__getitem__, paths))
+        visitors = list(map(visitor_of.__getitem__, session_keys))
+        return Stretch(after, target, ids, subjects, visitors, seconds, is_last, self._witnesses())
 
-    def _page_views(self, after: int, target: int, size: int) -> tuple[Columns, bool]:
-        """The columns of the next page views, and whether they are all up to the target."""
+    def _page_views(self, after: int, target: int, size: int) -> tuple[PageViewColumns, bool]:
+        """The next page views, and whether they are all up to the target."""
         database = database_for(self.using)
-        columns: Columns = [[], [], [], []]
-        ids, paths, session_keys, _ = columns
-        characters = 0
-        while len(ids) < size and characters < CHUNK_CHARACTERS:
+        columns: tuple[list[Any], ...] = ([], [], [], [])
+        ids, characters = columns[0], 0
+        is_last = False
+        while len(ids) < size and characters < CHUNK_CHARACTERS and not is_last:
             limit = min(PORTION_ROWS, size - len(ids))
-            portion = database.read_page_views(ids[-1] if ids else after, target, limit)
-            for column, values in zip(columns, zip(*portion, strict=True), strict=False):  # no row, no columns
+            portion = database.read_columns(ids[-1] if ids else after, target, limit)
+            for column, values in zip(columns, portion, strict=True):
                 column += values
-            if len(portion) < limit:
-                return columns, True
-            characters += sum(map(len, paths[-limit:])) + sum(map(len, session_keys[-limit:]))
-        return columns, False
+            is_last = len(portion.ids) < limit
+            characters += sum(map(len, portion.paths)) + sum(map(len, portion.session_keys))
+        return PageViewColumns(*columns), is_last
 
     def read_ahead(self, after: int, target: int, size: int) -> None:
         """Let a thread read the chunk after that id, where the database gains by it, for `next_chunk`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from django_pagestats.merging.base import Database, Highest, PageViewRow, Waits
+from django_pagestats.merging.base import Database, Highest, PageViewColumns, PageViewRow, Waits
 from django_pagestats.merging.mysql import MySQL
 from django_pagestats.merging.postgresql import PostgreSQL
 from django_pagestats.merging.sqlite import SQLite
@@ -16,6 +16,7 @@ __all__ = [
     "LASTING",
     "Database",
     "Highest",
+    "PageViewColumns",
     "PageViewRow",
     "RowsLockedError",
     "Trouble",

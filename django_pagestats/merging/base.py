@@ -36,6 +36,15 @@ class PageViewRow(NamedTuple):
     seconds: int  #: whole seconds since the epoch, UTC
 
 
+class PageViewColumns(NamedTuple):
+    """The same of many page views, column by column."""
+
+    ids: Sequence[int]
+    paths: Sequence[str]
+    session_keys: Sequence[str]
+    seconds: Sequence[int]
+
+
 class Uncountable(NamedTuple):
     """A page view that no answer can count, and why: the value of one of its columns, as the database writes it."""
 
@@ -167,6 +176,11 @@ class Database(ABC):
         UncountablePageViewError for the first that cannot be counted. The constraints of the table keep such page views
         out; where they are missing this is the one place at which all that counts finds them.
         """
+
+    def read_columns(self, after: int, upto: int | None, limit: int) -> PageViewColumns:
+        """The same column by column."""
+        rows = self.read_page_views(after, upto, limit)
+        return PageViewColumns(*zip(*rows, strict=True)) if rows else PageViewColumns((), (), (), ())
 
     @abstractmethod
     def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:

@@ -11,18 +11,18 @@ from django.db import OperationalError, transaction
 
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
-    PAGE_VIEW_TABLE,
+    PageViewColumns,
     PageViewRow,
     Uncountable,
     Waits,
     condition,
 )
+from django_pagestats.merging.columns import COUNTABLE, page_views, read_columns
 from django_pagestats.merging.copying import copy_rows
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.merging.portions import portions_by_size
 from django_pagestats.merging.rows import AggregateRow, Key
 from django_pagestats.merging.troubles import Trouble
-from django_pagestats.models.constraints import COUNTABLE_TIME
 from django_pagestats.tally import Level
 
 #: of the texts in one array; escaped they may be four times as long
@@ -62,8 +62,6 @@ HOLDERS = (
     " AND l.mode IN ('RowShareLock', 'RowExclusiveLock') AND l.granted AND l.pid <> pg_backend_pid()"
 )
 SET_WAITS = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)"
-#: else the epoch of an infinity would be an error
-COUNTABLE = COUNTABLE_TIME["postgresql"].format(column="viewed_at")
 
 
 class PostgreSQL(LookupDatabase):
@@ -168,15 +166,14 @@ class PostgreSQL(LookupDatabase):
         return f"Session {pid} of PostgreSQL holds it ({state}; {whose}); {ends}."
 
     def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
-        bound = "" if upto is None else f" AND id <= {upto:d}"
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT id, path, session_key, CASE WHEN {COUNTABLE} THEN"
-                " floor(extract(epoch FROM viewed_at))::bigint END"
-                f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
-            )
+            cursor.execute(page_views(after, upto, limit))
             rows: list[PageViewRow] = cursor.fetchall()
         return self._counted(rows)
+
+    def read_columns(self, after: int, upto: int | None, limit: int) -> PageViewColumns:
+        columns = read_columns(self.connection, page_views(after, upto, limit))
+        return super().read_columns(after, upto, limit) if columns is None else columns
 
     def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
         return self._uncountable(COUNTABLE, "'viewed_at', viewed_at::text", after, upto, limit)
