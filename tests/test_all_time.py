@@ -195,7 +195,7 @@ def test_a_pass_under_which_the_days_moved_begins_anew(few_rows: None) -> None:
 def fold_between_reading_and_writing(monkeypatch: pytest.MonkeyPatch) -> Generation:
     """After some days of the last subject have been read, and before the others, somebody folds more into them."""
     database = type(database_for("default"))
-    read = database.rows_of_subjects
+    read = database.days_of_subjects
     seeds = iter(range(1, 4))
 
     def read_and_be_overtaken(self: Any, *wanted: Any, **how: Any) -> Any:
@@ -206,7 +206,7 @@ def fold_between_reading_and_writing(monkeypatch: pytest.MonkeyPatch) -> Generat
             fold_all(closes=False)
         return found
 
-    monkeypatch.setattr(database, "rows_of_subjects", read_and_be_overtaken)
+    monkeypatch.setattr(database, "days_of_subjects", read_and_be_overtaken)
     make_page_views(100, paths=3)
     return fold_all(closes=False)
 

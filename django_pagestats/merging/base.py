@@ -12,7 +12,7 @@ from django.db import transaction
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.exceptions import UncountablePageViewError
-from django_pagestats.merging.rows import AggregateRow
+from django_pagestats.merging.rows import AggregateRow, SubjectDays, by_subject
 from django_pagestats.merging.troubles import Trouble
 from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.tally import Counts, Level
@@ -285,7 +285,7 @@ class Database(ABC):
     def insert_rows(self, generation: int, rows: Iterable[AggregateRow]) -> None:
         """Store rows of which none is there yet, in the caller's transaction."""
 
-    def rows_of_subjects(
+    def days_of_subjects(
         self,
         generation: int,
         level: Level,
@@ -294,10 +294,10 @@ class Database(ABC):
         *,
         inline: int,
         limit: int,
-    ) -> list[tuple[int, int, int, int, bytes | None]]:
-        """(bucket, subject, page views, visitors, set) of the rows of some buckets with `low < subject <= high`.
+    ) -> list[SubjectDays]:
+        """The rows of some buckets with `low < subject <= high`, by subject, in any order.
 
-        In any order, and at most `limit` of them. The sets of more than `inline` visitors do not come along.
+        Of at most `limit` rows in all. The sets of more than `inline` visitors do not come along.
         """
         low, high = subjects
         with self.connection.cursor() as cursor:
@@ -309,7 +309,7 @@ class Database(ABC):
                 f" AND bucket IN ({', '.join(map(str, buckets))}) AND subject > {low:d} AND subject <= {high:d}"
                 f" LIMIT {limit:d}"
             )
-            return list(cursor.fetchall())
+            return list(by_subject(cursor.fetchall()))
 
     def counted_page_views(self) -> tuple[int, int] | None:
         """Up to which primary key the active generation's ALL rows are, and the page views they count, of one instant.

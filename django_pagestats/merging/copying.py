@@ -11,8 +11,10 @@ from django_pagestats.merging.rows import AggregateRow
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
-#: eight fields, each with its length before it; the set follows the last length
-COPY_ROW = struct.Struct("!h" + "ii" + "ih" + "ih" + "ii" + "ii" + "iq" + "iq" + "i")
+#: eight fields, each with its length before it: those that many rows in turn have alike, up to the subject's length,
+#: and the others; the set follows its length
+COPY_START = struct.Struct("!h" + "ii" + "ih" + "ih" + "ii" + "i")
+COPY_REST = struct.Struct("!i" + "iq" + "iq" + "i")
 COPY_BYTES = 262_144
 
 
@@ -38,31 +40,15 @@ def copy_rows(connection: Any, generation: int, rows: Iterable[AggregateRow]) ->
 def _copy_pieces(generation: int, rows: Iterable[AggregateRow]) -> Iterator[bytes]:
     pieces: list[bytes] = []
     size = 0
-    pack = COPY_ROW.pack
+    begun, start = None, b""
+    pack_rest = COPY_REST.pack
     for dimension, granularity, bucket, subject, page_views, visitors, visitor_set in rows:
-        length = len(visitor_set)
-        pieces.append(
-            pack(
-                8,
-                4,
-                generation,
-                2,
-                dimension,
-                2,
-                granularity,
-                4,
-                bucket,
-                4,
-                subject,
-                8,
-                page_views,
-                8,
-                visitors,
-                length,
-            )
-        )
-        pieces.append(visitor_set)
-        size += COPY_ROW.size + length
+        if (dimension, granularity, bucket) != begun:
+            begun = dimension, granularity, bucket
+            start = COPY_START.pack(8, 4, generation, 2, dimension, 2, granularity, 4, bucket, 4)
+        piece = start + pack_rest(subject, 8, page_views, 8, visitors, len(visitor_set)) + visitor_set
+        pieces.append(piece)
+        size += len(piece)
         if size >= COPY_BYTES:
             yield b"".join(pieces)
             pieces, size = [], 0

@@ -7,7 +7,7 @@ What is in memory at a time is bounded: the rows of one statement, the bytes of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from pyroaring import BitMap
 
 from django_pagestats.merging import database_for
 from django_pagestats.merging.portions import portions, portions_by_size
-from django_pagestats.merging.rows import deserialized, has_one_visitor, only_visitors
+from django_pagestats.merging.rows import SubjectDays, deserialized, only_visitors
 from django_pagestats.models import Aggregate, Subject
 from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_SUBJECT, Level
 
@@ -76,40 +76,43 @@ class Days:
         end = self.highest if upto is None else min(upto, self.highest)
         if subject is None:
             subject = self.lowest - 1
-            merged += self._merged(SITE_DAY, self._read(SITE_DAY, SITE_SUBJECT - 1, SITE_SUBJECT)[0])
+            merged += self._merged(SITE_DAY, self._read(SITE_DAY, SITE_SUBJECT - 1, SITE_SUBJECT) or [])
         while subject < end:
             last = min(subject + self._width, end)
-            rows, is_whole = self._read(PAGE_DAY, subject, last)
-            if not is_whole and self._width > 1:
+            days = self._read(PAGE_DAY, subject, last)
+            if days is None:
                 self._width = max(1, self._width // 2)
                 continue
-            self._adapt(len(rows))
+            self._adapt(sum(found.rows for found in days))
             subject = last
-            if rows:
-                subject = self._bounded(last, rows, merged)
+            if days:
+                subject = self._bounded(last, days, merged)
                 break
         return Slice(subject, merged, subject >= self.highest)
 
-    def _read(self, level: Level, low: int, high: int) -> tuple[list[tuple[Any, ...]], bool]:
-        """Rows with `low < subject <= high`, and whether they are all: of one subject they always are."""
+    def _read(self, level: Level, low: int, high: int) -> list[SubjectDays] | None:
+        """What the rows with `low < subject <= high` hold; None: they are too many. Of one subject they never are."""
         limit = max(self.database.STEP_ROWS, MOST_BUCKETS) if high > low + 1 else len(self._buckets)
-        rows: list[tuple[Any, ...]] = []
+        days: list[SubjectDays] = []
+        left = limit
         for buckets in portions(self._buckets, MOST_BUCKETS):
-            rows += self.database.rows_of_subjects(
-                self.generation, level, buckets, (low, high), inline=INLINE_VISITORS, limit=limit + 1 - len(rows)
+            found = self.database.days_of_subjects(
+                self.generation, level, buckets, (low, high), inline=INLINE_VISITORS, limit=left + 1
             )
-            if len(rows) > limit:
-                return [], False
-        return rows, True
+            left -= sum(some.rows for some in found)
+            if left < 0:
+                return None
+            days += found
+        return days
 
     def _adapt(self, found: int) -> None:
         wanted = self._width * self.database.STEP_ROWS * 7 // 10 // max(1, found)
         self._width = max(1, min(2 * self._width, wanted))
 
-    def _bounded(self, upto: int, rows: list[tuple[Any, ...]], found: list[Merged]) -> int:
+    def _bounded(self, upto: int, days: list[SubjectDays], found: list[Merged]) -> int:
         """Add as many of the subjects as the memory may have merged sets of; up to which one these are."""
         visitors = 0
-        for merged in self._merged(PAGE_DAY, rows):
+        for merged in self._merged(PAGE_DAY, days):
             visitors += len(merged.visitors)
             if visitors > SLICE_VISITORS and visitors > len(merged.visitors):
                 self._width = max(1, self._width // 2)
@@ -117,27 +120,17 @@ class Days:
             found.append(merged)
         return upto
 
-    def _merged(self, level: Level, rows: list[tuple[Any, ...]]) -> Iterator[Merged]:
-        for subject, days in groupby(sorted(rows, key=itemgetter(1)), key=itemgetter(1)):
-            yield self._merge(level, subject, days)
+    def _merged(self, level: Level, days: list[SubjectDays]) -> Iterator[Merged]:
+        for subject, parts in groupby(sorted(days, key=itemgetter(0)), key=itemgetter(0)):
+            yield self._merge(level, subject, list(parts))
 
-    def _merge(self, level: Level, subject: int, days: Iterator[tuple[Any, ...]]) -> Merged:
-        total = 0
-        single: list[bytes] = []
-        large: list[tuple[int, int]] = []
-        sets: list[BitMap] = []
-        for bucket, _, page_views, visitors, raw in days:
-            total += page_views
-            if raw is None:
-                large.append((bucket, visitors))
-            elif has_one_visitor(raw):
-                single.append(raw)
-            else:
-                sets.append(deserialized(raw))
-        merged = BitMap.union(BitMap(only_visitors(single)), *sets)
-        for visitor_set in self._large_sets(level, subject, large):
+    def _merge(self, level: Level, subject: int, parts: list[SubjectDays]) -> Merged:
+        singles = b"".join(part.singles for part in parts)
+        several = chain.from_iterable(part.several for part in parts)
+        merged = BitMap.union(BitMap(only_visitors(singles)), *map(deserialized, several))
+        for visitor_set in self._large_sets(level, subject, [day for part in parts for day in part.large]):
             merged |= visitor_set
-        return Merged(subject, total, merged)
+        return Merged(subject, sum(part.page_views for part in parts), merged)
 
     def _large_sets(self, level: Level, subject: int, days: list[tuple[int, int]]) -> Iterator[BitMap]:
         """A few at a time; a set takes ten bytes a visitor at the very most."""

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import OperationalError, transaction
 
+from django_pagestats.merging.arrays import number_array, text_array
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
     PageViewColumns,
@@ -19,9 +20,10 @@ from django_pagestats.merging.base import (
 )
 from django_pagestats.merging.columns import COUNTABLE, page_views, read_columns
 from django_pagestats.merging.copying import copy_rows
+from django_pagestats.merging.grouping import read_days
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.merging.portions import portions_by_size
-from django_pagestats.merging.rows import AggregateRow, Key
+from django_pagestats.merging.rows import AggregateRow, Key, SubjectDays
 from django_pagestats.merging.troubles import Trouble
 from django_pagestats.tally import Level
 
@@ -183,7 +185,7 @@ class PostgreSQL(LookupDatabase):
         with self.connection.cursor() as cursor:
             for portion in portions_by_size(values, ARRAY_CHARACTERS, size=len):
                 cursor.execute(
-                    f"SELECT {column}, id FROM {table} WHERE {column} = ANY(%s::text[]){where}", [_text_array(portion)]
+                    f"SELECT {column}, id FROM {table} WHERE {column} = ANY(%s::text[]){where}", [text_array(portion)]
                 )
                 found.update(cursor.fetchall())
         return found
@@ -199,7 +201,7 @@ class PostgreSQL(LookupDatabase):
                     f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
                     f" ON CONFLICT ({', '.join(unique)}) DO NOTHING RETURNING {key}, id",
                     [
-                        _number_array(values) if isinstance(values[0], int) else _text_array(values)
+                        number_array(values) if isinstance(values[0], int) else text_array(values)
                         for values in zip(*portion, strict=True)
                     ],
                 )
@@ -239,11 +241,11 @@ class PostgreSQL(LookupDatabase):
                 f" FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} AND dimension = level.dimension"
                 " AND granularity = level.granularity AND bucket = wanted.bucket AND subject = wanted.subject"
                 " LIMIT 1) AS stored",
-                [_number_array(buckets), _number_array(subjects)],
+                [number_array(buckets), number_array(subjects)],
             )
             return [StoredRow(*row) for row in cursor.fetchall()]
 
-    def rows_of_subjects(
+    def days_of_subjects(
         self,
         generation: int,
         level: Level,
@@ -252,26 +254,15 @@ class PostgreSQL(LookupDatabase):
         *,
         inline: int,
         limit: int,
-    ) -> list[tuple[int, int, int, int, bytes | None]]:
-        low, high = subjects
-        with self.connection.cursor() as cursor:
-            # LATERAL with LIMIT, as in `_lookup`: one descent of the primary key for each bucket
-            cursor.execute(
-                "SELECT stored.* FROM unnest(%s::integer[]) AS wanted(bucket) CROSS JOIN LATERAL (SELECT bucket,"
-                f" subject, page_views, visitors, CASE WHEN visitors <= {inline:d} THEN visitor_set END"
-                f" FROM {AGGREGATE_TABLE} WHERE generation = {generation:d} AND dimension = {level.dimension:d}"
-                f" AND granularity = {level.granularity:d} AND bucket = wanted.bucket AND subject > {low:d}"
-                f" AND subject <= {high:d} LIMIT {limit:d}) AS stored LIMIT {limit:d}",
-                [_number_array(buckets)],
-            )
-            return list(cursor.fetchall())
+    ) -> list[SubjectDays]:
+        return read_days(self.connection, generation, level, buckets, subjects, inline=inline, limit=limit)
 
     def _remove(self, stored: Sequence[StoredRow]) -> None:
         # page_views is indexed, so an UPDATE would write a whole new row too; by ctid nothing is looked up twice.
         # A ctid stays what it is: only the holder of the generation's lock changes these rows.
         if stored:
             with self.connection.cursor() as cursor:
-                locators = _text_array([row.locator for row in stored])
+                locators = text_array([row.locator for row in stored])
                 cursor.execute(f"DELETE FROM {AGGREGATE_TABLE} WHERE ctid = ANY(%s::tid[])", [locators])
 
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
@@ -292,16 +283,3 @@ class PostgreSQL(LookupDatabase):
             )
             deleted: int = cursor.rowcount
         return deleted
-
-
-def _number_array(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"
-
-
-def _text_array(values: Iterable[str]) -> str:
-    """An array literal, escaped all at once: the driver does it element by element, ten times as slowly.
-
-    A NUL between the values cannot be part of one: PostgreSQL has no text with a NUL.
-    """
-    joined = "\0".join(values).replace("\\", "\\\\").replace('"', '\\"')
-    return '{"' + joined.replace("\0", '","') + '"}'

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
 
 from pyroaring import BitMap
 
@@ -19,25 +22,52 @@ AggregateRow = tuple[int, int, int, int, int, int, bytes]
 RUN_OPTIMIZE_FROM = 64
 
 
-#: a set of one visitor, in the portable format of Roaring bitmaps:
-#: cookie, number of containers, key, cardinality - 1, offset, value
+#: a set of one visitor, in the portable format of Roaring bitmaps, as `BitMap([visitor]).serialize()` makes it, four
+#: times as fast: cookie, number of containers, key, cardinality - 1, offset, value
 ONE_VISITOR = struct.Struct("<IIHHIH")
 ONE_VISITOR_START = struct.pack("<II", 12_346, 1)
 
 
-def _one_visitor(visitor: int) -> bytes:
-    """`BitMap([visitor]).serialize()`, four times as fast: most sets of a page and a day have one visitor."""
-    return ONE_VISITOR.pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
-
-
 def has_one_visitor(raw: bytes) -> bool:
-    """Whether a set is as `_one_visitor` packs it: one container of no more bytes than one value has."""
+    """Whether a set is as ONE_VISITOR packs it: one container of no more bytes than one value has."""
     return len(raw) == ONE_VISITOR.size and raw.startswith(ONE_VISITOR_START)
 
 
-def only_visitors(sets: Iterable[bytes]) -> list[int]:
+def only_visitors(sets: bytes) -> list[int]:
     """The visitors of sets that have one each, ten times as fast as by a BitMap for each."""
-    return [high << 16 | low for _, _, high, _, _, low in ONE_VISITOR.iter_unpack(b"".join(sets))]
+    return [high << 16 | low for _, _, high, _, _, low in ONE_VISITOR.iter_unpack(sets)]
+
+
+class SubjectDays(NamedTuple):
+    """What rows of days of one subject hold."""
+
+    subject: int
+    rows: int
+    page_views: int
+    #: the sets of one visitor each, as ONE_VISITOR packs them, one after another
+    singles: bytes
+    #: the others, but for large ones, of which these are bucket and number of visitors
+    several: Sequence[bytes]
+    large: Sequence[tuple[int, int]]
+
+
+def by_subject(rows: Iterable[tuple[int, int, int, int, bytes | None]]) -> Iterator[SubjectDays]:
+    """Rows of days: (bucket, subject, page views, visitors, set or None where that is large), in any order."""
+    for subject, days in groupby(sorted(rows, key=itemgetter(1)), key=itemgetter(1)):
+        number = total = 0
+        singles: list[bytes] = []
+        several: list[bytes] = []
+        large: list[tuple[int, int]] = []
+        for bucket, _, page_views, visitors, raw in days:
+            number += 1
+            total += page_views
+            if raw is None:
+                large.append((bucket, visitors))
+            elif has_one_visitor(raw):
+                singles.append(raw)
+            else:
+                several.append(raw)
+        yield SubjectDays(subject, number, total, b"".join(singles), several, large)
 
 
 def serialized(visitors: BitMap) -> tuple[int, bytes]:
@@ -61,10 +91,13 @@ def deserialized(raw: bytes | memoryview) -> BitMap:
 def new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[AggregateRow]:
     """The rows of what was counted alone."""
     dimension, granularity = map(int, level)
+    pack = ONE_VISITOR.pack
     for key in keys:
         visitors = counts[key]
-        page_views = len(visitors)
-        if page_views == 1:
-            yield dimension, granularity, *key, 1, 1, _one_visitor(visitors[0])
+        bucket, subject = key
+        if len(visitors) == 1:  # most rows of a page and a day
+            visitor = visitors[0]
+            visitor_set = pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
+            yield dimension, granularity, bucket, subject, 1, 1, visitor_set
         else:
-            yield dimension, granularity, *key, page_views, *serialized(BitMap(visitors))
+            yield dimension, granularity, bucket, subject, len(visitors), *serialized(BitMap(visitors))
