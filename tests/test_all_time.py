@@ -252,7 +252,7 @@ def test_two_who_take_the_same_step_do_it_once(what: str, few_rows: None, monkey
         return found
 
     reader = second._reader if what == "a tally" else second._days_of(generation.cursor)
-    name = "read" if what == "a tally" else "slice_after"
+    name = "next_chunk" if what == "a tally" else "slice_after"
     monkeypatch.setattr(reader, name, partial(read_and_be_overtaken, getattr(reader, name)))
     assert not second.step()
     assert len(overtaken) == 1

@@ -17,7 +17,7 @@ from django_pagestats.backfill import chain, keeping, rebuilding, switching
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
-from django_pagestats.folding.reading import Reader, Stretch
+from django_pagestats.folding.reading import Cut, Reader, Stretch
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.accounts import ask_administrator
@@ -322,7 +322,7 @@ def test_a_lost_connection_is_a_failure_like_others(monkeypatch: pytest.MonkeyPa
     links.start(chunk_size=10)
     read = Reader.read
 
-    def lose_the_connection(*args: Any, **expected: Any) -> folding.Chunk:
+    def lose_the_connection(*args: Any, **expected: Any) -> Cut:
         monkeypatch.setattr(Reader, "read", read)
         mine = {"postgresql": "pg_backend_pid()", "mysql": "connection_id()"}[connection.vendor]
         kill = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}[connection.vendor]
@@ -518,7 +518,7 @@ def test_the_isolation_level_of_the_site_does_not_matter(level: str, monkeypatch
         read = Reader.read
         levels = []
 
-        def keep_up_then_read(reader: Reader, after: int, target: int, size: int, **expected: Any) -> folding.Chunk:
+        def keep_up_then_read(reader: Reader, after: int, target: int, size: int, **expected: Any) -> Cut:
             monkeypatch.setattr(Reader, "read", read)
             chunk = read(reader, after, target, size, **expected)
             other = folding.Folder("default", active_generation(), chunk_size=7, fixed_size=7)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.db.models import Model
 
-from django_pagestats import backfill, folding
+from django_pagestats import backfill
 from django_pagestats.folding import chunks
-from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.reading import Cut, Reader
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, Subject, Visitor
 from tests.chains import assert_all_counted
@@ -90,7 +90,7 @@ def test_ids_that_are_lost_without_an_error_are_asked_for_again(
         if name == step and steps[name] == 4:
             server.lose(behind)
 
-    def note_and_read(self: Reader, *args: Any, **options: Any) -> folding.Chunk:
+    def note_and_read(self: Reader, *args: Any, **options: Any) -> Cut:
         server.note()
         at("read")
         return read(self, *args, **options)

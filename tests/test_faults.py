@@ -19,7 +19,7 @@ from django.db.backends.signals import connection_created
 from django_pagestats import backfill, folding, horizon
 from django_pagestats.backfill import failing, starting
 from django_pagestats.folding import chunks
-from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.reading import Cut, Reader
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation
 from tests.chains import (
@@ -159,7 +159,7 @@ def taken_over_before_its_merge(links: Links, monkeypatch: pytest.MonkeyPatch) -
     """A link has read its chunk; its lease runs out, another worker takes the run over and folds; then it goes on."""
     read = Reader.read
 
-    def read_and_be_taken_over(*args: Any, **expected: Any) -> folding.Chunk:
+    def read_and_be_taken_over(*args: Any, **expected: Any) -> Cut:
         chunk = read(*args, **expected)
         monkeypatch.setattr(Reader, "read", read)
         expire_lease()
@@ -509,7 +509,7 @@ def test_keeping_up_and_a_run_fold_the_same_chunk_at_once() -> None:
     make_page_views(20, seed=1)
     folders = [folding.Folder("default", generation, chunk_size=15) for _ in range(2)]
     folders[1].generation = Generation.objects.get()
-    read = [folder.reader.read(generation.cursor, highest(), 15) for folder in folders]
+    read = [folder.reader.next_chunk(generation.cursor, highest(), 15) for folder in folders]
     outcomes = []
 
     def work(chunk: folding.Chunk) -> Callable[[threading.Barrier], None]:

@@ -95,7 +95,7 @@ def test_a_fold_of_a_cursor_that_moved_changes_nothing_and_reads_the_new_cursor(
     rows = make_page_views(60)
     generation = folding.ensure_active_generation("default")
     slow = Folder("default", generation, chunk_size=20)
-    chunk = slow.reader.read(generation.cursor, rows[-1].id, 20)
+    chunk = slow.reader.next_chunk(generation.cursor, rows[-1].id, 20)
     Folder("default", active_generation(), chunk_size=25).fold(rows[-1].id)
     with pytest.raises(folding.CursorMovedError):
         merge("default", chunk)

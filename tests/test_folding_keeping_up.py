@@ -9,7 +9,7 @@ import pytest
 from django_pagestats import backfill, folding
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.folding import chunks
-from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.reading import Cut, Reader
 from django_pagestats.models import Aggregate, Generation, PageView
 from tests.chains import (
     Links,
@@ -79,7 +79,7 @@ class TestKeepingUp:
         make_page_views(5, seed=1)
         read = Reader.read
 
-        def read_and_be_overtaken(*args: Any, **expected: Any) -> folding.Chunk:
+        def read_and_be_overtaken(*args: Any, **expected: Any) -> Cut:
             chunk = read(*args, **expected)
             monkeypatch.setattr(Reader, "read", read)
             backfill.run_here("default", kind="rebuild", via="test")

@@ -162,7 +162,7 @@ class AllTime:
 
     def _tally_gap(self) -> None:
         generation, reader = self.generation, self._reader
-        chunk = reader.read(generation.all_cursor, generation.cursor, self.database.STEP_ROWS)
+        chunk = reader.next_chunk(generation.all_cursor, generation.cursor, self.database.STEP_ROWS)
         prepared = self.database.prepare(chunk.tally.of_all_time(generation.all_bucket))
         moved = self._moved_to(chunk.upto)
         try:

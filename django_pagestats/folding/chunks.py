@@ -87,8 +87,6 @@ class Folder:
         self.trying = None
         chunk = self.reader.next_chunk(self.cursor, target, self.chunk_size, expected=expected)
         self.trying = chunk.after, chunk.upto
-        if expected > 1 and chunk.upto < target:
-            self.reader.read_ahead(chunk.upto, target, self.chunk_size)
         row = self._place.row
         chunk = replace(chunk, zone_rules=rules_with(row.zone_rules, chunk.tally, self.reader.calendar))
         try:

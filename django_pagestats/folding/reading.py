@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -116,6 +116,14 @@ class Stretch:
         )
 
 
+class Cut(NamedTuple):
+    """Where the next chunk ends: it has the first `size` page views of a stretch."""
+
+    stretch: Stretch
+    size: int
+    is_full: bool
+
+
 class Reader:
     """Reads the page views of one generation in order, and hands them out as chunks; it changes nothing but ids.
 
@@ -132,40 +140,60 @@ class Reader:
         self.subjects, self.visitors = IdCache(), IdCache()
         self._stretch: Stretch | None = None
         self._thread: ThreadPoolExecutor | None = None
-        self._ahead: Future[Chunk] | None = None
+        self._ahead: Future[Cut] | None = None
 
     @cached_property
     def calendar(self) -> Calendar:
         return Calendar(self.generation.time_zone)
 
     def next_chunk(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
-        """The next chunk after that id: what was read ahead if it fits, else it is read now."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            wait([ahead])  # in any case: two readers at once would share the caches of ids
-            if ahead.exception() is not None:
-                self.forget()
-            elif (chunk := ahead.result()).after == after and chunk.target == target:
-                return chunk
-        return self.read(after, target, size, expected=expected)
+        """The next chunk after that id: what was read ahead if it fits, else it is read now.
 
-    def read(self, after: int, target: int, size: int, *, expected: float = 1) -> Chunk:
-        """Read and tally the chunk after that id, out of a stretch of as many chunks as are expected."""
+        Where another one is expected, that is being read meanwhile, if the database gains by it.
+        """
+        cut = self._was_read_ahead(after, target) or self.read(after, target, size, expected=expected)
+        if expected > 1 and (upto := cut.stretch.upto(cut.size)) < target:
+            self.read_ahead(upto, target, size)
+        return self._tallied(cut)
+
+    def _was_read_ahead(self, after: int, target: int) -> Cut | None:
+        """What was read ahead, if it fits."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        wait([ahead])  # in any case: two readers at once would share the caches of ids
+        if ahead.exception() is not None:
+            self.forget()
+            return None
+        cut = ahead.result()
+        return cut if (cut.stretch.after, cut.stretch.target) == (after, target) else None
+
+    def read(self, after: int, target: int, size: int, *, expected: float = 1) -> Cut:
+        """Read the chunk after that id, out of a stretch of as many chunks as are expected."""
         is_cut = self.ends_with_days and size >= CUT_FROM
         chunks = int(min(expected, database_for(self.using).CHUNKS_AT_ONCE))
         stretch = self._stretch_after(after, target, size * chunks, least=size if is_cut else 1)
-        count = stretch.size_to_a_days_end(size, self.calendar) if is_cut else size
-        self._stretch = stretch.rest(count)
-        tallied = tally(stretch.page_views(count), self.calendar)
+        cut = Cut(
+            stretch,
+            stretch.size_to_a_days_end(size, self.calendar) if is_cut else size,
+            is_full=len(stretch.ids) >= size,
+        )
+        self._stretch = stretch.rest(cut.size)
+        return cut
+
+    def _tallied(self, cut: Cut) -> Chunk:
+        """Not by the thread that reads ahead: that has more to do already than whoever merges."""
+        stretch, size, is_full = cut
+        tallied = tally(stretch.page_views(size), self.calendar)
         return Chunk(
             generation=self.generation.pk,
-            after=after,
-            upto=stretch.upto(count),
-            target=target,
+            after=stretch.after,
+            upto=stretch.upto(size),
+            target=stretch.target,
             page_views=tallied.page_views,
             tally=tallied,
-            last=stretch.last(count),
-            is_full=len(stretch.ids) >= size,
+            last=stretch.last(size),
+            is_full=is_full,
             witnesses=stretch.witnesses,
         )
 
@@ -205,7 +233,7 @@ class Reader:
         return PageViewColumns(*columns), is_last
 
     def read_ahead(self, after: int, target: int, size: int) -> None:
-        """Let a thread read the chunk after that id, where the database gains by it, for `next_chunk`."""
+        """Let a thread read the chunk after that id, where the database gains by it."""
         # inside an open transaction a thread would not see what it has done, and on SQLite there is one writer
         if connections[self.using].in_atomic_block or not database_for(self.using).READS_AHEAD:
             return
