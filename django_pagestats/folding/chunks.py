@@ -85,6 +85,7 @@ class Folder:
         by it, the page views of several are read at once, or the next one is read while this one is merged.
         """
         self.trying = None
+        self._collect_garbage()
         chunk = self.reader.next_chunk(self.cursor, target, self.chunk_size, expected=expected)
         self.trying = chunk.after, chunk.upto
         row = self._place.row
@@ -102,10 +103,13 @@ class Folder:
         row.last_page_view = chunk.last or row.last_page_view
         row.zone_rules = chunk.zone_rules
         self._adapt(chunk, seconds)
+        return chunk
+
+    def _collect_garbage(self) -> None:
+        """Between two chunks: looking at the lists of one that is tallied took four times as long."""
         if self._collects and time.monotonic() > self._collected_at + COLLECT_SECONDS:
             gc.collect(1)
             self._collected_at = time.monotonic()
-        return chunk
 
     def _adapt(self, chunk: Chunk, seconds: float) -> None:
         """Steer towards the time that a chunk's transaction should last, at most doubling or halving.
