@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -34,6 +33,7 @@ from tests.chains import (
     the_run,
 )
 from tests.factories import ALL, START, insert_page_views, make_page_views
+from tests.patching import replace
 from tests.test_backfill import raising
 from tests.test_ids import run_at_once
 
@@ -244,18 +244,18 @@ def test_a_segment_without_a_sign_of_life_gets_a_link_again() -> None:
 
 def overtaken(links: Links, monkeypatch: pytest.MonkeyPatch) -> int:
     """A segment's worker has read its chunk; meanwhile the run's own comes there, and takes the segment over."""
-    read = Reader.read
+    read = Reader.next_chunk
 
     def read_and_be_overtaken(*args: Any, **expected: Any) -> folding.Chunk:
         chunk = read(*args, **expected)
-        monkeypatch.setattr(Reader, "read", read)
+        monkeypatch.setattr(Reader, "next_chunk", read)
         for _ in range(20):
             if active_of_run() > chunk.after:
                 break
             deliver(links, of_a_segment=False)
         return chunk
 
-    monkeypatch.setattr(Reader, "read", read_and_be_overtaken)
+    monkeypatch.setattr(Reader, "next_chunk", read_and_be_overtaken)
     deliver(links, of_a_segment=True)
     return active_of_run()
 
@@ -290,16 +290,16 @@ def test_control_without_the_cursor_of_the_segment_its_page_views_are_counted_tw
 def test_a_worker_that_was_taken_over_folds_no_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """By another link of the same segment: each folds it, one after the other, by turns of the epoch."""
     links = begun()
-    read = Reader.read
+    read = Reader.next_chunk
     first = of_segments(links)[0]
 
     def read_and_be_taken_over(*args: Any, **expected: Any) -> folding.Chunk:
         chunk = read(*args, **expected)
-        monkeypatch.setattr(Reader, "read", read)
+        monkeypatch.setattr(Reader, "next_chunk", read)
         links.deliver(("default", first[1], 1, first[3]))  # type: ignore[misc]
         return chunk
 
-    monkeypatch.setattr(Reader, "read", read_and_be_taken_over)
+    monkeypatch.setattr(Reader, "next_chunk", read_and_be_taken_over)
     sent = len(links.sent)
     links.sent.remove(first)
     links.deliver(first)
@@ -352,14 +352,14 @@ def test_of_a_run_that_was_cancelled_no_segment_writes_a_row_any_more(
     deliver(links, of_a_segment=False)
     assert the_run().status == "cancelled"
     monkeypatch.setattr(helping.SegmentClaim, "is_wished", lambda self: False)  # one that has not looked yet
-    read = Reader.read
+    read = Reader.next_chunk
 
     def read_and_be_swept(*args: Any, **expected: Any) -> folding.Chunk:
         chunk = read(*args, **expected)
         folding.sweep("default")
         return chunk
 
-    monkeypatch.setattr(Reader, "read", read_and_be_swept)
+    monkeypatch.setattr(Reader, "next_chunk", read_and_be_swept)
     links.drain(seconds=60)
     assert not Aggregate.objects.filter(generation=the_run().generation_id).exists()
     assert not BuildSegment.objects.exists()
@@ -369,7 +369,7 @@ def test_of_a_run_that_was_cancelled_no_segment_writes_a_row_any_more(
 
 
 @pytest.mark.django_db
-def test_a_segment_rests_and_is_throttled_as_its_run(settings: Any) -> None:
+def test_a_segment_rests_and_is_throttled_as_its_run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     links = begun(180)
     settings.PAGESTATS_THROTTLE = ["tests.test_segments.throttle"]
     deliver(links, of_a_segment=True)
@@ -382,22 +382,18 @@ def test_a_segment_rests_and_is_throttled_as_its_run(settings: Any) -> None:
     links.deliver(link)
     assert segments()[0].wait_reason == "" and segments()[0].rows_folded == 10
     backfill.change_nice("default", 100, via="test")
-    rested: list[float] = []
-    with replaced_rest(rested):
-        deliver(links, of_a_segment=True)
+    rests: list[float] = []
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: rests.append(seconds))
+    settings.PAGESTATS_LINK_SECONDS = 100  # so long a rest is one in this worker
+    links.deliver(of_segments(links)[0], seconds=60)
+    assert rests, "after a chunk"
+    backfill.change_nice("default", 0, via="test")
     links.drain()
     assert_all_counted()
 
 
 def throttle(using: str) -> str:
     return "too much to do"
-
-
-@contextmanager
-def replaced_rest(rested: list[float]) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folding, "rest", lambda seconds, using: rested.append(seconds))
-        yield
 
 
 # -- failures
@@ -408,7 +404,7 @@ def test_what_may_pass_is_tried_again_in_the_segment(monkeypatch: pytest.MonkeyP
     links = begun()
     error = OperationalError("somebody else was faster")
     monkeypatch.setattr(Database, "merge", raising(error, times=2, original=Database.merge))
-    monkeypatch.setattr(folding, "rest", lambda seconds, using: None)
+    replace(monkeypatch.setattr, folding.rest, lambda seconds, using: None)
     links.deliver(of_segments(links)[0], seconds=60)
     assert segments()[0].is_done and segments()[0].error == ""
     links.drain()
@@ -542,8 +538,8 @@ def two_chunks_at_once(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
 
     def lookup_and_meet(*args: Any) -> Any:
         found = lookup(*args)
-        if not getattr(looked, "once", False):
-            looked.once = True
+        looked.times = getattr(looked, "times", 0) + 1
+        if looked.times == 2:  # after that for the days there are: the rows of hours, with their sets
             with suppress(threading.BrokenBarrierError):
                 both.wait(1)
         return found
