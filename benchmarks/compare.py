@@ -1,6 +1,7 @@
 """Rebuild the aggregates, in turn with the yardstick, and print a Markdown table.
 
-    PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.compare [--cluster] [--rounds 3]
+    PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench \\
+        python -m benchmarks.compare [--cluster] [--workers 2] [--rounds 3]
 
 Each round begins without aggregates and without ids of visitors and paths, since the yardstick makes those too
 (--keep-ids: a rebuild of a site that has them). A rebuild's time is its run's, from start to switch, with the check
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +32,7 @@ from testproject.settings import KIND
 
 COMMAND = [sys.executable, str(MANAGE), "backfill_aggregates", "--rebuild", "--verbosity", "0", "--skip-checks"]
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-EMPTIED = ("aggregate", "runevent", "backfillrun", "generation")
+EMPTIED = ("buildsegment", "aggregate", "runevent", "backfillrun", "generation")
 IDS = ("visitor", "subject")
 
 
@@ -68,8 +70,8 @@ def last_rebuild(peak_bytes: int) -> Rebuild:
     return Rebuild((run.finished_at - run.created_at).total_seconds(), run.rows_folded, peak_bytes)
 
 
-def rebuild_sync() -> Rebuild:
-    child = subprocess.Popen([*COMMAND, "--sync"])
+def rebuild_sync(workers: int = 1) -> Rebuild:
+    child = subprocess.Popen([*COMMAND, "--sync", "--workers", str(workers)])
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -77,9 +79,13 @@ def rebuild_sync() -> Rebuild:
     return last_rebuild(usage.ru_maxrss * MAXRSS_BYTES)
 
 
-def rebuild_through_cluster() -> Rebuild:
+def rebuild_through_cluster(workers: int = 1) -> Rebuild:
     """Time from the start of the run, with a cluster that waits for it; memory as Linux counts it."""
-    with tempfile.TemporaryDirectory() as folder, Cluster(log=Path(folder) / "qcluster.log") as cluster:
+    wanted = {"PAGESTATS_WORKERS": str(workers), "PAGESTATS_CLUSTER_WORKERS": str(workers)}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Cluster(log=Path(folder) / "qcluster.log", environment=wanted) as cluster,
+    ):
         subprocess.run([*COMMAND, "--wait"], check=True)
         peak = max((high_water(pid) for pid in cluster.worker_pids()), default=0)
     return last_rebuild(peak)
@@ -105,14 +111,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cluster", action="store_true", help="also through a real qcluster (PAGESTATS_BROKER)")
+    parser.add_argument("--workers", type=int, default=1, help="also by so many at once, in each way")
     parser.add_argument("--no-yardstick", action="store_true", help="rebuilds only: for memory, and for larger tables")
     parser.add_argument("--keep-ids", action="store_true", help="visitors and paths have their ids already")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
     django.setup()
-    ways = {"--sync": rebuild_sync}
+    ways: dict[str, Callable[[], Rebuild]] = {"--sync": rebuild_sync}
     if options.cluster:
         ways["cluster"] = rebuild_through_cluster
+    if options.workers > 1:
+        for way, rebuild in list(ways.items()):
+            ways[f"{way}, {options.workers} workers"] = partial(rebuild, options.workers)  # type: ignore[call-arg]
     yardsticks: list[float] = []
     rebuilds: dict[str, list[Rebuild]] = {way: [] for way in ways}
     print(f"{KIND}, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}\n")
@@ -140,9 +150,10 @@ def summarise(yardsticks: list[float], rebuilds: dict[str, list[Rebuild]]) -> No
         show(
             f"median {way}", seconds, yardstick=seconds / statistics.median(ratios) if ratios else None, rebuild=middle
         )
-    if len(rebuilds) > 1:
-        pairs = zip(rebuilds["cluster"], rebuilds["--sync"], strict=True)
-        print(f"\ncluster / --sync, median: {statistics.median(a.seconds / b.seconds for a, b in pairs):.2f}")
+    for way, done in rebuilds.items():
+        if way != "--sync":
+            pairs = zip(done, rebuilds["--sync"], strict=True)
+            print(f"\n{way} / --sync, median: {statistics.median(a.seconds / b.seconds for a, b in pairs):.2f}")
 
 
 if __name__ == "__main__":
