@@ -1,10 +1,13 @@
 """How long answers take, with an empty tail and analyzed aggregates: the median of 50 of each, as a Markdown table.
 
-PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.answers
+PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.answers [--gap 900]
+
+With a gap: so many of the newest page views come once more, and rows of days count them, rows of all time not yet.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import time
@@ -29,13 +32,30 @@ def milliseconds(ask: Callable[[], object]) -> list[float]:
     return took
 
 
+def make_gap(count: int) -> int:
+    """How many page views the rows of all time do not count afterwards."""
+    from django_pagestats import folding
+    from django_pagestats.models import Generation, PageView
+
+    newest = PageView.objects.order_by("-pk").values_list("path", "session_key", "viewed_at")[:count]
+    PageView.objects.bulk_create([PageView(path=path, session_key=key, viewed_at=at) for path, key, at in newest])
+    folding.keep_up("default", seconds=60)
+    active = Generation.objects.get(is_active=True)
+    return int(active.cursor - active.all_cursor)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gap", type=int, default=0)
+    options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
     django.setup()
     call_command("backfill_aggregates", sync=True, verbosity=0)
     from django_pagestats import stats
     from django_pagestats.models import Aggregate, PageView
 
+    if options.gap:
+        print(f"a gap of {make_gap(options.gap):,} page views")
     analyze([Aggregate._meta.db_table])
 
     end = PageView.objects.latest("viewed_at").viewed_at.date() + timedelta(days=1)
