@@ -8,11 +8,13 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from django_pagestats.exceptions import ProcessFailedError
@@ -42,7 +44,8 @@ class Spawned:
         # pickled here and unpickled once Django is set up: their classes may be those of models
         wanted = path, using, {name: settings[name] for name in PLACE}, pickle.dumps(arguments), end
         self.process: BaseProcess = context.Process(target=_call, args=wanted, daemon=True)
-        self.process.start()
+        with _apart():
+            self.process.start()
         end.close()  # else its end would not be seen
 
     def receive(self) -> Any:
@@ -70,7 +73,32 @@ class Spawned:
     def end(self) -> None:
         self.process.terminate()
         self.process.join(END_SECONDS)
+        self.process.kill()  # one that is stopped takes nothing else
+        self.process.join()
         self._pipe.close()
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """While a process is started: it gets no Ctrl-C, not even before it can say so, and not this one's main module.
+
+    What it is to call has a name of its own; a script without `if __name__ == "__main__"` would run once more in it.
+    """
+    main = sys.modules["__main__"]
+    interrupts = {signal.SIGINT} if hasattr(signal, "pthread_sigmask") else set()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts) if interrupts else None
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def can_spawn() -> bool:
+    """Whether this process may have others of its own: a worker of a pool, which ends with its parent, may not."""
+    return not multiprocessing.current_process().daemon
 
 
 @contextmanager

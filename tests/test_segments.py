@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
 from contextlib import suppress
+from datetime import date
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
@@ -15,15 +20,17 @@ from django.test import override_settings
 from django_pagestats import backfill, folding
 from django_pagestats.backfill import helping, parts, working
 from django_pagestats.backfill.parts import PartsOfFold, PartsOfPass
-from django_pagestats.folding import zones
+from django_pagestats.folding import sweeping, zones
 from django_pagestats.folding.reading import Reader
 from django_pagestats.merging import database_for, days
 from django_pagestats.merging.lookup import LookupDatabase
 from django_pagestats.models import Aggregate, BackfillRun, BuildSegment, Generation, SharedDay
+from django_pagestats.spawned import spawned
 from django_pagestats.verify import Verification
 from tests.chains import (
     Link,
     Links,
+    Other,
     active_generation,
     assert_all_counted,
     assert_exact,
@@ -594,7 +601,72 @@ def test_an_hour_that_belongs_to_two_days_is_locked_with_either() -> None:
     assert database.SHARES_BUILDS
 
 
+@only_on("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_what_a_frozen_worker_holds_is_free_after_a_lease(settings: Any) -> None:
+    """Its days, which others wait for, and its segment, without which the generation cannot be swept."""
+    settings.PAGESTATS_LEASE_SECONDS = 1
+    links = begun(90)
+    segment = segments()[0]
+    first = (START.date() - date(1970, 1, 1)).days
+    frozen, ends = threading.Barrier(2), threading.Event()
+
+    def hold(barrier: threading.Barrier) -> None:
+        with suppress(DatabaseError), database_for("default").chunk_transaction():
+            BuildSegment.objects.filter(pk=segment.pk).update(wait_reason="")
+            database_for("default").lock_days(range(first - 2, first + 60))
+            frozen.wait(30)
+            ends.wait(120)
+
+    def go_on(barrier: threading.Barrier) -> None:
+        frozen.wait(30)
+        try:
+            links.drain(seconds=60)
+        finally:
+            ends.set()
+
+    assert run_at_once(hold, go_on) == []
+    assert (the_run().status, the_run().rows_folded) == ("succeeded", 90), the_run().error
+    assert_all_counted()
+
+
+@only_on("postgresql", "mysql")
+@pytest.mark.django_db(transaction=True)
+def test_a_sweep_leaves_a_generation_alone_of_which_somebody_holds_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "LOCK_SECONDS", 1)
+    begun(90)
+    run = the_run()
+    backfill.cancel("default", via="test")
+    BackfillRun.objects.update(status="cancelled", active_key=None)
+    with Other() as other:
+        other.execute(f"UPDATE {BuildSegment._meta.db_table} SET rows_folded = 0")
+        folding.sweep("default")
+        assert Generation.objects.get(pk=run.generation_id).doomed_at is None
+    folding.sweep("default")
+    assert Generation.objects.get(pk=run.generation_id).swept_at is not None
+    assert not BuildSegment.objects.exists()
+
+
 # -- processes
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["stopped", "alive"])
+def test_a_process_that_was_started_ends_with_who_has_started_it(stops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_pagestats.spawned.END_SECONDS", 1.0)
+    with spawned("tests.test_segments.tell_and_wait", "default", [()]) as (process,):
+        module = process.receive()
+        assert module == ("__main__", None), "not that of whoever has started it"
+        pid = process.process.pid
+        assert pid is not None
+        if stops:
+            os.kill(pid, signal.SIGSTOP)
+    assert process.process.exitcode in (-signal.SIGTERM, -signal.SIGKILL)
+
+
+def tell_and_wait(using: str, *, pipe: Connection) -> None:
+    main = sys.modules["__main__"]
+    pipe.send((main.__name__, getattr(main, "__file__", None) and "a file"))
+    pipe.poll(60)
 
 
 @only_on("postgresql", "mysql")

@@ -14,7 +14,7 @@ from django_pagestats.backfill.claims import Claim
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import QueueUnreachableError, UncountablePageViewError
 from django_pagestats.merging import BINARY_LOG_TOLD, LASTING, Trouble, database_for
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, BuildSegment, SharedDay
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Failing:
         using = self.claim.using
         logger.warning("run %s: %s: %s", self.claim.run.pk, type(error).__name__, error, exc_info=error)
         reconnect(using, seconds=conf.LEASE_SECONDS if self.claim.deadline is None else conf.LINK_SECONDS)
+        end_frozen(using)
         self.claim.reread()
         if may_pass(using, error):
             self._try_again(error, is_chunk=is_chunk)
@@ -144,6 +145,13 @@ def reconnect(using: str, *, seconds: float) -> None:
                 raise
         tries += 1
         time.sleep(wait_seconds(tries))
+
+
+def end_frozen(using: str) -> None:
+    """End the sessions of workers that have not moved for a lease, and hold days or segments that others wait for."""
+    if not connections[using].in_atomic_block:
+        for table in (SharedDay._meta.db_table, BuildSegment._meta.db_table):
+            database_for(using).end_idle(table, conf.LEASE_SECONDS)
 
 
 def describe(using: str, error: Exception) -> str:

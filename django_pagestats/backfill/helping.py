@@ -165,6 +165,7 @@ class Helper:
         claim = self.claim
         logger.warning("%s of run %s: %s: %s", claim.segment, claim.run.pk, type(error).__name__, error, exc_info=error)
         failing.reconnect(claim.using, seconds=conf.LINK_SECONDS)
+        failing.end_frozen(claim.using)
         self._failures += 1
         if not failing.may_pass(claim.using, error) or self._failures >= conf.MAX_FAILURES:
             claim.update(error=failing.describe(claim.using, error))

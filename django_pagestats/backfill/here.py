@@ -17,7 +17,7 @@ from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.working import Worker
 from django_pagestats.exceptions import DifferentRunError, PausedError, ProcessFailedError, TakenOverError
 from django_pagestats.models import BackfillRun
-from django_pagestats.spawned import spawned
+from django_pagestats.spawned import can_spawn, spawned
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,10 @@ def run_here(
 def _helpers(using: str, run_id: int, count: int) -> Iterator[None]:
     """Other processes that do segments; none inside a transaction, in which they would not see what they are to do.
 
-    One that fails or is lost is told of in the log: what it had begun is done here.
+    Nor in a process that may have none. One that fails or is lost is told of in the log, and what it had begun is done
+    here.
     """
-    if count < 1 or connections[using].in_atomic_block:
+    if count < 1 or connections[using].in_atomic_block or not can_spawn():
         yield
         return
     with spawned(HELP, using, [(run_id,)] * count) as processes:

@@ -94,8 +94,9 @@ def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
 
 
 def segments_of(run: BackfillRun, kind: str | None = None) -> list[BuildSegment]:
-    """The parts of a build that others do, or of them those of a kind, in order; none of a run that has ended."""
-    if not (run.is_build and run.is_active):
+    """The parts of a build that others do, or of them those of a kind, in order; of a run that can go on with them."""
+    can_go_on = run.is_active or (run.status == Status.FAILED and run.generation.doomed_at is None)
+    if not (run.is_build and can_go_on):
         return []
     found = BuildSegment.objects.using(run._state.db).filter(run=run).order_by("kind", "after")
     return list(found if kind is None else found.filter(kind=kind))

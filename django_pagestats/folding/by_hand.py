@@ -37,7 +37,7 @@ def _cure(using: str, generation: Generation | None) -> str:
         return f"Run {run.pk} is paused: resume it."
     if generation is not None and run.generation_id == generation.pk:
         return "The active run counts them."
-    return "The active run, a rebuild, counts them at its end."
+    return f"The active run, a {run.kind}, counts them at its end."
 
 
 def other_zone(using: str) -> str:

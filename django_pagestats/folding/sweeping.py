@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 import time
 
+from django.db import DatabaseError
+
 from django_pagestats.clock import database_now
+from django_pagestats.conf import conf
 from django_pagestats.folding.all_time import AllTime, no_fence
 from django_pagestats.folding.resting import rest
-from django_pagestats.merging import database_for
+from django_pagestats.merging import Trouble, Waits, database_for
 from django_pagestats.models import BackfillRun, BuildSegment, Generation
+
+#: how long the end of a chunk of a segment is waited for, whose rows are to be deleted
+LOCK_SECONDS = 5
 
 
 def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, nice: float = 0.0) -> int:
@@ -23,7 +29,7 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, ni
     database = database_for(using)
     deleted = _sweep_passes(using, deadline, nice)
     for generation in _swept_generations(using):
-        if time.monotonic() >= deadline or not doom(using, generation):
+        if time.monotonic() >= deadline or not _doom_if_free(using, generation):
             continue
         while time.monotonic() < deadline:
             began = time.monotonic()
@@ -62,9 +68,21 @@ def _swept_generations(using: str) -> list[int]:
     return list(old.exclude(runs__active_key=BackfillRun.ACTIVE).order_by("pk").values_list("pk", flat=True))
 
 
+def _doom_if_free(using: str, generation: int) -> bool:
+    """Doom a generation, or leave it to the next sweep if somebody holds a segment of it for so long."""
+    database = database_for(using)
+    try:
+        return doom(using, generation)
+    except DatabaseError as error:
+        if database.trouble(error) is not Trouble.LOCKED:
+            raise
+        database.end_idle(BuildSegment._meta.db_table, conf.LEASE_SECONDS)
+        return False
+
+
 def doom(using: str, generation: int) -> bool:
     """Mark a generation as one whose aggregates are being deleted; False if it is needed after all."""
-    with database_for(using).transaction():
+    with database_for(using).transaction(waits=Waits(LOCK_SECONDS, conf.LEASE_SECONDS)):
         found = Generation.objects.using(using).select_for_update().get(pk=generation)
         if found.doomed_at is not None:
             return True

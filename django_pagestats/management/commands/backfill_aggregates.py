@@ -138,7 +138,7 @@ class Command(DatabaseCommand):
             self.telling.say(started.message)
             self.telling.problem()
         elif run.is_going:
-            again = f"'manage.py {run.command} --sync'"
+            again = f"'manage.py {run.command} --sync{f' --workers {workers}' if workers > 1 else ''}'"
             self.telling.say(f"Stopped run {run.pk} after a chunk; nothing is lost. To go on run {again} again.")
             raise SystemExit(INTERRUPTED)
         else:
