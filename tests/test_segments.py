@@ -603,9 +603,10 @@ def test_an_hour_that_belongs_to_two_days_is_locked_with_either() -> None:
 
 @only_on("postgresql")
 @pytest.mark.django_db(transaction=True)
-def test_what_a_frozen_worker_holds_is_free_after_a_lease(settings: Any) -> None:
+def test_what_a_frozen_worker_holds_is_free_after_a_lease(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its days, which others wait for, and its segment, without which the generation cannot be swept."""
     settings.PAGESTATS_LEASE_SECONDS = 1
+    monkeypatch.setattr(helping, "LOCK_SECONDS", 1)
     links = begun(90)
     segment = segments()[0]
     first = (START.date() - date(1970, 1, 1)).days

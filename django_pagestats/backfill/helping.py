@@ -13,6 +13,7 @@ from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
+from django.db import DatabaseError
 from django.db.models import F, Q
 
 from django_pagestats import folding
@@ -21,12 +22,14 @@ from django_pagestats.backfill.chain import Enqueue, enqueue_nothing, lease
 from django_pagestats.backfill.claims import Held, SupersededError
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
-from django_pagestats.merging import RowsLockedError, database_for
+from django_pagestats.merging import RowsLockedError, Trouble, Waits, database_for
 from django_pagestats.merging.days import Days
 from django_pagestats.models import BuildSegment
 
 logger = logging.getLogger(__name__)
 
+#: how long the end of the chunk is waited for of whoever has a segment
+LOCK_SECONDS = 5
 #: between two looks for a segment that nobody is at work on
 LOOK_SECONDS = 0.1
 
@@ -42,14 +45,20 @@ def help_build(
 ) -> bool:
     """One link of a segment: claim it, work for so many seconds (None: to its end), hand over to the next link.
 
-    False if somebody else has it.
+    False if somebody else has it, or holds its row.
     """
     folding.check_autocommit(using)
     segments = BuildSegment.objects.using(using).filter(pk=segment_id)
-    with database_for(using).one_statement():
-        taken = segments.filter(epoch=epoch, error="").update(
-            epoch=epoch + 1, lease_until=database_now(using) + lease(), wait_reason=""
-        )
+    try:
+        with database_for(using).transaction(waits=Waits(LOCK_SECONDS, conf.LEASE_SECONDS)):
+            taken = segments.filter(epoch=epoch, error="").update(
+                epoch=epoch + 1, lease_until=database_now(using) + lease(), wait_reason=""
+            )
+    except DatabaseError as error:
+        if database_for(using).trouble(error) is not Trouble.LOCKED:
+            raise
+        failing.end_frozen(using)  # it gets a link again
+        return False
     segment = segments.filter(epoch=epoch + 1).select_related("run__generation").first() if taken else None
     if segment is None:
         return False
