@@ -397,7 +397,7 @@ def test_keeping_up_closes_the_gap_at_first_and_then_when_it_is_worth_it(monkeyp
 
 def test_on_a_large_site_a_part_of_all_page_views_is_worth_it(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(all_time, "WORTH_PAGE_VIEWS", 1)
-    monkeypatch.setattr(all_time, "WORTH_PART", 5)
+    monkeypatch.setattr(all_time, "WORTH_PART", 20)
     make_page_views(100, seed=9)
     assert gaps(4, 10) == [0, 10, 20, 0]
     settings.PAGESTATS_TAIL_LIMIT = 22  # of which half is the most

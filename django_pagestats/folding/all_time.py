@@ -36,9 +36,10 @@ from django_pagestats.tally import PAGE_ALL, SITE_ALL, SITE_SUBJECT, Level
 ALL_LEVELS = (SITE_ALL, PAGE_ALL)
 #: a gap that is longer than PAGESTATS_TAIL_LIMIT is tallied where it is at most such a part of all page views
 SHORT_PART = 50
-#: keeping up closes the gap from so many page views on, or from such a part of all, or after such a time
-WORTH_PAGE_VIEWS = 1_000
-WORTH_PART = 1_000
+#: keeping up closes the gap from so many page views on, or the square of how often all have so many, or after such a
+#: time: from 100 on at 1,000,000, from 10,000 on at 10,000,000
+WORTH_PAGE_VIEWS = 100
+WORTH_PART = 100_000
 WORTH_TIME = timedelta(hours=1)
 #: rows of a version that answers no more, deleted by one transaction
 DELETED_ROWS = 10_000
@@ -263,7 +264,8 @@ def is_worth_it(generation: Generation, now: datetime) -> bool:
         or now - generation.all_moved_at >= WORTH_TIME
     ):
         return True
-    worth = max(WORTH_PAGE_VIEWS, all_time_page_views(generation) // WORTH_PART)
+    # what it writes grows with all there is, and how often with what is recorded a day, which does so too
+    worth = max(WORTH_PAGE_VIEWS, (all_time_page_views(generation) // WORTH_PART) ** 2)
     return gap >= min(worth, conf.TAIL_LIMIT // 2)
 
 

@@ -326,7 +326,7 @@ class Database(ABC):
         return found
 
     def analyze(self) -> None:  # noqa: B027 - where the database does it in time by itself
-        """Renew the planner's statistics of the aggregates, after many of them were written."""
+        """Renew the planner's statistics of the aggregates and of ids, after many of them were written."""
 
     @abstractmethod
     def delete_aggregates(self, generation: int, limit: int, *, of: tuple[Level, int] | None = None) -> int:

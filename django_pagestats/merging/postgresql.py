@@ -25,12 +25,15 @@ from django_pagestats.merging.lookup import LookupDatabase, StoredRow
 from django_pagestats.merging.portions import portions_by_size
 from django_pagestats.merging.rows import AggregateRow, Key, SubjectDays
 from django_pagestats.merging.troubles import Trouble
+from django_pagestats.models import Subject, Visitor
 from django_pagestats.tally import Level
 
 #: of the texts in one array; escaped they may be four times as long
 ARRAY_CHARACTERS = 2_000_000
 
 
+#: what a run has filled
+ANALYZED = (AGGREGATE_TABLE, Subject._meta.db_table, Visitor._meta.db_table)
 #: SQLSTATE: lock_not_available; serialization_failure, deadlock_detected; insufficient_privilege; undefined_column,
 #: undefined_table; disk_full; read_only_sql_transaction; idle_in_transaction_session_timeout; admin_shutdown,
 #: crash_shutdown, cannot_connect_now
@@ -269,9 +272,10 @@ class PostgreSQL(LookupDatabase):
         copy_rows(self.connection, generation, rows)
 
     def analyze(self) -> None:
-        # autovacuum comes late or never; until then the planner passes the index of the top pages over
+        # autovacuum comes late or never; until then the planner passes the index of the top pages over, and looks paths
+        # and session keys up by reading all of them
         with self.connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE {AGGREGATE_TABLE}")
+            cursor.execute(f"ANALYZE {', '.join(ANALYZED)}")
 
     def delete_aggregates(self, generation: int, limit: int, *, of: tuple[Level, int] | None = None) -> int:
         with self.connection.cursor() as cursor:
