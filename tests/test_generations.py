@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -495,7 +496,8 @@ def wait_until_somebody_waits_for_us() -> None:
     while time.monotonic() < deadline:
         if ask_administrator(waits, session):
             return
-        time.sleep(0.15)  # MariaDB looks anew where nobody has looked for a tenth of a second
+        # MariaDB looks anew where nobody has looked for a tenth of a second; two who ask in turn would keep it from that
+        time.sleep(random.uniform(0.15, 0.6))
     raise AssertionError("nobody came to wait")
 
 
