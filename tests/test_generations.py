@@ -496,7 +496,7 @@ def wait_until_somebody_waits_for_us() -> None:
     while time.monotonic() < deadline:
         if ask_administrator(waits, session):
             return
-        # MariaDB looks anew where nobody has looked for a tenth of a second; two who ask in turn would keep it from that
+        # MariaDB looks anew where nobody has looked for a tenth of a second: two who ask by turns keep it from that
         time.sleep(random.uniform(0.15, 0.6))
     raise AssertionError("nobody came to wait")
 
