@@ -27,6 +27,8 @@ from tests.factories import ALL, SITE, START, count_naively
 
 CHUNK_SIZE = 200
 PAGE_VIEWS = 60_000
+#: seconds that are long enough for all of a link's work, and for what is left of any run
+TO_THE_END = 600.0
 
 
 def make_large_table() -> None:

@@ -64,6 +64,12 @@ class Steps:
         return Place(*pair, self.counts[pair])
 
 
+def places_of(statements: list[str]) -> list[Place]:
+    """The places before each of a link's statements, in their order."""
+    counting = Steps()
+    return [counting.place(statement) for statement in statements]
+
+
 class Mortal:
     """Tells of each statement of this process, and ends the process in the chosen place."""
 

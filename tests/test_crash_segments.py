@@ -21,14 +21,13 @@ from django_pagestats.models import BackfillRun, BuildSegment
 from tests import servers, torture
 from tests.chains import assert_all_counted, assert_exact, only_on, the_run
 from tests.cluster import BROKERS, Site, wait_until
-from tests.crashes import Nursery, Visitors, assert_right, make_large_table, next_link
-from tests.dying import Order, Place, Steps
+from tests.crashes import TO_THE_END, Nursery, Visitors, assert_right, make_large_table, next_link
+from tests.dying import Order, Place, places_of
 from tests.factories import make_page_views
 from tests.test_crash_clusters import Scene
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
-TO_THE_END = 600.0
 #: a part of a build has ten chunks at least
 SMALL_CHUNK = 5
 PAGE_VIEWS = 160
@@ -59,11 +58,6 @@ def finish(nursery: Nursery) -> None:
     assert the_run().rows_folded == PAGE_VIEWS
     assert not BuildSegment.objects.filter(run=run).exists()
     assert_all_counted()
-
-
-def places_of(steps: list[str]) -> list[Place]:
-    counting = Steps()
-    return [counting.place(step) for step in steps]
 
 
 class Deaths:

@@ -22,6 +22,7 @@ from tests.chains import the_run
 from tests.cluster import Site
 from tests.crashes import (
     CHUNK_SIZE,
+    TO_THE_END,
     Nursery,
     Visitors,
     assert_consistent,
@@ -30,13 +31,10 @@ from tests.crashes import (
     next_link,
     queued_epochs,
 )
-from tests.dying import Order, Place, Steps
+from tests.dying import Order, Place, places_of
 from tests.factories import make_page_views
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn]
-
-#: long enough for what is left of any run here
-TO_THE_END = 600.0
 
 
 @pytest.fixture
@@ -66,8 +64,7 @@ class Deaths:
 
     def new_places(self, steps: list[str]) -> list[Place]:
         """Where nobody has died yet, of the places between a link's statements."""
-        counting = Steps()
-        found = [counting.place(step) for step in steps]
+        found = places_of(steps)
         return found if torture.IS_LONG else [place for place in found if place not in self.places]
 
     def die(self, place: Place, died: dict[str, Any]) -> None:
@@ -153,8 +150,7 @@ def test_workers_die_between_every_two_statements_of_a_link(site: Site, nursery:
 
 def die_before(statement: str, nursery: Nursery, run: int, *, without: str = "") -> None:
     """Let a link of one chunk die before the first statement that has this text in it."""
-    counting = Steps()
-    places = map(counting.place, nursery.order(Order(run, [the_run().epoch], without=without))["steps"])
+    places = places_of(nursery.order(Order(run, [the_run().epoch], without=without))["steps"])
     place = next(place for place in places if statement in place.before)
     assert nursery.order(Order(run, [the_run().epoch], place, without=without))["ended"] == -9
 

@@ -20,14 +20,21 @@ from django_pagestats.models import BackfillRun, Generation, PageView
 from tests import torture
 from tests.chains import the_run
 from tests.cluster import Site
-from tests.crashes import CHUNK_SIZE, Nursery, Visitors, assert_consistent, assert_right, make_large_table, next_link
-from tests.dying import Order, Place, Steps
+from tests.crashes import (
+    CHUNK_SIZE,
+    TO_THE_END,
+    Nursery,
+    Visitors,
+    assert_consistent,
+    assert_right,
+    make_large_table,
+    next_link,
+)
+from tests.dying import Order, Place, places_of
 from tests.factories import make_page_views
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(2)]
 
-#: long enough for all of a link's work
-TO_THE_END = 600.0
 #: of rebuilds after the first: few chunks, since it is their end that matters
 LARGE_CHUNKS = 20_000
 #: the merge of a chunk: in the bounded form these deaths are left to tests/test_crash_statements.py
@@ -102,11 +109,6 @@ def assert_one_answers() -> None:
     assert (active.pk == run.generation_id) == (run.status == "succeeded")
     assert_consistent()
     assert stats.count_page_views() >= PageView.objects.filter(pk__lte=active.cursor).count()
-
-
-def places_of(steps: list[str]) -> list[Place]:
-    counting = Steps()
-    return [counting.place(step) for step in steps]
 
 
 def test_workers_die_between_every_two_statements_of_a_switch(tmp_path: Path, nursery: Nursery) -> None:
