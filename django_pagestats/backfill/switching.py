@@ -18,9 +18,7 @@ CHECK_DAYS = 31
 class Check:
     """Counts a generation against its page views before it answers: COUNT(*) = SITE/ALL = the sum of each other level.
 
-    In steps of bounded size, so that it fits links: `state` is where it stands, and goes into JSON. Where the cursor
-    has moved on, page views that were counted are not counted again, since below it none appears any more: else a
-    check that takes longer than a minute would begin anew with each tick of keeping up.
+    In steps of bounded size, so that it fits links: `state` is where it stands, and goes into JSON.
     """
 
     def __init__(self, using: str, generation: int, cursor: int, state: dict[str, Any] | None) -> None:
@@ -28,10 +26,8 @@ class Check:
         self.cursor = cursor
         self.generation = generation
         self.aggregates = Aggregate.objects.using(using).filter(generation=generation)
-        if state is None:
-            state = {"cursor": cursor, "page_views": 0, "after": None}
-        if "page_days" not in state or state["cursor"] != cursor:
-            state = {**state, "cursor": cursor, "page_days": 0, "from_day": None}
+        if state is None or state["cursor"] != cursor:
+            state = {"cursor": cursor, "page_views": 0, "after": None, "page_days": 0, "from_day": None}
         self.state = state
 
     def step(self) -> bool:
