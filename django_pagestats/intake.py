@@ -1,23 +1,24 @@
-"""What may become a page view: how a path is written, and the checks of the three values.
+"""What may become a page view: how a path is written, and the checks of its values.
 
 `recording` and `importing` share it; site code takes `normalise_path` from `recording`.
 """
 
 from __future__ import annotations
 
-import enum
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
-from operator import itemgetter
-from typing import TypeVar
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from django.db import connections
 from django.utils.encoding import repercent_broken_unicode
 
+from django_pagestats.conf.complaints import ATTRIBUTE_NAME
 from django_pagestats.merging import database_for
-from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
+from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView, Reason
 from django_pagestats.sequences import sequence_told
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199
@@ -28,28 +29,31 @@ SHOWN_LENGTH = 200
 BATCH_ROWS = 500
 BATCH_BYTES = 2_000_000
 
-#: A page view's path, session key and time, checked.
-Row = tuple[str, str, datetime]
+#: An attribute's value has at most so many characters, and all of a page view, as JSON, at most so many bytes.
+ATTRIBUTE_MAX_LENGTH = 255
+ATTRIBUTES_MAX_BYTES = 4_096
+
+
+class Row(NamedTuple):
+    """A page view of checked values; `attributes` is their JSON, as `attributes_text` writes it, or None."""
+
+    path: str
+    session_key: str
+    viewed_at: datetime
+    attributes: str | None = None
+
+
 T = TypeVar("T")
 
+#: C0 and C1 control characters, and DEL
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SCHEME_AND_HOST = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://[^/]*")
-
-
-class Refusal(str, enum.Enum):
-    """Why a page view cannot be stored."""
-
-    INVALID_PATH = "invalid path"  #: empty, too long, NUL, half a surrogate pair, no text
-    INVALID_SESSION_KEY = "invalid session key"  #: the same of the session key
-    INVALID_TIME = "invalid time"  #: no datetime, naive, or outside the years 1970 to 2199 (UTC)
-    BROKEN_TRANSACTION = "broken transaction"  #: the caller's transaction can only be rolled back
-    DATABASE_ERROR = "database error"  #: the INSERT failed, or there was no database to ask
-    UNEXPECTED_ERROR = "unexpected error"  #: anything else, such as a router that raises
 
 
 class RefusedError(ValueError):
     """A value cannot be stored; the message names the value (cut to 200 characters) and the fix."""
 
-    def __init__(self, reason: Refusal, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -65,15 +69,28 @@ def shown(value: object) -> str:
 
 def check_path(value: object) -> str:
     """The path, if it can be stored; raises RefusedError."""
-    return _check_text(value, "path", PATH_MAX_LENGTH, Refusal.INVALID_PATH)
+    return _check_text(value, "path", PATH_MAX_LENGTH, Reason.INVALID_PATH)
+
+
+def check_page(path: str) -> str:
+    """The path of a page as Django has it (`request.path`): one that can be stored and has no control character.
+
+    Raises RefusedError.
+    """
+    check_path(path)
+    if found := _CONTROL.search(path):
+        raise RefusedError(
+            Reason.INVALID_PATH, f"the path {shown(path)} has a control character ({found[0]!r}): take it out"
+        )
+    return path
 
 
 def check_session_key(value: object) -> str:
     """The session key, if it can be stored; raises RefusedError."""
-    return _check_text(value, "session key", SESSION_KEY_MAX_LENGTH, Refusal.INVALID_SESSION_KEY)
+    return _check_text(value, "session key", SESSION_KEY_MAX_LENGTH, Reason.INVALID_SESSION_KEY)
 
 
-def _check_text(value: object, what: str, longest: int, reason: Refusal) -> str:
+def _check_text(value: object, what: str, longest: int, reason: Reason) -> str:
     if not isinstance(value, str):
         raise RefusedError(reason, f"the {what} must be text, not {shown(value)}")
     if not value:
@@ -96,10 +113,10 @@ def _check_text(value: object, what: str, longest: int, reason: Refusal) -> str:
 def check_time(value: object) -> datetime:
     """The time in UTC, if it can be stored; raises RefusedError."""
     if not isinstance(value, datetime):
-        raise RefusedError(Refusal.INVALID_TIME, f"the time must be an aware datetime, not {shown(value)}")
+        raise RefusedError(Reason.INVALID_TIME, f"the time must be an aware datetime, not {shown(value)}")
     if value.utcoffset() is None:
         raise RefusedError(
-            Refusal.INVALID_TIME, f"the time {value.isoformat()} has no time zone: make it aware, e.g. in UTC"
+            Reason.INVALID_TIME, f"the time {value.isoformat()} has no time zone: make it aware, e.g. in UTC"
         )
     try:
         utc = value.astimezone(timezone.utc)
@@ -107,18 +124,63 @@ def check_time(value: object) -> datetime:
         utc = None
     if utc is None or not FIRST_YEAR <= utc.year <= LAST_YEAR:
         raise RefusedError(
-            Refusal.INVALID_TIME,
+            Reason.INVALID_TIME,
             f"the time {value.isoformat()} is outside the years {FIRST_YEAR} to {LAST_YEAR} (UTC)",
         )
     return utc
 
 
-def page_view(*, path: object, session_key: object, viewed_at: object = None) -> PageView:
+def check_attributes(value: object) -> dict[str, str] | None:
+    """The attributes, sorted by name, if they can be stored, None for none; raises RefusedError."""
+    if value is None or value == {}:
+        return None
+    if not isinstance(value, Mapping):
+        raise RefusedError(Reason.INVALID_ATTRIBUTE, f"the attributes must be a mapping, not {shown(value)}")
+    for name, text in value.items():
+        _check_attribute(name, text)
+    found = {str(name): str(value[name]) for name in sorted(value)}
+    size = len((attributes_text(found) or "").encode())
+    if size > ATTRIBUTES_MAX_BYTES:
+        raise RefusedError(
+            Reason.INVALID_ATTRIBUTE,
+            f"the attributes {shown(', '.join(found))} have {size} bytes as JSON: at most {ATTRIBUTES_MAX_BYTES}"
+            " can be stored",
+        )
+    return found
+
+
+def _check_attribute(name: object, value: object) -> None:
+    if not isinstance(name, str) or not ATTRIBUTE_NAME.fullmatch(name):
+        raise RefusedError(
+            Reason.INVALID_ATTRIBUTE, f"the attribute {shown(name)} needs a name of 1 to 32 characters of a-z0-9_"
+        )
+    _check_text(value, f"attribute {name}", ATTRIBUTE_MAX_LENGTH, Reason.INVALID_ATTRIBUTE)
+
+
+def attributes_text(attributes: Mapping[str, str] | None) -> str | None:
+    """The JSON of checked attributes: the same text for the same attributes on every database; None for none."""
+    if not attributes:
+        return None
+    return json.dumps(attributes, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def page_view(*, path: object, session_key: object, viewed_at: object = None, attributes: object = None) -> PageView:
     """An unsaved page view of checked values; `viewed_at` None is now. Raises RefusedError."""
     return PageView(
         path=check_path(path),
         session_key=check_session_key(session_key),
         viewed_at=datetime.now(timezone.utc) if viewed_at is None else check_time(viewed_at),
+        attributes=check_attributes(attributes),
+    )
+
+
+def row(*, path: object, session_key: object, viewed_at: object = None, attributes: object = None) -> Row:
+    """The same as a row that `insert` takes."""
+    return Row(
+        check_path(path),
+        check_session_key(session_key),
+        datetime.now(timezone.utc) if viewed_at is None else check_time(viewed_at),
+        attributes_text(check_attributes(attributes)),
     )
 
 
@@ -130,12 +192,12 @@ def normalise_path(url: str) -> str:
     stored.
     """
     if not isinstance(url, str):
-        raise RefusedError(Refusal.INVALID_PATH, f"the path must be text, not {shown(url)}")
+        raise RefusedError(Reason.INVALID_PATH, f"the path must be text, not {shown(url)}")
     try:
         return path_of_target(url.encode())
     except UnicodeEncodeError as error:
         raise RefusedError(
-            Refusal.INVALID_PATH, f"the path {shown(url)} has half a surrogate pair, which is no character: take it out"
+            Reason.INVALID_PATH, f"the path {shown(url)} has half a surrogate pair, which is no character: take it out"
         ) from error
 
 
@@ -146,7 +208,7 @@ def path_of_target(target: bytes) -> str:
         absolute = _SCHEME_AND_HOST.match(rest)
         if absolute is None or absolute[0].count(b"[") != absolute[0].count(b"]"):  # half an IPv6 address
             raise RefusedError(
-                Refusal.INVALID_PATH,
+                Reason.INVALID_PATH,
                 f"the path {shown(target.decode(errors='replace'))} must begin with '/', or with a scheme and a host",
             )
         rest = rest[absolute.end() :] or b"/"
@@ -154,7 +216,7 @@ def path_of_target(target: bytes) -> str:
     # checked before the slow repair of broken UTF-8: no character has more than 4 octets
     if len(decoded) <= 4 * PATH_MAX_LENGTH:
         decoded = repercent_broken_unicode(decoded)
-    return check_path(decoded.decode(errors="replace"))
+    return check_page(decoded.decode(errors="replace"))
 
 
 def batches(page_views: Iterable[T], path: Callable[[T], str]) -> Iterator[list[T]]:
@@ -176,11 +238,11 @@ def insert(rows: Iterable[Row], *, using: str) -> int:
     connection = connections[using]
     database_for(using).refuse_garbling()
     adapted = connection.ops.adapt_datetimefield_value
-    begin = f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at) VALUES "
+    begin = f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at, attributes) VALUES "
     inserted = 0
     with sequence_told(using), connection.cursor() as cursor:
-        for batch in batches(rows, itemgetter(0)):
-            values = [value for path, key, viewed_at in batch for value in (path, key, adapted(viewed_at))]
-            cursor.execute(begin + ", ".join(["(%s, %s, %s)"] * len(batch)), values)
+        for batch in batches(rows, attrgetter("path")):
+            values = [value for row in batch for value in (row[0], row[1], adapted(row[2]), row[3])]
+            cursor.execute(begin + ", ".join(["(%s, %s, %s, %s)"] * len(batch)), values)
             inserted += len(batch)
     return inserted

@@ -73,7 +73,7 @@ def test_nothing_is_stored(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(GarbledTextError):
         record_page_views([("/plain", "v"), (EMOJI[0], "v")])
     with pytest.raises(GarbledTextError):
-        intake.insert([("/plain", "v", timezone.now())], using="default")
+        intake.insert([intake.Row("/plain", "v", timezone.now())], using="default")
     assert PageView.objects.count() == len(EMOJI) + 1
 
 

@@ -12,6 +12,12 @@ from django_pagestats.conf import Conf, conf
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 DEFAULTS = {setting.name: setting.value() for setting in conf.all()}
+#: defaults that are another setting's, or a long list
+IN_WORDS = {
+    "PAGESTATS_TIME_ZONE": "TIME_ZONE",
+    "PAGESTATS_EXCLUDE_STAFF": "not DEBUG",
+    "PAGESTATS_ATTRIBUTES": "all",
+}
 ROW = re.compile(r"^\| `(PAGESTATS_[A-Z_]+)` \| `([^`]+)` \|", re.MULTILINE)
 
 
@@ -49,6 +55,17 @@ def test_the_time_zone_is_the_sites_by_default(settings: Any) -> None:
         ("SETTLE_SECONDS", [-0.1]),
         ("READ_SECONDS", [-1]),
         ("CLUSTER", ["", 3]),
+        ("ENABLED", [0, "yes"]),
+        ("RECORD_WITH", ["pixel", None, True]),
+        ("VISITOR_KEY", ["ip", None, "", "site.", 7]),
+        ("CONSENT", ["yes", 1]),
+        ("TRUSTED_PROXIES", ["10.0.0.1", ["10.0.0.1/8"], ["proxy"], [1]]),
+        ("ADDRESS_HEADER", ["", "CF Connecting", 3]),
+        ("EXCLUDE_PATHS", ["^/x", ["("], [None]]),
+        ("ATTRIBUTES", ["source", ["colour"], ["mysite.Plan"], [3], None]),
+        ("BEACON_ORIGINS", [["example.com"], ["https://example.com/"]]),
+        ("RATE_LIMIT", ["300", "0/m", 300, "3/w"]),
+        ("KEEP_UP", [None, 1, "always"]),
     ],
 )
 def test_values_that_will_not_do(settings: Any, name: str, values: list[object]) -> None:
@@ -67,6 +84,14 @@ def test_values_that_will_not_do(settings: Any, name: str, values: list[object])
         ("NICE", [None, 0, 0.5, 100]),
         ("TEND_MINUTES", [0, 10_080]),
         ("CLUSTER", [None, "long"]),
+        ("ENABLED", [None, True, False]),
+        ("VISITOR_KEY", ["daily", "cookie", "mysite.visitors.key"]),
+        ("TRUSTED_PROXIES", [["unix", "10.0.0.0/8", "::1"], ()]),
+        ("ADDRESS_HEADER", [None, "CF-Connecting-IP"]),
+        ("ATTRIBUTES", [[], ["source", "mysite.attributes.plan"]]),
+        ("BEACON_ORIGINS", [["https://shop.example.com:8443"]]),
+        ("RATE_LIMIT", ["300/m", "1/s"]),
+        ("KEEP_UP", ["auto", True, False]),
     ],
 )
 def test_values_that_do(settings: Any, name: str, values: list[object]) -> None:
@@ -78,6 +103,4 @@ def test_values_that_do(settings: Any, name: str, values: list[object]) -> None:
 
 def test_the_page_has_every_setting_with_its_default() -> None:
     described = dict(ROW.findall(PAGE.read_text()))
-    assert described == {
-        name: "TIME_ZONE" if name == "PAGESTATS_TIME_ZONE" else repr(default) for name, default in DEFAULTS.items()
-    }
+    assert described == {name: IN_WORDS.get(name, repr(default)) for name, default in DEFAULTS.items()}

@@ -125,7 +125,7 @@ class TestConstraints:
     def test_what_the_intake_takes_the_database_takes(self) -> None:
         first, last = "1970-01-01T00:00:00+00:00", "2199-12-31T23:59:59.999999+00:00"
         times = [intake.datetime.fromisoformat(text) for text in (first, last)]
-        assert intake.insert([(" ", "\x01", intake.check_time(at)) for at in times], using="default") == 2
+        assert intake.insert([intake.Row(" ", "\x01", intake.check_time(at)) for at in times], using="default") == 2
         assert sorted(PageView.objects.values_list("viewed_at", flat=True)) == times
 
     @pytest.mark.django_db

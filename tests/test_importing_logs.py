@@ -92,13 +92,13 @@ class TestLine:
         assert self.read(b"\xef\xbb\xbf" + line("/a")) == self.read(line("/a"))
 
     def test_combined(self) -> None:
-        path, key, at = self.read(line("/a?b=c"))
-        assert (path, at) == ("/a", NOON)
+        path, key, at, attributes = self.read(line("/a?b=c"))
+        assert (path, at, attributes) == ("/a", NOON, None)
         assert key == SessionKeys(b"secret").key("192.0.2.1", FIREFOX)
         assert re.fullmatch("[0-9a-f]{32}", key)
 
     def test_common_has_no_user_agent_to_be_a_robot_by(self) -> None:
-        assert self.read(line("/a", agent=None)) == ("/a", SessionKeys(b"secret").key("192.0.2.1", ""), NOON)
+        assert self.read(line("/a", agent=None)) == ("/a", SessionKeys(b"secret").key("192.0.2.1", ""), NOON, None)
 
     def test_addresses_agents_and_secrets_make_the_session_key(self) -> None:
         keys = {

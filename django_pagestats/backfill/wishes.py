@@ -15,7 +15,7 @@ from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run, current_run
 from django_pagestats.backfill.words import words
 from django_pagestats.clock import database_now
-from django_pagestats.conf import rest_factor
+from django_pagestats.conf.complaints import rest_factor
 from django_pagestats.models import BackfillRun, Generation
 
 logger = logging.getLogger(__name__)

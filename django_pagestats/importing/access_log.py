@@ -84,7 +84,7 @@ class AccessLog:
         # an escape takes four characters, and a character has at most four bytes
         is_too_long = agent is not None and len(agent) > 16 * AGENT_MAX_LENGTH
         session_key = None if is_too_long else self._session_key(address, agent)
-        return Skip.ROBOT if session_key is None else (path, session_key, viewed_at)
+        return Skip.ROBOT if session_key is None else intake.Row(path, session_key, viewed_at)
 
     def _any_session_key(self, address: str, logged_agent: str | None) -> str | None:
         """None for a robot. The common format has no user agent: there, nobody can be told to be one."""

@@ -23,6 +23,7 @@ class Skip(str, enum.Enum):
     ROBOT = "robot"  #: by its user agent, or for want of one
     INVALID_SESSION_KEY = "invalid session key"  #: a row's only
     INVALID_TIME = "invalid time"  #: a row's only
+    INVALID_ATTRIBUTE = "invalid attribute"  #: a row's only
 
 
 class Progress(NamedTuple):

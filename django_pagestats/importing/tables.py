@@ -184,13 +184,13 @@ class _Table:
     def _page_view(self, row: Mapping[str, object]) -> intake.Row | None:
         path, session, time = (row[field] for field in self._fields)
         try:
-            return (
+            return intake.Row(
                 intake.normalise_path(path),  # type: ignore[arg-type]
                 intake.check_session_key(str(session) if isinstance(session, (int, UUID)) else session),
                 intake.check_time(time),
             )
         except intake.RefusedError as error:
-            self.summary.skip(Skip(error.reason.value), f"primary key {row['pk']}: {error}")
+            self.summary.skip(Skip[error.reason.name], f"primary key {row['pk']}: {error}")
             return None
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_pagestats.conf import MOST_ROWS, Conf, rest_factor
+from django_pagestats.conf import MOST_ROWS, Conf
+from django_pagestats.conf.complaints import rest_factor
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor
 from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
+from django_pagestats.models.left_out import LeftOut, Reason
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
+from django_pagestats.models.policies import Salt, VisitorPolicy
 from django_pagestats.models.runs import BackfillRun, RunEvent
 from django_pagestats.models.segments import BuildSegment, SharedDay
 from django_pagestats.models.sources import ImportSource, SiteSecret
@@ -20,10 +22,14 @@ __all__ = [
     "Generation",
     "Granularity",
     "ImportSource",
+    "LeftOut",
     "PageView",
+    "Reason",
     "RunEvent",
+    "Salt",
     "SharedDay",
     "SiteSecret",
     "Subject",
     "Visitor",
+    "VisitorPolicy",
 ]

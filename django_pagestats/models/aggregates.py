@@ -70,6 +70,8 @@ class Generation(models.Model):
     last_page_view = models.JSONField(_("last page view"), null=True)
     #: keeping up: a target whose horizon is waited for, see horizon.Settling
     settling = models.JSONField(_("settling"), null=True)
+    #: when keeping up last looked at it, by the database's clock: so that one process a minute does
+    tended_at = models.DateTimeField(_("tended at"), null=True, blank=True, default=None)
     created_at = models.DateTimeField(_("created at"))
     #: since when it is kept, though another one took its place: --activate makes it answer again
     kept_at = models.DateTimeField(_("kept since"), null=True)

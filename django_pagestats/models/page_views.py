@@ -24,6 +24,8 @@ class PageView(models.Model):
     path = ExactCharField(_("path"), max_length=PATH_MAX_LENGTH)
     session_key = ExactCharField(_("session key"), max_length=SESSION_KEY_MAX_LENGTH)
     viewed_at = models.DateTimeField(_("viewed at"))
+    #: names -> values, both text; null where nothing is known: so no database rewrites a table to add the column
+    attributes = models.JSONField(_("attributes"), null=True, blank=True, default=None)
 
     class Meta:
         verbose_name = _("page view")

@@ -1,0 +1,172 @@
+"""What may be wrong with the value of a setting: each function gives a sentence's end, or None."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from datetime import time
+from ipaddress import ip_network
+from zoneinfo import ZoneInfo
+
+Complaint = str | None
+
+#: what an attribute's name looks like
+ATTRIBUTE_NAME = re.compile(r"[a-z0-9_]{1,32}")
+#: what PAGESTATS_RATE_LIMIT looks like: a number of requests a second, minute, hour or day
+RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
+#: a REMOTE_ADDR that is empty, as behind a Unix socket, in PAGESTATS_TRUSTED_PROXIES
+UNIX_SOCKET = "unix"
+
+
+def whole_number(low: int, high: int) -> Callable[[object], Complaint]:
+    def complain(value: object) -> Complaint:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return None
+        return f"must be a whole number from {low} to {high}, not {value!r}"
+
+    return complain
+
+
+def seconds(low: float, high: float) -> Callable[[object], Complaint]:
+    def complain(value: object) -> Complaint:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
+            return None
+        return f"must be a number of seconds from {low:g} to {high:g}, not {value!r}"
+
+    return complain
+
+
+def rest_factor(value: object) -> Complaint:
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100):
+        return None
+    return f"must be None or a number from 0 to 100, not {value!r}"
+
+
+def zone_name(value: object) -> Complaint:
+    try:
+        ZoneInfo(str(value))
+    except (KeyError, OSError, ValueError) as error:
+        return f"must be the name of a time zone, not {value!r} ({error})"
+    return None
+
+
+def names(value: object) -> Complaint:
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) and "." in name for name in value):
+        return None
+    return f"must be a list of dotted paths, not {value!r}"
+
+
+def part_of_a_day(value: object) -> Complaint:
+    if value is None:
+        return None
+    try:
+        begin, end = (time.fromisoformat(part) for part in str(value).split("-"))
+    except ValueError:
+        return f'must be None or hours as "22:00-06:00", not {value!r}'
+    return None if begin != end else f"must not begin where it ends, as {value!r} does"
+
+
+def text_or_none(value: object) -> Complaint:
+    return None if value is None or (isinstance(value, str) and value) else f"must be None or a name, not {value!r}"
+
+
+def boolean(value: object) -> Complaint:
+    return None if isinstance(value, bool) else f"must be True or False, not {value!r}"
+
+
+def boolean_or_none(value: object) -> Complaint:
+    return None if value is None or isinstance(value, bool) else f"must be None, True or False, not {value!r}"
+
+
+def texts(value: object) -> Complaint:
+    if isinstance(value, (list, tuple)) and all(isinstance(text, str) and text for text in value):
+        return None
+    return f"must be a list of texts, not {value!r}"
+
+
+def one_of(*choices: object) -> Callable[[object], Complaint]:
+    def complain(value: object) -> Complaint:
+        if any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
+            return None
+        return f"must be {' or '.join(repr(choice) for choice in choices)}, not {value!r}"
+
+    return complain
+
+
+def name_or_path(*known: str) -> Callable[[object], Complaint]:
+    """One of some names, or the dotted path of a callable."""
+
+    def complain(value: object) -> Complaint:
+        if isinstance(value, str) and (value in known or _is_dotted(value)):
+            return None
+        return f"must be {', '.join(repr(name) for name in known)} or a dotted path, not {value!r}"
+
+    return complain
+
+
+def path_or_none(value: object) -> Complaint:
+    return None if value is None or _is_dotted(value) else f"must be None or a dotted path, not {value!r}"
+
+
+def _is_dotted(value: object) -> bool:
+    return isinstance(value, str) and "." in value and all(part.isidentifier() for part in value.split("."))
+
+
+def attributes_of(built_in: Collection[str]) -> Callable[[object], Complaint]:
+    """Names of built-in attributes, and "name=dotted.path" or dotted paths of the site's own."""
+
+    def complain(value: object) -> Complaint:
+        if not isinstance(value, (list, tuple)):
+            return f"must be a list of names of attributes and dotted paths, not {value!r}"
+        for item in value:
+            if not isinstance(item, str) or not (item in built_in or _is_dotted(item)):
+                return f"has {item!r}, which is none of {', '.join(sorted(built_in))} and no dotted path: {value!r}"
+            if item not in built_in and not ATTRIBUTE_NAME.fullmatch(item.rpartition(".")[2]):
+                return f"has {item!r}, whose last part cannot name an attribute (1 to 32 of a-z0-9_): {value!r}"
+        return None
+
+    return complain
+
+
+def patterns(value: object) -> Complaint:
+    if (complaint := texts(value)) is not None:
+        return complaint.replace("texts", "regular expressions")
+    for pattern in value:  # type: ignore[attr-defined]
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            return f"has {pattern!r}, which is no regular expression ({error}): {value!r}"
+    return None
+
+
+def networks(value: object) -> Complaint:
+    if (complaint := texts(value)) is not None:
+        return complaint.replace("texts", "addresses and networks")
+    for text in value:  # type: ignore[attr-defined]
+        try:
+            if text != UNIX_SOCKET:
+                ip_network(text)
+        except ValueError as error:
+            return f"has {text!r}, which is no address, network or {UNIX_SOCKET!r} ({error}): {value!r}"
+    return None
+
+
+def header_or_none(value: object) -> Complaint:
+    if value is None or (isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value)):
+        return None
+    return f"must be None or the name of a header, not {value!r}"
+
+
+def origins(value: object) -> Complaint:
+    if (complaint := texts(value)) is not None:
+        return complaint.replace("texts", "origins")
+    for text in value:  # type: ignore[attr-defined]
+        if not re.fullmatch(r"https?://[^/\s]+", text):
+            return f'has {text!r}, which is no origin such as "https://example.com": {value!r}'
+    return None
+
+
+def rate(value: object) -> Complaint:
+    if isinstance(value, str) and RATE.fullmatch(value):
+        return None
+    return f'must be a rate such as "300/m" (a number and s, m, h or d), not {value!r}'

@@ -1,0 +1,7 @@
+"""Recording page views; docs/recording.md."""
+
+from django_pagestats.intake import normalise_path
+from django_pagestats.recording.background import flush
+from django_pagestats.recording.storing import record_page_view, record_page_views
+
+__all__ = ["flush", "normalise_path", "record_page_view", "record_page_views"]
