@@ -8,6 +8,8 @@
 # The crash matrix, of which make test does a part, at length: every scenario on every database, and those that draw
 # lots in so many rounds, each with a seed of its own that is shown in the test's name:
 #   make torture ROUNDS=5
+# The vendored list of referrer spam, of which each release should have the newest, from its repository:
+#   make update-lists
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,7 +20,7 @@ JOBS ?= 2
 WORKERS ?= 2
 ROUNDS ?= 5
 
-.PHONY: help demo test coverage torture lint clean
+.PHONY: help demo test coverage torture lint update-lists clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -56,14 +58,17 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 $(VENV)/tested: $(VENV)/bin/python pyproject.toml
-	@$(BIN)/python -m pip install --quiet --editable '.[mysql,postgres,redis]' --group test --group browser 2>$(VENV)/pip.log \
+	@$(BIN)/python -m pip install --quiet --editable '.[country,mysql,postgres,redis]' --group test --group browser 2>$(VENV)/pip.log \
 	  || { echo "mysqlclient cannot be built here ($(VENV)/pip.log says why): the tests on MariaDB will be skipped"; \
-	       $(BIN)/python -m pip install --quiet --editable '.[postgres,redis]' --group test --group browser; }
+	       $(BIN)/python -m pip install --quiet --editable '.[country,postgres,redis]' --group test --group browser; }
 	@touch $(VENV)/installed $@
 
 $(VENV)/linted: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --group lint
 	@touch $@
+
+update-lists: $(VENV)/bin/python
+	$(BIN)/python tools/update_lists.py $(REPOSITORY)
 
 clean:
 	rm -rf $(VENV) .tox demo dist build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, overload
 
@@ -12,7 +13,9 @@ from django_pagestats.conf.complaints import (
     attributes_of,
     boolean,
     boolean_or_none,
+    country,
     header_or_none,
+    hosts,
     name_or_path,
     names,
     networks,
@@ -157,11 +160,11 @@ class Conf:
     #: Which attributes are recorded; dotted paths of callables(request, response) -> str | None are the site's own.
     ATTRIBUTES = Setting[Sequence[str]](ATTRIBUTES, attributes_of(ATTRIBUTES))
     #: Hosts that are this site too; a referrer of theirs makes no arrival.
-    OWN_HOSTS = Setting[Sequence[str]]((), texts)
+    OWN_HOSTS = Setting[Sequence[str]]((), hosts)
     #: Whether the host is recorded as an attribute.
     RECORD_HOST = Setting[bool](False, boolean)
     #: Where the country comes from: a header of a trusted proxy, an MMDB file, or a dotted path; None: it is not known.
-    COUNTRY = Setting[str | None](None, text_or_none)
+    COUNTRY = Setting["str | os.PathLike[str] | None"](None, country)
     #: So many never-seen values of an attribute are recorded a day in one process.
     NEW_VALUES_PER_DAY = Setting[int](1_000, whole_number(0, 1_000_000_000))
     #: So many never-seen paths a day come in by the beacon in one process.

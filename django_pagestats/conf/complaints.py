@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection
 from datetime import time
@@ -123,9 +124,29 @@ def attributes_of(built_in: Collection[str]) -> Callable[[object], Complaint]:
                 return f"has {item!r}, which is none of {', '.join(sorted(built_in))} and no dotted path: {value!r}"
             if item not in built_in and not ATTRIBUTE_NAME.fullmatch(item.rpartition(".")[2]):
                 return f"has {item!r}, whose last part cannot name an attribute (1 to 32 of a-z0-9_): {value!r}"
+        found = [item.rpartition(".")[2] for item in value]
+        if twice := sorted({name for name in found if found.count(name) > 1}):
+            return f"names the attribute {twice[0]!r} twice: {value!r}"
         return None
 
     return complain
+
+
+def hosts(value: object) -> Complaint:
+    """Names of hosts as ALLOWED_HOSTS has them: without a scheme or a port, with a dot before it all below it too."""
+    if (complaint := texts(value)) is not None:
+        return complaint.replace("texts", "hosts")
+    for text in value:  # type: ignore[attr-defined]
+        if not re.fullmatch(r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\]", text):
+            return f'has {text!r}, which is no host such as "example.com" or ".example.com": {value!r}'
+    return None
+
+
+def country(value: object) -> Complaint:
+    """Nothing, or a text or path; which kind it is, and whether that is there, a check says (pagestats.E052)."""
+    if value is None or isinstance(value, os.PathLike) or (isinstance(value, str) and value):
+        return None
+    return f"must be None, the name of a header, the path of an MMDB file or a dotted path, not {value!r}"
 
 
 def patterns(value: object) -> Complaint:
