@@ -67,4 +67,11 @@ def _add(using: str | None, day: date, reason: str, number: int) -> None:
             rows.filter(day=day, reason=reason).update(count=F("count") + number)
 
 
-background.every(lambda: WRITE_SECONDS, write, name="writing what was left out", is_flushed=True)
+def _forget() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _counts.clear()
+
+
+background.every(lambda: WRITE_SECONDS, write, name="writing what was left out", is_flushed=True, is_last=True)
+background.after_fork(_forget)

@@ -1,0 +1,49 @@
+"""Whether recording is worth a try: a database that fails or is slow is left alone for a while, in this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from django_pagestats.recording.background import is_testing
+
+logger = logging.getLogger(__name__)
+
+#: how long nothing is recorded after an INSERT that failed or was slow
+SECONDS = 30.0
+
+#: alias -> the time, of the monotonic clock, until which nothing is recorded there
+_until: dict[str, float] = {}
+_lock = threading.Lock()
+
+
+def is_suspended(alias: str) -> bool:
+    """Whether to leave this database alone; when the time is over one page view tries, for all others."""
+    if alias not in _until:
+        return False
+    with _lock:
+        until = _until.get(alias)
+        now = time.monotonic()
+        if until is None:
+            return False
+        if now >= until:
+            _until[alias] = now + SECONDS
+            return False
+        return True
+
+
+def suspend(alias: str, cause: str) -> None:
+    """Record nothing there for 30 seconds; not while a test environment is set up, where one test is not the next."""
+    if is_testing():
+        return
+    with _lock:
+        _until[alias] = time.monotonic() + SECONDS
+    logger.warning("Nothing is recorded in the database %r by this process for %d s: %s", alias, SECONDS, cause)
+
+
+def lift(alias: str) -> None:
+    """An INSERT went well: the database can be used."""
+    if alias in _until:
+        with _lock:
+            _until.pop(alias, None)
