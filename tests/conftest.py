@@ -69,6 +69,19 @@ def database() -> Iterator[dict[str, Any]]:
     connection.settings_dict = kept
 
 
+@pytest.fixture(autouse=True)
+def recorded_anew() -> None:
+    """What a process remembers of visitors, duplicates and what was left out begins with each test."""
+    from django_pagestats import salts
+    from django_pagestats.recording import left_out, memory, policies, switch
+
+    salts.forget()
+    policies.forget()
+    memory.forget()
+    left_out.forget()
+    switch.forget()
+
+
 @pytest.fixture
 def no_settling(settings: Any) -> None:
     """MariaDB's horizon takes no time: for tests that are not about what is committed late."""

@@ -33,7 +33,13 @@ def test_they_are_registered() -> None:
         for check in django_checks.registry.registry.get_checks()
         if check.__module__.startswith(f"{checks.__name__}.")
     }
-    assert registered == {"check_settings", "check_queue", "check_database_settings", "check_databases"}
+    assert registered == {
+        "check_settings",
+        "check_recording",
+        "check_queue",
+        "check_database_settings",
+        "check_databases",
+    }
 
 
 def test_without_a_named_database_none_is_asked() -> None:

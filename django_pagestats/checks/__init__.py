@@ -10,15 +10,24 @@ from django.core import checks
 
 from django_pagestats.checks.database_settings import check_database_settings
 from django_pagestats.checks.databases import check_databases
+from django_pagestats.checks.middleware import check_recording
 from django_pagestats.checks.queue import check_queue
 from django_pagestats.checks.settings import check_settings
 
-__all__ = ["check_database_settings", "check_databases", "check_queue", "check_settings", "register_checks"]
+__all__ = [
+    "check_database_settings",
+    "check_databases",
+    "check_queue",
+    "check_recording",
+    "check_settings",
+    "register_checks",
+]
 
 
 def register_checks() -> None:
     """Called when the app is ready."""
     checks.register(check_settings, checks.Tags.compatibility)
     checks.register(check_queue, checks.Tags.compatibility)
+    checks.register(check_recording, checks.Tags.compatibility)
     checks.register(check_database_settings, checks.Tags.compatibility)
     checks.register(check_databases, checks.Tags.database)

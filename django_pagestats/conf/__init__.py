@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
 from typing import Any, Generic, TypeVar, overload
 
 from django.conf import settings
@@ -164,7 +164,7 @@ class Conf:
     #: Whether the host is recorded as an attribute.
     RECORD_HOST = Setting[bool](False, boolean)
     #: Where the country comes from: a header of a trusted proxy, an MMDB file, or a dotted path; None: it is not known.
-    COUNTRY = Setting["str | os.PathLike[str] | None"](None, country)
+    COUNTRY = Setting[str | PathLike[str] | None](None, country)
     #: So many never-seen values of an attribute are recorded a day in one process.
     NEW_VALUES_PER_DAY = Setting[int](1_000, whole_number(0, 1_000_000_000))
     #: So many never-seen paths a day come in by the beacon in one process.

@@ -40,6 +40,12 @@ def counted() -> dict[str, int]:
     return dict(found)
 
 
+def forget() -> None:
+    """Forget what was counted and is not written; for tests."""
+    with _lock:
+        _counts.clear()
+
+
 def write() -> None:
     """Add to the rows what was counted since the last time; what cannot be written is kept."""
     with _lock:

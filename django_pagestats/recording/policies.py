@@ -1,0 +1,35 @@
+"""Under which policy visitors are told apart, kept as rows: a number says what its visitors were."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import connections, router
+
+from django_pagestats.models import VisitorPolicy
+
+#: alias -> the policy that this process knows to be the last row's
+_noted: dict[str, str] = {}
+
+
+def note(policy: str, *, at: datetime, using: str | None = None) -> None:
+    """A page view is being recorded under this policy: a row is written where the last one says another.
+
+    Two processes that begin at once may write it twice; whoever reads takes equal neighbours for one.
+    Raises the database's errors.
+    """
+    alias = using or router.db_for_write(VisitorPolicy)
+    if _noted.get(alias) == policy:
+        return
+    rows = VisitorPolicy.objects.using(alias)
+    recorded = rows.filter(origin=VisitorPolicy.Origin.RECORDED)
+    last = recorded.order_by("-since", "-pk").values_list("policy", flat=True).first()
+    if last != policy:
+        rows.create(policy=policy, origin=VisitorPolicy.Origin.RECORDED, since=at)
+    if not connections[alias].in_atomic_block:  # a row that may be rolled back is no row yet
+        _noted[alias] = policy
+
+
+def forget() -> None:
+    """Forget what this process remembers; for tests, and after a restore."""
+    _noted.clear()

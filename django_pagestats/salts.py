@@ -1,0 +1,113 @@
+"""Random keys for keyed hashes, one for each period: with its salt gone, nobody can try out an address again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import threading
+import time
+from datetime import date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from django.db import connections, router
+
+from django_pagestats.conf import conf
+from django_pagestats.models import Salt
+
+SALT_BYTES = 32
+#: a session key is the base64 of so many bytes: 22 characters
+KEY_BYTES = 16
+#: the period of the salt that is never deleted
+PERMANENT = "permanent"
+#: how long after its period a salt is kept: for servers whose clocks are slow
+GRACE = timedelta(hours=2)
+#: how often a process that asks for salts looks for those whose time is over
+LOOK_SECONDS = 600.0
+
+_known: dict[tuple[str, str], bytes] = {}
+_looked_at: dict[str, float] = {}
+_lock = threading.Lock()
+
+
+def keyed_hash(salt: bytes, *parts: str) -> str:
+    """22 characters of URL-safe base64: BLAKE2b (RFC 7693) of 16 bytes, keyed by the salt, of the parts.
+
+    NULs separate the parts: these have none, so two lists of parts never make one text.
+    """
+    digest = hashlib.blake2b("\0".join(parts).encode(), key=salt, digest_size=KEY_BYTES).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def day_of(at: datetime) -> str:
+    """The period of a local day of PAGESTATS_TIME_ZONE, such as "2026-11-29"."""
+    return at.astimezone(ZoneInfo(conf.TIME_ZONE)).date().isoformat()
+
+
+def month_of(at: datetime) -> str:
+    """The period of a local calendar month, such as "2026-11"."""
+    return day_of(at)[:7]
+
+
+def salt(period: str, *, using: str | None = None) -> bytes:
+    """The salt of a period: made by whoever asks first, of any process; then remembered by the process.
+
+    Raises the database's errors.
+    """
+    alias = using or router.db_for_write(Salt)
+    known = _known.get((alias, period))
+    if known is None:
+        known = _stored(period, alias)
+        # what a transaction has made may be rolled back: only what is there for all is remembered
+        if not connections[alias].in_atomic_block:
+            with _lock:
+                _known[alias, period] = known
+    if time.monotonic() >= _looked_at.get(alias, 0.0):
+        _looked_at[alias] = time.monotonic() + LOOK_SECONDS
+        delete_expired(using=alias)
+    return known
+
+
+def _stored(period: str, alias: str) -> bytes:
+    salts = Salt.objects.using(alias)
+    found, is_new = salts.get_or_create(period=period, defaults={"value": secrets.token_bytes(SALT_BYTES)})
+    if is_new and not connections[alias].in_atomic_block:
+        found = salts.get(period=period)  # as the database has it
+    return bytes(found.value)
+
+
+def delete_expired(*, using: str | None = None, now: datetime | None = None) -> int:
+    """Delete the salts whose period ended more than two hours ago, here and in the database; gives their number.
+
+    Called by whatever records, and by keeping up.
+    """
+    at = now or datetime.now(timezone.utc)
+    alias = using or router.db_for_write(Salt)
+    with _lock:
+        for known in [key for key in _known if is_over(key[1], at)]:
+            del _known[known]
+    salts = Salt.objects.using(alias)
+    over = [period for period in salts.values_list("period", flat=True) if is_over(period, at)]
+    return salts.filter(period__in=over).delete()[0] if over else 0
+
+
+def is_over(period: str, now: datetime) -> bool:
+    """Whether a period ended more than two hours ago, by the local time of PAGESTATS_TIME_ZONE."""
+    if period == PERMANENT:
+        return False
+    local = (now - GRACE).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
+    return _last_day(period) < local
+
+
+def _last_day(period: str) -> date:
+    if len(period) > len("2026-11"):
+        return date.fromisoformat(period)
+    first = date.fromisoformat(f"{period}-01")
+    return (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def forget() -> None:
+    """Forget what this process remembers; for tests, and after a restore."""
+    with _lock:
+        _known.clear()
+        _looked_at.clear()
