@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_pagestats.exceptions import ImportFailedError
+from django_pagestats.headers.robots import is_robot
 from django_pagestats.importing import Progress, Skip, Summary, import_log
 from django_pagestats.importing.access_log import STATIC_EXTENSIONS, AccessLog, event_time
 from django_pagestats.importing.streams import BLOCK_BYTES, MAX_LINE_BYTES, LogStream
@@ -53,7 +54,7 @@ LOGS = {
     "combined": line("/a") + b"junk\n" + line("/b"),
     "common": line("/a", agent=None) + line("/b", agent=None),
     "with further fields": b"".join(line(path)[:-1] + b' "203.0.113.7, -" 0.004\n' for path in ("/a", "/b")),
-    "with quotes in it": b"".join(line(path, agent=r"Fire \"fox\" \\") for path in ("/a", "/b")),
+    "with quotes in it": b"".join(line(path, agent=r"Mozilla/5.0 (\"X\"; Linux \\)") for path in ("/a", "/b")),
     "of Windows": b"\xef\xbb\xbf" + b"".join(line(path)[:-1] + b"\r\n" for path in ("/a", "/b")),
     "joined": b"".join(b"\xef\xbb\xbf" + line(path) for path in ("/a", "/b")),
 }
@@ -124,11 +125,14 @@ class TestLine:
             (line(r"/\xC3\xA9\"\\"), '/é"\\'),
             (line(r"/\x22"), '/"'),
             (line("/café"), "/café"),
-            (line("/a", agent=r"Firefox \"x\" \x22y\x22"), "/a"),
+            (line("/a", agent=r"Mozilla/5.0 (\"X\"; \x22Linux\x22)"), "/a"),
             (line("/a")[:-1] + b' "203.0.113.7" 0.004\r\n', "/a"),
             (b"\xef\xbb\xbf" + line("/a"), "/a"),
             (b'192.0.2.1 - john doe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 200 -\n', "/a"),
-            (b'192.0.2.1 id joe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 304 0 "-" "Firefox"\n', "/a"),
+            (
+                b'192.0.2.1 id joe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 304 0 "-" "Mozilla/5.0 (X11; Linux)"\n',
+                "/a",
+            ),
         ],
     )
     def test_pages(self, logged: bytes, path: str) -> None:
@@ -187,7 +191,7 @@ class TestLine:
     def test_512_characters_of_user_agent_are_matched(self) -> None:
         agent = (FIREFOX * 10)[:512]
         assert isinstance(self.read(line(agent=agent)), tuple)
-        assert isinstance(self.read(line(agent=r"\xF0\x9F\x98\x80" * 512)), tuple)
+        assert isinstance(self.read(line(agent="Mozilla/5.0 " + r"\xF0\x9F\x98\x80" * 500)), tuple)
 
     @given(
         st.datetimes(NOON.replace(1970, 1, 2, tzinfo=None), NOON.replace(2199, 12, 30, tzinfo=None)),
@@ -614,10 +618,8 @@ with connection.execute_wrapper(kill_in_the_second_block), open(sys.argv[1], "rb
 @pytest.mark.skipif(not REAL_LOG.exists(), reason="the real log is not beside this checkout")
 class TestRealLog:
     def test_as_an_independent_count_has_it(self) -> None:
-        """The count splits at quotes and asks crawlerdetect, and shares nothing but the list of extensions."""
-        from crawlerdetect import CrawlerDetect
-
-        robots, expected, pages = CrawlerDetect(), Counter[str](), Counter[str]()
+        """The count splits at quotes, and shares nothing but the list of extensions and what is said of robots."""
+        expected, pages = Counter[str](), Counter[str]()
         visitors = set()
         for logged in REAL_LOG.read_text(encoding="latin-1").splitlines():
             parts = logged.split('"')
@@ -632,7 +634,7 @@ class TestRealLog:
                 expected["status"] += 1
             elif "." in path and path.split(".")[-1].lower() in STATIC_EXTENSIONS:
                 expected["static file"] += 1
-            elif parts[5] == "-" or len(parts[5]) > 512 or robots.isCrawler(parts[5]):
+            elif is_robot(parts[5]):
                 expected["robot"] += 1
             else:
                 pages[path] += 1

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 
 from django_pagestats import intake
+from django_pagestats.headers.robots import AGENT_MAX_LENGTH, is_robot
 from django_pagestats.importing.outcomes import Skip
 from django_pagestats.importing.streams import MAX_LINE_BYTES
-from django_pagestats.importing.visitors import AGENT_MAX_LENGTH, Agents, SessionKeys
+from django_pagestats.importing.visitors import SessionKeys
 
 # Written so that no line takes more than linear time. A user may have a space in it only after "-", or the address of a
 # log that begins with the host would be taken for the visitor's.
@@ -59,7 +60,6 @@ class AccessLog:
     """Reads the lines of one log."""
 
     def __init__(self, secret: bytes) -> None:
-        self._agents = Agents()
         self._session_keys = SessionKeys(secret)
         self._session_key = lru_cache(maxsize=_REMEMBERED)(self._any_session_key)
         self._page = lru_cache(maxsize=_REMEMBERED)(page)
@@ -91,7 +91,7 @@ class AccessLog:
         if logged_agent is None:
             return self._session_keys.key(address, "")
         agent = unescaped(logged_agent).decode(errors="replace")
-        return None if self._agents.is_robot(agent) else self._session_keys.key(address, agent)
+        return None if is_robot(agent) else self._session_keys.key(address, agent)
 
 
 def lasting(line: bytes) -> bytes | None:
