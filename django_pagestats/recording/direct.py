@@ -9,7 +9,8 @@ from django_pagestats.intake import RefusedError, Row
 from django_pagestats.merging import database_for
 from django_pagestats.models import PageView, Reason
 
-_COLUMNS = ", ".join(field.column for field in PageView._meta.concrete_fields if field.name in Row._fields)
+_FIELDS = {field.name: field for field in PageView._meta.concrete_fields}
+_COLUMNS = ", ".join(str(_FIELDS[name].column) for name in Row._fields)
 #: made once; `save()` would send signals, which nothing here needs, and take four times as long
 STATEMENT = f"INSERT INTO {PageView._meta.db_table} ({_COLUMNS}) VALUES (%s, %s, %s, %s)"
 

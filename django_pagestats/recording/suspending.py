@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 
-from django_pagestats.recording.background import is_testing
+from django_pagestats.recording import background
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def is_suspended(alias: str) -> bool:
 
 def suspend(alias: str, cause: str) -> None:
     """Record nothing there for 30 seconds; not while a test environment is set up, where one test is not the next."""
-    if is_testing():
+    if background.is_testing():
         return
     with _lock:
         _until[alias] = time.monotonic() + SECONDS
