@@ -36,7 +36,12 @@ def of_settings(command: str = "check") -> list[str]:
 
 
 def _of_settings() -> list[str]:
-    return [*ids(checks.check_settings()), *ids(checks.check_queue()), *ids(checks.check_database_settings())]
+    return [
+        *ids(checks.check_settings()),
+        *ids(checks.check_attributes()),
+        *ids(checks.check_queue()),
+        *ids(checks.check_database_settings()),
+    ]
 
 
 def of_database(command: str = "check") -> list[str]:

@@ -34,6 +34,7 @@ def test_they_are_registered() -> None:
         if check.__module__.startswith(f"{checks.__name__}.")
     }
     assert registered == {
+        "check_attributes",
         "check_settings",
         "check_recording",
         "check_queue",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from django.core import checks
 
+from django_pagestats.checks.attributes import check_attributes
 from django_pagestats.checks.database_settings import check_database_settings
 from django_pagestats.checks.databases import check_databases
 from django_pagestats.checks.middleware import check_recording
@@ -15,6 +16,7 @@ from django_pagestats.checks.queue import check_queue
 from django_pagestats.checks.settings import check_settings
 
 __all__ = [
+    "check_attributes",
     "check_database_settings",
     "check_databases",
     "check_queue",
@@ -27,6 +29,7 @@ __all__ = [
 def register_checks() -> None:
     """Called when the app is ready."""
     checks.register(check_settings, checks.Tags.compatibility)
+    checks.register(check_attributes, checks.Tags.compatibility)
     checks.register(check_queue, checks.Tags.compatibility)
     checks.register(check_recording, checks.Tags.compatibility)
     checks.register(check_database_settings, checks.Tags.compatibility)

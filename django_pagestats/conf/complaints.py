@@ -143,8 +143,12 @@ def hosts(value: object) -> Complaint:
 
 
 def country(value: object) -> Complaint:
-    """Nothing, or a text or path; which kind it is, and whether that is there, a check says (pagestats.E052)."""
-    if value is None or isinstance(value, os.PathLike) or (isinstance(value, str) and value):
+    """Whether what it names is there, a check says (pagestats.E052, E054)."""
+    if value is None or isinstance(value, os.PathLike):
+        return None
+    if isinstance(value, str) and (value.endswith(".mmdb") or "/" in value or os.sep in value):
+        return None
+    if _is_dotted(value) or header_or_none(value) is None:
         return None
     return f"must be None, the name of a header, the path of an MMDB file or a dotted path, not {value!r}"
 

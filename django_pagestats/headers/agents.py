@@ -98,8 +98,8 @@ _BROWSERS = (
     ("Links (", "Links"),
     ("w3m/", "w3m"),
 )
-#: Safari's version stands apart from its name: without it the page is in an app's window, or on an old Android.
-_SAFARI = "Version/"
+#: What says that it is Safari is Safari on these only.
+_APPLE = ("Macintosh", "iPhone", "iPad", "iPod")
 
 #: Of Sec-CH-UA-Platform, where its own name is not the family's.
 _PLATFORMS = {
@@ -200,12 +200,11 @@ def _families(agent: str, brands: str, platform: str, mobile: str) -> Families:
 def _browser(agent: str, brands: str) -> str:
     if family := (brands and _first(_BRANDS, brands)) or _first(_BROWSERS, agent):
         return family
-    if "Safari/" in agent:
+    if "AppleWebKit/" in agent:
+        if _has_one_of(_APPLE, agent):  # without a version it is a window in an app
+            return "Safari" if "Version/" in agent and "Safari/" in agent else "WebView"
         if "Android" in agent:
             return "Android Browser"
-        return "Safari" if _SAFARI in agent else "WebView"
-    if "AppleWebKit/" in agent and ("iPhone" in agent or "iPad" in agent or "Macintosh" in agent):
-        return "WebView"
     return "Chromium" if '"Chromium"' in brands else ""
 
 

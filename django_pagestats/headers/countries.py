@@ -127,6 +127,16 @@ class _File:
             self._is_failing = False
 
 
+def why_not_opened(path: str) -> str:
+    """Why a file cannot be read as MMDB; '' if it can."""
+    try:
+        with open(path, "rb"):  # maxminddb's own words for a missing file differ from version to version
+            _opened(path)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 def _opened(path: str) -> _Reader:
     import maxminddb  # the extra "country"
 
