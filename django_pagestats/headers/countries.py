@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any, Protocol
 
 from django_pagestats.conf import conf
@@ -100,21 +100,20 @@ class _File:
 
     def reader(self, path: str) -> _Reader | None:
         """The reader of the file; None if there is none, which is logged once."""
-        if path == self._path and time.monotonic() < self._look_at:
+        if path == self._path and monotonic() < self._look_at:
             return self._reader
         with self._lock:
             if path != self._path:
                 self._forget()
                 self._path = path
-            if time.monotonic() >= self._look_at:
-                self._look_at = time.monotonic() + LOOK_SECONDS
+            if monotonic() >= self._look_at:
+                self._look_at = monotonic() + LOOK_SECONDS
                 self._look()
             return self._reader
 
     def _look(self) -> None:
         try:
-            found = os.stat(self._path)
-            version = (found.st_mtime_ns, found.st_size, found.st_ino)
+            version = _version_of(self._path)
             if version != self._version:
                 self._reader = _opened(self._path)
                 self._version = version
@@ -125,6 +124,11 @@ class _File:
             self._is_failing = True
         else:
             self._is_failing = False
+
+
+def _version_of(path: str) -> tuple[int, int, int]:
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def why_not_opened(path: str) -> str:
