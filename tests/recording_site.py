@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf.urls.i18n import i18n_patterns
 from django.contrib import admin
+from django.db import transaction
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.urls import include, path, re_path
@@ -72,6 +73,12 @@ def failing(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("a fault of the site")
 
 
+def rolls_back(request: HttpRequest) -> HttpResponse:
+    """With ATOMIC_REQUESTS: what the view has written is undone, and the page is shown."""
+    transaction.set_rollback(True)
+    return HttpResponse("<p>not saved</p>")
+
+
 def sets_session(request: HttpRequest) -> HttpResponse:
     request.session["a"] = 1
     return HttpResponse("<p>welcome</p>")
@@ -93,6 +100,7 @@ urlpatterns = [
     path("async/", async_page),
     path("kind/<str:kind>/", of_kind),
     path("failing/", failing),
+    path("rolled-back/", rolls_back),
     path("session/", sets_session),
     path("not-counted/", not_counted(page)),
     path("not-counted/class/", NotCounted.as_view()),
