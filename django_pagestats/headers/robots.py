@@ -31,7 +31,8 @@ _TEXT_BROWSERS = re.compile(r"(?:lynx|w3m|e?links)\b", re.IGNORECASE)
 _USUAL_BROWSERS = re.compile(
     r"Mozilla/5\.0 \((?:Windows NT [\d.]+; Win64; x64|Macintosh; Intel Mac OS X [\d_.]+"
     r"|X11; (?:Ubuntu; |Fedora; )?(?:Linux|CrOS) \w+(?: [\d.]+)?"
-    r"|i(?:Phone|Pad); CPU (?:iPhone )?OS [\d_]+ like Mac OS X|(?:Linux; )?Android [\d.]+; [^;()@+]*)(?:; rv:[\d.]+|; wv)?\)"
+    r"|i(?:Phone|Pad); CPU (?:iPhone )?OS [\d_]+ like Mac OS X"
+    r"|(?:Linux; )?Android [\d.]+; [^;()@+]*)(?:; rv:[\d.]+|; wv)?\)"
     r" (?:AppleWebKit/[\d.]+ \(KHTML, like Gecko\)|Gecko/[\d.]+)"
     r"(?: (?:Chrome|CriOS|EdgA?|EdgiOS|Firefox|FxiOS|GSA|Mobile|OPR|Safari|SamsungBrowser|Version)/[\w.]+| Mobile)*"
 )
