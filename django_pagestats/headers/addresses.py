@@ -62,9 +62,12 @@ def is_from_trusted_proxy(meta: Mapping[str, object]) -> bool:
 
 
 def is_from_own_network(meta: Mapping[str, object]) -> bool:
-    """Whether REMOTE_ADDR is a private address, or none as behind a Unix socket: nobody out in the world has such."""
+    """Whether REMOTE_ADDR is none, as behind a Unix socket, or one that nobody out in the world has.
+
+    Private ones, and those of 100.64.0.0/10, in which hosting companies put what stands before an application.
+    """
     remote = _parsed(str(meta.get("REMOTE_ADDR") or ""))
-    return remote is None or remote.is_private
+    return remote is None or not remote.is_global
 
 
 class _Trusted(NamedTuple):
