@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,19 @@ def test_a_setting_is_read_when_it_is_used(settings: Any) -> None:
     assert conf.TAIL_LIMIT == 7
     del settings.PAGESTATS_TAIL_LIMIT
     assert conf.TAIL_LIMIT == 50_000
+
+
+def test_the_first_read_sets_django_up() -> None:
+    """They are read past Django's lazy object, which is what loads the site's settings."""
+    script = (
+        "from django.conf import settings\n"
+        "from django_pagestats.conf import conf\n"
+        "assert not settings.configured\n"
+        "assert conf.TAIL_LIMIT == 50_000\n"
+        "assert settings.configured\n"
+        "assert conf.TIME_ZONE == settings.TIME_ZONE\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=PAGE.parent.parent, check=True)
 
 
 def test_the_time_zone_is_the_sites_by_default(settings: Any) -> None:

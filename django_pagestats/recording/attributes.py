@@ -6,10 +6,10 @@ Nothing here fails a page view. What one attribute costs, that attribute is left
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from inspect import iscoroutine
+from time import monotonic
 from typing import NamedTuple
 
 from django.core.exceptions import DisallowedHost
@@ -171,7 +171,7 @@ def _failed(name: str, error: Exception) -> None:
     """Count it; log it, but not for each of many page views."""
     try:
         left_out.count(Reason.ATTRIBUTE)
-        now = time.monotonic()
+        now = monotonic()
         if now - _logged_at.get(name, -LOG_SECONDS) >= LOG_SECONDS:
             _logged_at[name] = now
             logger.error("The attribute %s was left out of a page view: %s", name, error, exc_info=error)

@@ -107,7 +107,7 @@ def learn() -> None:
     midnight = datetime.combine(today, time(), ZoneInfo(conf.TIME_ZONE)).astimezone(timezone.utc)
     rows = PageView.objects.using(router.db_for_write(PageView)).filter(viewed_at__lt=midnight)
     found = rows.order_by("-viewed_at").values_list("attributes", flat=True)[:LEARNT_FROM]
-    _take_as_seen(found.iterator())
+    _take_as_seen(found)
     _learnt_on, _is_asked = today, False
 
 

@@ -1,0 +1,61 @@
+"""The command that brings the vendored list of referrer spam up to date, on repositories made here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOBODY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+AUTHOR = {f"GIT_{who}_{what}": "nobody@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+DATES = {"GIT_AUTHOR_DATE": "2026-01-31T09:30:00Z", "GIT_COMMITTER_DATE": "2026-01-31T09:30:00Z"}
+
+
+@pytest.fixture
+def update_lists(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("update_lists", ROOT / "tools" / "update_lists.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "FEWEST_HOSTS", 3)
+    return module
+
+
+def repository(folder: Path, text: str) -> str:
+    """A repository with such a list; gives its address."""
+    folder.mkdir()
+    (folder / "spammers.txt").write_text(text)
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "list"]):
+        subprocess.run(["git", *words], cwd=folder, check=True, env={**os.environ, **NOBODY, **AUTHOR, **DATES})
+    return folder.as_uri()
+
+
+def test_hosts_in_order_and_the_version_of_the_list(update_lists: ModuleType, tmp_path: Path) -> None:
+    address = repository(tmp_path / "list", "b.example\nA.example\n\nb.example\nc.example\n")
+    lines = update_lists.referrer_spam(address).splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["a.example", "b.example", "c.example"]
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=tmp_path / "list", check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert f"# Version: commit {head.stdout.strip()} of 2026-01-31" in lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a.example\nb.example\n", "a.example\nb.example\nc.example\n<html>\n", "a.example\nb.example\nhttp://c.d\n"],
+)
+def test_what_cannot_be_the_list_is_refused(update_lists: ModuleType, text: str) -> None:
+    with pytest.raises(ValueError, match="host"):
+        update_lists.hosts_of(text)
+
+
+def test_it_writes_the_file_that_is_read(update_lists: ModuleType) -> None:
+    assert update_lists.TARGET == ROOT / "django_pagestats" / "headers" / "referrer_spam.txt"
+    text = update_lists.TARGET.read_text(encoding="utf-8")
+    heading = [line.partition("{")[0] for line in update_lists.HEADER.splitlines()]
+    assert all(line.startswith(begin) for line, begin in zip(text.splitlines(), heading, strict=False))
