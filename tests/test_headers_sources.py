@@ -145,7 +145,7 @@ def test_the_source_is_the_referrers_host_without_www(referrer: str, expected: s
         "null",
         "example.com/without/scheme",
         "//example.com/",
-        "file:///home/joe/secret.html",
+        "file:///C:/secret.html",
         "data:text/html,x",
         "javascript:alert(1)",
         "moz-extension://7c1a3f6e-5f0d-4b7e-8d46-0a6c1d0ad1c3/page.html",
