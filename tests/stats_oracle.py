@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -114,6 +114,10 @@ class Oracle:
 
     def page_views(self, path: str | None = None, start: Any = None, end: Any = None) -> int:
         return len(self.within(path, start, end))
+
+    def page_views_of(self, paths: Iterable[str], start: Any = None, end: Any = None) -> dict[str, int]:
+        counted = Counter(row.path for row in self.within(None, start, end))
+        return {path: counted[path] for path in paths}
 
     def visitors(self, path: str | None = None, start: Any = None, end: Any = None) -> int:
         return len({row.session_key for row in self.within(path, start, end)})

@@ -111,6 +111,8 @@ def test_answers_of_days_equal_a_naive_count(tail_limit: int) -> None:
             span = {"start": given_as(start), "end": given_as(end)}
             assert asked.count_page_views(**span) == oracle.page_views(None, start, end)
             assert asked.count_page_views(path=path, **span) == oracle.page_views(path, start, end)
+            wanted = data.draw(st.lists(st.sampled_from([*PATHS, "/never", "bad\0", "/\ud800"])))
+            assert asked.count_page_views_of(wanted, **span) == oracle.page_views_of(wanted, start, end)
             assert asked.count_unique_visitors(**span) == oracle.visitors(None, start, end)
             assert asked.count_unique_visitors(path=path, **span) == oracle.visitors(path, start, end)
             assert asked.count_paths(**span) == oracle.paths(start, end)
@@ -180,6 +182,7 @@ def test_the_summary_equals_a_naive_count(tail_limit: int) -> None:
                 is_exact=True,
             )
             assert asked.count_page_views() == len(rows)
+            assert asked.count_page_views_of(PATHS) == oracle.page_views_of(PATHS)
             assert asked.count_unique_visitors() == oracle.visitors()
             assert asked.count_paths() == oracle.paths()
             assert asked.top_pages(limit=100) == oracle.top_pages()

@@ -26,6 +26,19 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """How visitors were told apart for a time."""
+
+    #: a name of PAGESTATS_VISITOR_KEY, or a dotted path of the site's own
+    policy: str
+    since: datetime
+    #: recorded: the end, None where it is in force; imported: the instant of the last page view
+    until: datetime | None
+    #: "recorded" or "imported"
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The site, of all time or of a range."""
 

@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import Dimension
 from django_pagestats.conf import conf
-from django_pagestats.ids import digest_of
+from django_pagestats.ids import digest_of, known_subject_ids
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
 from django_pagestats.merging.rows import deserialized
 from django_pagestats.stats.ranges import Span
@@ -27,8 +27,9 @@ SETS_PER_STATEMENT = 64
 KEPT_SETS = 256
 #: sets that one statement reads of several pages at once: those of ten pages and two months
 PAGE_SETS_PER_STATEMENT = 640
-#: rows that one statement looks up by primary key
+#: rows that one statement looks up by primary key; and pages of which it looks up all days, however many these are
 ROWS_PER_STATEMENT = 10_000
+PAGES_PER_STATEMENT = 500
 
 
 class MovedError(Exception):
@@ -81,10 +82,14 @@ class Folded:
 
     @property
     def state(self) -> State:
-        if self._state is None:
-            self._pin(read_state(self.using))
+        self.begin()
         assert self._state is not None  # noqa: S101 - pinned above
         return self._state
+
+    def begin(self) -> None:
+        """Read the state, if no statement has told it yet."""
+        if self._state is None:
+            self._pin(read_state(self.using))
 
     def check(self) -> None:
         self._pin(read_state(self.using))
@@ -186,13 +191,20 @@ class Folded:
             )
         return [RankedPage(subject, None, int(page_views), visitors) for subject, page_views, visitors in rows]
 
+    def page_views_by_path(self, span: Span, paths: Iterable[str]) -> dict[str, int]:
+        """path -> page views, of those of the paths that have any."""
+        self.begin()  # before the ids are looked up: a path that these aggregates count has its id by then
+        subjects = known_subject_ids(self.using, paths)
+        totals = self.page_totals(span, None, subjects.values())
+        return {path: totals[subject] for path, subject in subjects.items() if subject in totals}
+
     def page_totals(self, span: Span, path: None, keys: Iterable[int]) -> dict[int, int]:
         """subject -> page views, of those subjects that have any."""
 
         def read(subjects: list[int]) -> Iterator[tuple[int, int]]:
             totals: dict[int, int] = {}
             for buckets in portions(self._buckets(span, None), BUCKETS_PER_STATEMENT):
-                for part in portions(subjects, max(1, ROWS_PER_STATEMENT // len(buckets))):
+                for part in portions(subjects, max(PAGES_PER_STATEMENT, ROWS_PER_STATEMENT // len(buckets))):
                     where = pages_where(span, buckets=buckets, subjects=part)
                     for subject, page_views in self._rows(
                         ["a.subject", "SUM(a.page_views)"], where, tail="GROUP BY a.subject"

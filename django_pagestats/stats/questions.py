@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 
 from pyroaring import BitMap
@@ -31,6 +31,18 @@ def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound)
     return folded + moment.tail_of(span).page_views(span, path)
 
 
+def count_page_views_of(moment: Moment, paths: Collection[str], start: Bound, end: Bound) -> dict[str, int]:
+    found = dict.fromkeys(paths, 0)
+    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    if span.is_empty:
+        return found
+    for portion in portions((path for path in found if can_hold(moment.using, path)), PATHS_PER_STATEMENT):
+        folded = moment.folded.page_views_by_path(span, portion)
+        tail = moment.tail_of(span).page_views_by_path(span, portion)
+        found.update((path, folded.get(path, 0) + tail.get(path, 0)) for path in portion)
+    return found
+
+
 def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
     span = _span(moment, path, start, end)
     if not _may_exist(moment, path) or span.is_empty:
@@ -48,9 +60,7 @@ def count_paths(moment: Moment, start: Bound, end: Bound) -> int:
 
 
 def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound) -> list[PageStats]:
-    for name, number in (("limit", limit), ("offset", offset)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
+    check_numbers(limit=limit, offset=offset)
     span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty or not limit or offset >= MOST_PAGES:
         return []
@@ -58,6 +68,13 @@ def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound)
     ranked = moment.folded.top(span, offset + limit)
     pages = moment.tail_of(span).top(moment.folded, span, ranked, limit=limit, offset=offset)
     return [page for portion in portions(pages, SETS_AT_A_TIME) for page in _page_stats(moment, span, portion)]
+
+
+def check_numbers(**numbers: object) -> None:
+    """Raise ValueError for what is no number of rows."""
+    for name, number in numbers.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
 
 
 def _page_stats(moment: Moment, span: Span, pages: Sequence[RankedPage]) -> list[PageStats]:
@@ -162,3 +179,14 @@ def _may_exist(moment: Moment, path: str | None) -> bool:
     if not isinstance(path, str):
         raise ValueError(f"path={path!r}: text, or None for the whole site, would do.")
     return can_hold(moment.using, path)
+
+
+def listed(paths: Iterable[str]) -> list[str]:
+    """Paths to be asked for, however many tries that takes; raises ValueError for what is no list of texts."""
+    if isinstance(paths, str):
+        raise ValueError(f"paths={paths!r}: a list of paths would do.")
+    found = list(paths)
+    for path in found:
+        if not isinstance(path, str):
+            raise ValueError(f"paths has {path!r}: text would do.")
+    return found

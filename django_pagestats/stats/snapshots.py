@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TypeVar
@@ -32,6 +32,12 @@ class Snapshot:
         self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
     ) -> int:
         return self._ask(lambda moment: questions.count_page_views(moment, path, start, end))
+
+    def count_page_views_of(
+        self, paths: Iterable[str], *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> dict[str, int]:
+        asked = questions.listed(paths)
+        return self._ask(lambda moment: questions.count_page_views_of(moment, asked, start, end))
 
     def count_unique_visitors(
         self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None

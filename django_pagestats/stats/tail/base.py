@@ -8,7 +8,7 @@ their sets.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from django.db.models import F, Max, Min, Q
@@ -62,6 +62,10 @@ class Tail(ABC):
     @abstractmethod
     def page_views(self, span: Span, path: str | None) -> int:
         """The page views of a span, of one path or of the site."""
+
+    @abstractmethod
+    def page_views_by_path(self, span: Span, paths: Collection[str]) -> Mapping[str, int]:
+        """path -> page views of a span, of those of the paths that have any, and perhaps of others."""
 
     @abstractmethod
     def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:

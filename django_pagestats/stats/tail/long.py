@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
@@ -134,6 +134,10 @@ class LongTail(Tail):
 
     def page_views(self, span: Span, path: str | None) -> int:
         return self._rows(span, path).count()
+
+    def page_views_by_path(self, span: Span, paths: Collection[str]) -> dict[str, int]:
+        rows = self._rows(span).filter(path__in=list(paths))
+        return dict(rows.order_by().values("path").annotate(n=Count("pk")).values_list("path", "n"))
 
     def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
         assert span.low is not None and span.high is not None  # noqa: S101 - a time series is closed

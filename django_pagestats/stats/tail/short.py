@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -57,6 +58,11 @@ class ShortTail(Tail):
         return tally(zip(self._of_path, self._of_visitor, self._seconds, strict=True), self.calendar)
 
     @cached_property
+    def _count_by_path(self) -> dict[str, int]:
+        paths = list(self._paths)
+        return {paths[number]: count for number, count in Counter(self._of_path).items()}
+
+    @cached_property
     def _visitor_ids(self) -> list[int | None]:
         known = known_visitor_ids(self.using, self._session_keys) if self._session_keys else {}
         return [known.get(key) for key in self._session_keys]
@@ -105,6 +111,11 @@ class ShortTail(Tail):
         if span == EVERYTHING:  # no need of a tally
             return len(self.ids) if path is None else self._of_path.count(self._paths.get(path, NO_PATH))
         return sum(self.page_views_by_bucket(span, path).values())
+
+    def page_views_by_path(self, span: Span, paths: Collection[str]) -> dict[str, int]:
+        if span == EVERYTHING:
+            return self._count_by_path
+        return {path: len(visitors) for path, visitors in self._groups_by_path(span).items()}
 
     def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
         return {bucket: len(visitors) for bucket, visitors in self._groups(span, path).items()}
