@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.utils.functional import Promise
 
 from django_pagestats import stats
-from django_pagestats.recording import normalise_path
+from django_pagestats.recording import page_of_url
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def with_page_views(
 def path_of(page: object) -> str | None:
     """The path under which the page views of a URL, or of an object that has one, are recorded.
 
-    None where there can be none: the object has no page, or its URL could not be recorded. Raises TypeError for what is
+    None where there can be none: the object has no page, or its URL would not be recorded. Raises TypeError for what is
     neither.
     """
     if isinstance(page, (str, Promise)):
@@ -49,9 +49,4 @@ def path_of(page: object) -> str | None:
         raise TypeError(
             f"{type(page).__name__} has no get_absolute_url(), so that it has no page: a URL as text would do."
         )
-    if url is None:
-        return None
-    try:
-        return normalise_path(str(url))
-    except ValueError:
-        return None
+    return None if url is None else page_of_url(str(url))

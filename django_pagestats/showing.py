@@ -21,7 +21,7 @@ from django.db import DatabaseError, InterfaceError, connections, router, transa
 from django_pagestats import stats
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import PageStatsError
-from django_pagestats.memory import Memory
+from django_pagestats.expiring import Expiring
 from django_pagestats.models import Aggregate
 from django_pagestats.objects import path_of
 
@@ -37,8 +37,8 @@ MOST_ANSWERS = 2_000
 #: how often the same kind of error is logged
 TOLD_SECONDS = 60.0
 
-_kept: Memory[Answer] = Memory(MOST_ANSWERS)
-_told: Memory[bool] = Memory(10)
+_kept: Expiring[Answer] = Expiring(MOST_ANSWERS)
+_told: Expiring[bool] = Expiring(10)
 
 
 def page_views(

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import override_settings
+from django.http import HttpRequest
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse, reverse_lazy, set_script_prefix
 from django.urls.base import clear_script_prefix
 from django.utils.safestring import mark_safe
 
+from django_pagestats.models import PageView
 from django_pagestats.objects import path_of, with_page_views
 from tests.factories import START, insert_page_views
+from tests.recording_site import BROWSER, MIDDLEWARE
 from tests.stats_oracle import fold_naively
 
 urlpatterns = [path("articles/<str:slug>/", lambda request, slug: None, name="article")]
@@ -107,6 +110,33 @@ def test_what_could_have_no_page_is_an_error() -> None:
 )
 def test_the_path_of_a_page(given: Any, expected: str | None) -> None:
     assert path_of(given) == expected
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("given", "page"),
+    [
+        ({}, "/users/7/"),
+        ({"PAGESTATS_QUERY": ["page"]}, "/users/7/?page=2"),
+        ({"PAGESTATS_PATH": "django_pagestats.recording.paths.route"}, "/users/<number>/"),
+        ({"PAGESTATS_PATH": "tests.test_objects.nothing_counts"}, None),
+    ],
+)
+def test_the_page_of_an_object_is_the_one_that_is_recorded(
+    given: dict[str, Any], page: str | None, settings: Any, recorded_anew: None
+) -> None:
+    settings.ROOT_URLCONF, settings.PAGESTATS_ENABLED = "tests.recording_site", True
+    settings.MIDDLEWARE = [MIDDLEWARE]
+    url = "/users/7/?utm_source=mail&page=2#top"
+    with override_settings(**given):
+        assert Client(**BROWSER).get(url).status_code == 200
+        assert [view.path for view in PageView.objects.all()] == ([] if page is None else [page])
+        assert path_of(url) == path_of(f"https://example.com{url}") == page
+        assert with_page_views([Article(url)])[0].page_views == (0 if page is None else 1)
+
+
+def nothing_counts(request: HttpRequest, path: str) -> None:
+    assert (request.method, request.path_info) == ("GET", "/users/7/")
 
 
 @override_settings(ROOT_URLCONF="tests.test_objects")

@@ -131,7 +131,7 @@ def test_what_was_asked_is_not_asked_again(cache: str | None) -> None:
 
 def test_they_are_kept_for_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("django_pagestats.memory.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("django_pagestats.expiring.time.monotonic", lambda: now[0])
     view("/a")
     with override_settings(PAGESTATS_TAG_SECONDS=30):
         assert render("{% page_views %}") == "1"

@@ -35,6 +35,10 @@ def page_of(request: HttpRequest, path: str, query: str) -> str | Reason:
         return Reason.INVALID_PATH
     if is_excluded(path):
         return Reason.EXCLUDED_PATH
+    return _page_of(request, path, query)
+
+
+def _page_of(request: HttpRequest, path: str, query: str) -> str | Reason:
     page: object = path + _query_of(query)
     if conf.PATH is not None:
         page = import_string(conf.PATH)(request, page)
@@ -44,6 +48,22 @@ def page_of(request: HttpRequest, path: str, query: str) -> str | Reason:
         return intake.check_page(page)  # type: ignore[arg-type]
     except intake.RefusedError as error:
         return error.reason
+
+
+def page_of_url(url: str) -> str | None:
+    """The page that a link's URL belongs to; None: no page view of it is recorded.
+
+    Where no request is at hand: PAGESTATS_PATH gets one that has nothing but this path. Raises what that raises.
+    """
+    try:
+        path = intake.normalise_path(url)
+    except intake.RefusedError:
+        return None
+    script, request = get_script_prefix(), HttpRequest()
+    request.method, request.path = "GET", path
+    request.path_info = f"/{path[len(script) :]}" if path.startswith(script) else path
+    page = _page_of(request, path, url.partition("#")[0].partition("?")[2])
+    return None if isinstance(page, Reason) else page
 
 
 def is_excluded(path: str) -> bool:

@@ -4,19 +4,19 @@ import threading
 
 import pytest
 
-from django_pagestats import memory
-from django_pagestats.memory import Memory
+from django_pagestats import expiring
+from django_pagestats.expiring import Expiring
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1_000.0]
-    monkeypatch.setattr(memory.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(expiring.time, "monotonic", lambda: now[0])
     return now
 
 
 def test_a_value_is_there_for_its_seconds(clock: list[float]) -> None:
-    kept: Memory[int] = Memory(10)
+    kept: Expiring[int] = Expiring(10)
     kept.put("a", 0, 60)
     assert kept.get("a") == 0 and kept.get("b") is None
     clock[0] += 59.9
@@ -30,7 +30,7 @@ def test_a_value_is_there_for_its_seconds(clock: list[float]) -> None:
 
 
 def test_it_is_bounded_and_what_is_old_goes_first() -> None:
-    kept: Memory[int] = Memory(10)
+    kept: Expiring[int] = Expiring(10)
     for number in range(1_000):
         kept.put(number, number, 60)
         assert len(kept) <= 10 and kept.get(number) == number
@@ -38,7 +38,7 @@ def test_it_is_bounded_and_what_is_old_goes_first() -> None:
 
 
 def test_a_value_that_is_put_again_makes_no_room() -> None:
-    kept: Memory[int] = Memory(4)
+    kept: Expiring[int] = Expiring(4)
     kept.put("a", 1, 60)
     kept.put("b", 1, 60)
     for number in range(100):
@@ -47,7 +47,7 @@ def test_a_value_that_is_put_again_makes_no_room() -> None:
 
 
 def test_threads_at_once_never_get_anothers_value() -> None:
-    kept: Memory[int] = Memory(8)
+    kept: Expiring[int] = Expiring(8)
     wrong = []
 
     def work(first: int) -> None:

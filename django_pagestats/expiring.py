@@ -1,4 +1,4 @@
-"""What a process remembers for a while, bounded in number; another process knows nothing of it."""
+"""Values that a process keeps for some seconds, a bounded number of them; another process knows nothing of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Memory(Generic[T]):
+class Expiring(Generic[T]):
     """Values by key, each for some seconds; when one half is full, the older half goes.
 
     Without a lock, which a fork could leave closed for ever: whoever changes it at the same time may forget a value,
