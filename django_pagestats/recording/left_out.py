@@ -7,10 +7,10 @@ from collections import Counter
 from datetime import date, datetime, timezone
 from zoneinfo import ZoneInfo
 
-from django.db import router, transaction
-from django.db.models import F
+from django.db import router
 
 from django_pagestats.conf import conf
+from django_pagestats.merging.left_out import add
 from django_pagestats.models import LeftOut, Reason
 from django_pagestats.recording import background
 
@@ -47,30 +47,24 @@ def forget() -> None:
 
 
 def write() -> None:
-    """Add to the rows what was counted since the last time; what cannot be written is kept."""
+    """Add to the rows what was counted since the last time; what cannot be written is kept, and its error raised.
+
+    Each count is a transaction of its own: so nobody who writes the same ones in another order waits for a lock twice,
+    and one that cannot be written, in a database that is down, keeps no other from being.
+    """
     with _lock:
         taken = dict(_counts)
         _counts.clear()
-    for key in list(taken):
+    failed: BaseException | None = None
+    for (using, day, reason), number in taken.items():
         try:
-            _add(*key, taken[key])
-        except BaseException:
+            add(using or router.db_for_write(LeftOut), day, reason, number)
+        except BaseException as error:
+            failed = error
             with _lock:
-                _counts.update(taken)
-            raise
-        del taken[key]
-
-
-def _add(using: str | None, day: date, reason: str, number: int) -> None:
-    alias = using or router.db_for_write(LeftOut)
-    rows = LeftOut.objects.using(alias)
-    with transaction.atomic(using=alias):
-        if not rows.filter(day=day, reason=reason).update(count=F("count") + number):
-            rows.bulk_create(
-                [LeftOut(day=day, reason=reason, count=0)],
-                ignore_conflicts=True,
-            )
-            rows.filter(day=day, reason=reason).update(count=F("count") + number)
+                _counts[using, day, reason] += number
+    if failed is not None:
+        raise failed
 
 
 def _forget() -> None:
