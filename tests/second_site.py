@@ -8,13 +8,14 @@ from django.contrib.admin import AdminSite
 from django.urls import path
 
 from django_pagestats import admin as ours
-from django_pagestats.models import BackfillRun, Generation, ImportSource, PageView
+from django_pagestats.models import BackfillRun, Generation, ImportSource, LeftOut, PageView
 
 staff = AdminSite(name="staff")
 staff.register(PageView, ours.PageViewAdmin)
 staff.register(BackfillRun, ours.BackfillRunAdmin)
 staff.register(Generation, ours.GenerationAdmin)
 staff.register(ImportSource, ours.ImportSourceAdmin)
+staff.register(LeftOut, ours.LeftOutAdmin)
 
 #: shows page views, and no runs
 few = AdminSite(name="few")

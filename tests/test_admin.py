@@ -23,12 +23,12 @@ from django_pagestats import folding
 from django_pagestats.admin.keyset import AllTime, Place, day_of, read_page
 from django_pagestats.admin.wording import duration
 from django_pagestats.buckets import Calendar, day_number
-from django_pagestats.models import BackfillRun, Generation, ImportSource, PageView
+from django_pagestats.models import BackfillRun, Generation, ImportSource, LeftOut, PageView
 from tests.chains import Links, the_run
 from tests.factories import insert_page_views, make_page_views
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
-MODELS = "pageview", "backfillrun", "generation", "importsource"
+MODELS = "pageview", "backfillrun", "generation", "importsource", "leftout"
 LISTS = [f"/admin/django_pagestats/{model}/" for model in MODELS]
 PAGE_VIEWS, RUNS = LISTS[0], LISTS[1]
 ACTION = {"action": "backfill_aggregates", "index": "0"}
@@ -150,6 +150,7 @@ def test_nothing_is_written_by_hand(root: Client, model: str) -> None:
     make_page_views(1)
     make_run()
     ImportSource.objects.create(key="log:x", name="access.log", updated_at=NOON)
+    LeftOut.objects.create(day=NOON.date(), reason="robot", count=1)
     target = apps_model(model).objects.get()
     assert root.get(f"/admin/django_pagestats/{model}/add/").status_code == 403
     for page in "delete", "change":
@@ -162,14 +163,16 @@ def test_nothing_is_written_by_hand(root: Client, model: str) -> None:
 
 
 def apps_model(name: str) -> type:
-    return {"pageview": PageView, "backfillrun": BackfillRun, "generation": Generation, "importsource": ImportSource}[
-        name
-    ]
+    return next(model for model in (PageView, BackfillRun, Generation, ImportSource, LeftOut) if named(model) == name)
+
+
+def named(model: type) -> str:
+    return model.__name__.lower()
 
 
 def test_the_rest_is_not_shown_least_of_all_the_secret() -> None:
     shown = {model.__name__ for model in admin.site._registry if model._meta.app_label == "django_pagestats"}
-    assert shown == {"PageView", "BackfillRun", "Generation", "ImportSource"}
+    assert shown == {"PageView", "BackfillRun", "Generation", "ImportSource", "LeftOut"}
 
 
 # --- starting a backfill
@@ -860,6 +863,8 @@ def pages() -> Iterator[str]:
     yield f"{RUNS}{run.pk}/change/"
     yield f"{LISTS[2]}{run.generation_id}/change/"
     yield f"{LISTS[3]}{source.pk}/change/"
+    yield f"{LISTS[4]}{LeftOut.objects.create(day=NOON.date(), reason='robot', count=1).pk}/change/"
+    yield f"{LISTS[4]}?reason=robot&day__year=2025"
 
 
 def test_no_inline_script_or_style(root: Client) -> None:

@@ -70,6 +70,7 @@ def test_every_link_of_every_page_stays_on_the_site(root: Client) -> None:
         f"generation/{kept.pk}/activate/",
         f"generation/{kept.pk}/discard/",
         "importsource/",
+        "leftout/",
     ):
         assert_stays(root.get(STAFF + page))
     for verb in ("pause", "resume", "nice", "cancel"):

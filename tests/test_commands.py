@@ -18,6 +18,7 @@ COMMANDS = [
     ["backfill_aggregates", "--sync"],
     ["backfill_aggregates", "--status"],
     ["import_pageviews", str(MANAGE)],
+    ["show_left_out"],
     ["verify_aggregates"],
 ]
 

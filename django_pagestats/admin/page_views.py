@@ -12,12 +12,13 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.admin.keyset import AllTime, Day, Page, Place, day_of, read_page
+from django_pagestats.admin.left_out import left_out_url
 from django_pagestats.admin.starting import OffersBackfillAction
 from django_pagestats.buckets import Calendar, day_number
 from django_pagestats.conf import conf
@@ -128,6 +129,10 @@ class PageViewAdmin(OffersBackfillAction):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PageViewChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"left_out_url": left_out_url(self.admin_site, request)}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     @admin.display(description=_("viewed at"))
     def time(self, view: PageView) -> str:

@@ -59,6 +59,10 @@ class Reason(models.TextChoices):
     UNEXPECTED = "unexpected", _("unexpected error")
 
 
+#: what costs an attribute only, and leaves the page view in
+OF_ATTRIBUTES = frozenset({Reason.NEW_VALUE, Reason.ATTRIBUTE})
+
+
 class LeftOut(models.Model):
     """How many page views were left out on a local day for one reason; only added to, by one upsert a reason."""
 
