@@ -18,11 +18,13 @@ class PageStatsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django_pagestats import tending
         from django_pagestats.checks import register_checks
         from django_pagestats.dumps import watch_loads
 
         register_checks()
         watch_loads()
+        tending.register()
         post_migrate.connect(schedule_tending, sender=self)
 
 

@@ -50,8 +50,7 @@ class Closing:
 
     def is_in_pass(self) -> bool:
         """Whether the rows of all time are being made anew, of the days as they are."""
-        seen = self.all_time.generation
-        return seen.pass_cursor is not None and seen.pass_cursor == seen.cursor
+        return folding.is_in_pass(self.all_time.generation)
 
     def _fence(self) -> None:
         now = self.claim.clock.now()

@@ -101,4 +101,11 @@ def switch(using: str, generation: int, locked: Collection[Generation], *, keep_
     old = [found.pk for found in locked if found.is_active and found.pk != generation]
     fate = {"kept_at" if keep_old else "doomed_at": now}
     generations.filter(pk__in=old).update(is_active=None, revision=F("revision") + 1, settling=None, **fate)
-    generations.filter(pk=generation).update(is_active=True, kept_at=None, revision=F("revision") + 1, settling=None)
+    generations.filter(pk=generation).update(
+        is_active=True, kept_at=None, revision=F("revision") + 1, settling=None, **_tended(locked)
+    )
+
+
+def _tended(locked: Collection[Generation]) -> dict[str, Any]:
+    """Whoever kept up what answered goes on with what does now."""
+    return next(({"tended_at": it.tended_at, "tended_by": it.tended_by} for it in locked if it.is_active), {})

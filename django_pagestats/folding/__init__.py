@@ -5,7 +5,7 @@ One room for each question; what others use of them is here. The walk of a chunk
 by `AllTime.step` (all_time).
 """
 
-from django_pagestats.folding.all_time import AllTime, is_far_behind, pass_percent, rows_of_all_time
+from django_pagestats.folding.all_time import AllTime, is_far_behind, is_in_pass, pass_percent, rows_of_all_time
 from django_pagestats.folding.by_hand import (
     attention,
     check_autocommit,
@@ -21,11 +21,11 @@ from django_pagestats.folding.generations import (
     first_cursor,
     new_generation,
 )
-from django_pagestats.folding.keeping_up import KeptUp, keep_up, tail_length
+from django_pagestats.folding.keeping_up import KeptUp, is_behind, keep_up, tail_length
 from django_pagestats.folding.places import OfSegment, Place
 from django_pagestats.folding.reading import Chunk
 from django_pagestats.folding.resting import niceness, poll, rest
-from django_pagestats.folding.sweeping import doom, sweep
+from django_pagestats.folding.sweeping import doom, sweep, to_sweep
 from django_pagestats.folding.zones import has_other_rules, rules_of_both
 
 __all__ = [
@@ -47,7 +47,9 @@ __all__ = [
     "first_chunk_size",
     "first_cursor",
     "has_other_rules",
+    "is_behind",
     "is_far_behind",
+    "is_in_pass",
     "keep_up",
     "new_generation",
     "niceness",
@@ -59,4 +61,5 @@ __all__ = [
     "rules_of_both",
     "sweep",
     "tail_length",
+    "to_sweep",
 ]

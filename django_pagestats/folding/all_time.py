@@ -67,6 +67,11 @@ def is_far_behind(generation: Generation) -> bool:
     return gap > 0 and (generation.all_moved_at is None or gap > conf.TAIL_LIMIT)
 
 
+def is_in_pass(generation: Generation) -> bool:
+    """Whether a pass is under way, of the cursor as it is."""
+    return generation.pass_cursor is not None and generation.pass_cursor == generation.cursor
+
+
 def pass_percent(generation: Generation, by_others: int = 0) -> float | None:
     """How far the pass is that is under way, by subject; None where there is none. `by_others`: done beyond that."""
     if generation.pass_cursor is None or generation.pass_subject is None:
@@ -253,7 +258,7 @@ def rows_of_all_time(bucket: int, merged: Iterable[Merged]) -> Iterator[Aggregat
 # -- keeping up
 
 
-def is_worth_it(generation: Generation, now: datetime) -> bool:
+def gap_is_worth_it(generation: Generation, now: datetime) -> bool:
     """Whether keeping up closes the gap now: its page views are read by each answer about all time until then."""
     gap = generation.cursor - generation.all_cursor
     if gap <= 0:
@@ -272,7 +277,7 @@ def is_worth_it(generation: Generation, now: datetime) -> bool:
 def close_gap(using: str, generation: int, *, deadline: float) -> None:
     """Close the gap of the generation that answers, if that is worth it, and as far as there is time for it."""
     all_time = AllTime(using, generation)
-    if not is_worth_it(all_time.generation, database_now(using)):
+    if not gap_is_worth_it(all_time.generation, database_now(using)):
         return
     is_done = False
     while not is_done and all_time.generation.is_active and time.monotonic() < deadline:

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connections
 
 from django_pagestats import horizon
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
-from django_pagestats.folding.all_time import close_gap
+from django_pagestats.folding.all_time import close_gap, gap_is_worth_it, is_in_pass
 from django_pagestats.folding.by_hand import check_autocommit, check_not_back
 from django_pagestats.folding.chunks import CursorMovedError, Folder
 from django_pagestats.folding.generations import active_generation, ensure_active_generation
 from django_pagestats.folding.resting import niceness, poll, rest
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import BackfillRun, Generation, PageView
+
+#: there is time for so many chunks at the least, if their size has come to fit
+CHUNKS = 2
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,10 @@ class KeptUp:
 def keep_up(using: str, *, seconds: float) -> KeptUp:
     """Fold the newest page views into the active generation, for so many seconds at the most.
 
-    Leaves a tail that is longer than PAGESTATS_TAIL_LIMIT, and a generation that a run is at work on, to the run.
+    What is waited for before the first chunk is not counted: nothing is held meanwhile. Leaves a tail that is longer
+    than PAGESTATS_TAIL_LIMIT, and a generation that a run is at work on, to the run.
     """
     check_autocommit(using)
-    deadline = time.monotonic() + seconds
     tail = tail_length(using, conf.TAIL_LIMIT)
     generation = active_generation(using) if tail == 0 else ensure_active_generation(using)
     if generation is None:
@@ -47,27 +51,30 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
     runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, generation=generation)
     if runs.exclude(status=BackfillRun.Status.PAUSED).exists():
         return KeptUp(reason="a run is at work on this generation") if tail else KeptUp()
-    kept_up = _fold_tail(using, generation, deadline) if tail else KeptUp()
+    settling = _settle(using, generation) if tail else None
+    deadline = time.monotonic() + seconds
+    if is_in_pass(generation):  # it is of this cursor: a chunk now would have it begin anew, each time
+        close_gap(using, generation.pk, deadline=deadline)
+    if isinstance(settling, horizon.Settling):
+        with Folder(using, generation) as folder:
+            folder.chunk_seconds = min(folder.chunk_seconds, seconds / CHUNKS)
+            kept_up = _fold_until(folder, settling.target, deadline)
+    else:
+        kept_up = KeptUp(reason=settling or "")
     close_gap(using, generation.pk, deadline=deadline)
     return kept_up
 
 
-def _fold_tail(using: str, generation: Generation, deadline: float) -> KeptUp:
-    settling = _settle(using, generation)
-    if isinstance(settling, str):
-        return KeptUp(reason=settling)
-    with Folder(using, generation) as folder:
-        return _fold_until(folder, settling.target, deadline)
-
-
 def _fold_until(folder: Folder, target: int, deadline: float) -> KeptUp:
-    folded = 0
-    while folder.cursor < target and time.monotonic() < deadline:
+    """Fold as long as there is time, as far as the last chunk tells, for another one like it."""
+    folded, took = 0, 0.0
+    while folder.cursor < target and time.monotonic() + took < deadline:
         began = time.monotonic()
         try:
             folded += folder.fold(target).page_views
+            took = time.monotonic() - began
             if folder.cursor < target:
-                rest(niceness(folder.using, is_cluster=True) * (time.monotonic() - began), folder.using)
+                rest(niceness(folder.using, is_cluster=True) * took, folder.using)
         except CursorMovedError:
             if not folder.generation.is_active:
                 return KeptUp(folded, "another generation answers by now")
@@ -88,6 +95,14 @@ def _settle(using: str, generation: Generation) -> horizon.Settling | str:
         with database_for(using).one_statement():
             Generation.objects.using(using).filter(pk=generation.pk).update(settling=state)
     return f"waits for {waiting[0]}" if waiting else settling
+
+
+def is_behind(using: str, generation: Generation, highest: int | None, now: datetime) -> bool:
+    """Whether keeping up would do something; `highest` is the highest id, `now` by the database's clock.
+
+    Costs nothing where every page view is in the rows of all time.
+    """
+    return (highest or 0) > generation.cursor or gap_is_worth_it(generation, now)
 
 
 def tail_length(using: str, limit: int) -> int:

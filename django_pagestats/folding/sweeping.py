@@ -28,7 +28,7 @@ def sweep(using: str, *, seconds: float = math.inf, chunk_size: int = 10_000, ni
     deadline = time.monotonic() + seconds
     database = database_for(using)
     deleted = _sweep_passes(using, deadline, nice)
-    for generation in _swept_generations(using):
+    for generation in to_sweep(using):
         if time.monotonic() >= deadline or not _doom_if_free(using, generation):
             continue
         while time.monotonic() < deadline:
@@ -59,7 +59,7 @@ def _sweep_passes(using: str, deadline: float, nice: float) -> int:
     return deleted
 
 
-def _swept_generations(using: str) -> list[int]:
+def to_sweep(using: str) -> list[int]:
     """Those that nobody needs: neither active nor kept, nor of the active run, nor of the last if it may be resumed."""
     old = Generation.objects.using(using).filter(is_active=None, kept_at=None, swept_at=None)
     last = BackfillRun.objects.using(using).order_by("-pk").first()

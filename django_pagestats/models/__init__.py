@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_pagestats.buckets import Dimension, Granularity
-from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor
+from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor, WorkedBy
 from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
 from django_pagestats.models.left_out import LeftOut, Reason
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
@@ -32,4 +32,5 @@ __all__ = [
     "Subject",
     "Visitor",
     "VisitorPolicy",
+    "WorkedBy",
 ]

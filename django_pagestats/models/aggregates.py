@@ -44,6 +44,15 @@ class Subject(models.Model):
         return self.value
 
 
+class WorkedBy(models.TextChoices):
+    """Who keeps a generation up, or works on a run; empty where nobody has yet."""
+
+    CLUSTER = "cluster"  #: a worker of a django-q2 cluster
+    COMMAND = "command"  #: a management command, in its own process
+    SITE = "site"  #: a process of the site that records page views
+    PAGE = "page"  #: the requests of the run's page in the admin
+
+
 class Generation(models.Model):
     """One complete set of aggregates: HOUR and DAY rows exact up to `cursor`, ALL rows up to `all_cursor`."""
 
@@ -72,6 +81,7 @@ class Generation(models.Model):
     settling = models.JSONField(_("settling"), null=True)
     #: when keeping up last looked at it, by the database's clock: so that one process a minute does
     tended_at = models.DateTimeField(_("tended at"), null=True, blank=True, default=None)
+    tended_by = ExactCharField(_("tended by"), max_length=16, choices=WorkedBy, blank=True, default="", db_default="")
     created_at = models.DateTimeField(_("created at"))
     #: since when it is kept, though another one took its place: --activate makes it answer again
     kept_at = models.DateTimeField(_("kept since"), null=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_pagestats.models.aggregates import Generation
+from django_pagestats.models.aggregates import Generation, WorkedBy
 from django_pagestats.models.fields import ExactCharField, ProseCharField, ProseTextField
 
 
@@ -79,6 +79,8 @@ class BackfillRun(models.Model):
     #: since when a link is in the queue that nobody has taken, and when a worker took one last
     enqueued_at = models.DateTimeField(_("in the queue since"), null=True)
     taken_at = models.DateTimeField(_("taken by a worker at"), null=True)
+    #: who took it then; empty: nobody yet
+    taken_by = ExactCharField(_("taken by"), max_length=16, choices=WorkedBy, blank=True, default="", db_default="")
     started_at = models.DateTimeField(_("started at"), null=True)
     progressed_at = models.DateTimeField(_("last progress at"), null=True)
     #: when it was paused last; and how long it stood still in all before it was resumed

@@ -15,7 +15,7 @@ from django_pagestats.conf import conf
 from django_pagestats.exceptions import GarbledTextError
 from django_pagestats.intake import RefusedError, Row
 from django_pagestats.models import PageView, Reason
-from django_pagestats.recording import buffering, direct, left_out, suspending
+from django_pagestats.recording import background, buffering, direct, left_out, suspending
 from django_pagestats.sequences import sequence_behind
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def store(row: Row, *, using: str | None = None) -> Reason | None:
     try:
         alias = using or router.db_for_write(PageView)
         reason = buffering.add(row, alias) if conf.BUFFER else _insert(row, alias)
+        background.start()  # of which jobs some are no recording, as keeping the statistics up where no cluster does
     except Exception as error:
         return _refuse(error, row.path, using)
     if reason is not None:

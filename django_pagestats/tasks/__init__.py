@@ -20,7 +20,7 @@ from django_pagestats.tasks.names import GROUP, LINK, TEND
 
 IS_INSTALLED = apps.is_installed("django_pagestats")
 if IS_INSTALLED:  # models cannot be imported without their app
-    from django_pagestats import aliases, backfill, folding
+    from django_pagestats import aliases, backfill, folding, tending
     from django_pagestats.backfill import failing
     from django_pagestats.models import BackfillRun
     from django_pagestats.tasks.removal import forget
@@ -79,13 +79,15 @@ def link(using: str, run_id: int, epoch: int, segment: int | None = None) -> Non
 def tend(using: str) -> None:
     """What the schedule does every minute: revive a run without a worker, keep up, sweep old generations.
 
+    Processes of the site leave these to the cluster as long as it does so.
+
     Errors are logged and not raised: django-q2 would keep a row of each for ever, one a minute. The next tick is the
     next try, and what fails in one step does not hold up the others.
     """
     if not _app_is_there(f"tending {using}") or not _can_be_tended(using):
         return
     backfill.release_kept(older_than=conf.LEASE_SECONDS)
-    for step in (skip_missed_ticks, revive, _keep_up, _sweep):
+    for step in (tending.note_cluster, skip_missed_ticks, revive, _keep_up, _sweep):
         try:
             step(using)
         except PageStatsError as error:  # only a person can decide on the cure
