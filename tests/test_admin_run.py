@@ -229,7 +229,8 @@ def test_a_cluster_that_takes_nothing_is_told(root: Client) -> None:
     assert found["problems"][0].startswith(f"No worker has taken run {run.pk} for 30")
     assert found["announcement"] == f"Run {run.pk}: Queued. It needs attention."
     BackfillRun.objects.update(status="running", taken_at=NOON)
-    (text,) = progress_of(root, run)["problems"]
+    text, who = progress_of(root, run)["problems"]
+    assert who.startswith("This page is doing the work")
     assert "since 2025-03-01 12:00:00 UTC" in text and "restart the cluster" in text
     assert f'<li class="warning">{text.replace(chr(39), "&#x27;")[:60]}' in page_of(root, run)
 

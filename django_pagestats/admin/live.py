@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import router
+from django.db import DatabaseError, router
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.urls import URLPattern, path
@@ -21,13 +22,17 @@ from django_pagestats.admin.segments import SEGMENT_HEADS, segment_texts
 from django_pagestats.admin.wishes import ObeysWishes
 from django_pagestats.admin.wording import FIGURES, PARTS, Wording, event_texts
 from django_pagestats.clock import database_now
-from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
-from django_pagestats.models import BackfillRun
+from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
+from django_pagestats.models import BackfillRun, WorkedBy
+
+logger = logging.getLogger(__name__)
 
 #: of a run, the latest
 EVENTS = 100
 #: how often the page asks: of a run that stands still until a person comes, less often
 SECONDS, PAUSED_SECONDS = 1, 5
+#: between two requests that do the run's work: some of the site's others get their turn
+WORK_SECONDS = 0.1
 EVENT_HEADS = (_("When"), _("What"), _("Who"), _("Why"))
 CHART_HEADS = (_("Time"), _("Page views a second"), _("Page views a chunk"))
 
@@ -41,9 +46,11 @@ class ShowsLive(ObeysWishes):
     change_form_template = "admin/django_pagestats/backfillrun/change_form.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.progress_view)
+        progress = self.admin_site.admin_view(self.progress_view)
+        work = self.admin_site.admin_view(self.work_view)
         return [
-            path("<int:run_id>/progress/", view, name=self.url_name("progress")),
+            path("<int:run_id>/progress/", progress, name=self.url_name("progress")),
+            path("<int:run_id>/work/", work, name=self.url_name("work")),
             *super().get_urls(),
         ]
 
@@ -59,15 +66,27 @@ class ShowsLive(ObeysWishes):
             return HttpResponseNotAllowed(["GET"])
         run: BackfillRun = self.found(request, run_id)
         now = database_now(database_of(run))
-        queue_problem = look_after(run, now)
+        return self._answer_script(request, run, now, problem=look_after(run, now))
+
+    def work_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Work on the run for a moment, if that is left to its page; the answer is that of `progress_view`."""
+        self.check_control(request)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        run: BackfillRun = self.found(request, run_id)
+        problem = work_on(run, database_now(database_of(run)))
+        return self._answer_script(request, run, database_now(database_of(run)), problem=problem)
+
+    def _answer_script(self, request: HttpRequest, run: BackfillRun, now: datetime, *, problem: str) -> HttpResponse:
         after = request.GET.get("after", "")
         is_id = re.fullmatch("[0-9]{1,18}", after) is not None
         progress = self._progress(request, run, now, after=int(after) if is_id else 0)
-        return JsonResponse({**progress, "chart": progress["chart"].as_json(), "queue_problem": queue_problem})
+        return JsonResponse({**progress, "chart": progress["chart"].as_json(), "queue_problem": problem})
 
     def _progress(self, request: HttpRequest, run: BackfillRun, now: datetime, *, after: int = 0) -> dict[str, Any]:
         wording = Wording(run, now)
-        problems = [text for text in [backfill.missing_cluster(run, now)] if text]
+        works = self.has_control_permission(request) and is_left_to_page(run, now)
+        problems = [text for text in (backfill.missing_cluster(run, now), page_notice(run, now, works=works)) if text]
         events = list(run.events.using(database_of(run)).filter(pk__gt=after).order_by("-pk")[:EVENTS])
         return {
             "run_id": run.pk,
@@ -83,7 +102,8 @@ class ShowsLive(ObeysWishes):
             "events": [event_texts(event) for event in reversed(events)],
             "newest_event": events[0].pk if events else after,
             "verbs": self.possible_verbs(request, run),
-            "seconds": next_seconds(run),
+            "works": works,
+            "seconds": WORK_SECONDS if works else next_seconds(run),
         }
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
@@ -101,6 +121,7 @@ class ShowsLive(ObeysWishes):
             "chart_heads": CHART_HEADS,
             "segment_heads": SEGMENT_HEADS,
             "progress_url": self.page_url("progress", row.pk),
+            "work_url": self.page_url("work", row.pk) if self.has_control_permission(request) else "",
             "time_zone": get_current_timezone_name(),
         }
 
@@ -112,9 +133,10 @@ def database_of(run: BackfillRun) -> str:
 def look_after(run: BackfillRun, now: datetime) -> str:
     """Revive a run whose lease has run out, sooner than the schedule would; in words if the queue takes no task.
 
-    Whether it has run out costs no statement here; `revive` asks again, so that one of many open pages does it.
+    Whether it has run out costs no statement here; `revive` asks again, so that one of many open pages does it. One
+    that is left to its page is gone on with there.
     """
-    if not run.is_going or run.lease_until > now or not tasks.queue_is_installed():
+    if not run.is_going or run.lease_until > now or not tasks.queue_is_installed() or is_left_to_page(run, now):
         return ""
     using = database_of(run)
     try:
@@ -122,8 +144,38 @@ def look_after(run: BackfillRun, now: datetime) -> str:
     except (QueueUnreachableError, RunLockedError) as error:
         return str(error)
     finally:
-        run.refresh_from_db(using=using, from_queryset=BackfillRun.objects.select_related("generation"))
+        see_again(run)
     return ""
+
+
+def see_again(run: BackfillRun) -> None:
+    """With its generation."""
+    run.refresh_from_db(using=database_of(run), from_queryset=BackfillRun.objects.select_related("generation"))
+
+
+def is_left_to_page(run: BackfillRun, now: datetime) -> bool:
+    """Whether this page may do the work: there is no cluster that would."""
+    return backfill.is_left_to_page(run, now, has_queue=tasks.queue_is_installed())
+
+
+def work_on(run: BackfillRun, now: datetime) -> str:
+    """A request's work on a run, if there is some for it; in words if it cannot be got at just now."""
+    try:
+        backfill.work_for_page(database_of(run), run, now, has_queue=tasks.queue_is_installed())
+    except (PageStatsError, DatabaseError) as error:
+        logger.warning("run %s: its page could not work on it: %s", run.pk, error)
+        return str(error)
+    finally:
+        see_again(run)
+    return ""
+
+
+def page_notice(run: BackfillRun, now: datetime, *, works: bool) -> str:
+    """That this page does the work, or another one that is open; empty where a worker does, or nobody."""
+    is_of_page = run.is_going and run.taken_by == WorkedBy.PAGE and run.enqueued_at is None and run.lease_until > now
+    if not (works or is_of_page):
+        return ""
+    return gettext("This page is doing the work: keep it open, or start a cluster (manage.py qcluster).")
 
 
 def announcement(wording: Wording, problems: list[str]) -> str:

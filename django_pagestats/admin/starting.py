@@ -44,21 +44,17 @@ class StartsBackfill(ReadOnlyAdmin):
         """Start a backfill and go back to the list; a GET (after a login, say) only goes to the list."""
         if not (self.has_view_permission(request) and self.has_backfill_permission(request)):
             raise PermissionDenied
-        if request.method == "POST":
-            self.start_backfill(request)
-        return HttpResponseRedirect(self.page_url("changelist"))
+        run = self.start_backfill(request) if request.method == "POST" else None
+        return HttpResponseRedirect(self._url_after(request, run) or self.page_url("changelist"))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context: dict[str, Any] = {}
         if self.has_backfill_permission(request):
-            context |= {"backfill_url": self.page_url("backfill")} if can_start() else {"no_queue": no_queue()}
+            context["backfill_url"] = self.page_url("backfill")
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def start_backfill(self, request: HttpRequest) -> None:
+    def start_backfill(self, request: HttpRequest) -> BackfillRun | None:
         """Start a run, or find the one that is active, and tell the user, with a link to it."""
-        if not can_start():
-            self.message_user(request, no_queue(), messages.ERROR)
-            return
         try:
             started = tasks.start_backfill(
                 router.db_for_write(BackfillRun),
@@ -68,17 +64,27 @@ class StartsBackfill(ReadOnlyAdmin):
             )
         except PageStatsError as error:
             self.message_user(request, str(error), messages.ERROR)
-            return
+            return None
         self.message_user(request, self._with_link(request, started), LEVELS[started.outcome])
+        return started.run
 
     def _with_link(self, request: HttpRequest, started: Started) -> SafeString | str:
-        run = started.run
+        url = self._run_url(request, started.run)
+        if started.run is None or not url:
+            return started.message
+        return format_html('{}. <a href="{}">{}</a>', started.message, url, gettext("Show run %d") % started.run.pk)
+
+    def _run_url(self, request: HttpRequest, run: BackfillRun | None) -> str:
+        """The page of a run; empty where there is none for this user."""
         # a site of the project's own may show page views, and no runs
         is_shown = self.admin_site.is_registered(BackfillRun)
         if run is None or not is_shown or not request.user.has_perm("django_pagestats.view_backfillrun"):
-            return started.message
-        url = reverse("admin:django_pagestats_backfillrun_change", args=[run.pk], current_app=self.admin_site.name)
-        return format_html('{}. <a href="{}">{}</a>', started.message, url, gettext("Show run %d") % run.pk)
+            return ""
+        return reverse("admin:django_pagestats_backfillrun_change", args=[run.pk], current_app=self.admin_site.name)
+
+    def _url_after(self, request: HttpRequest, run: BackfillRun | None) -> str:
+        """Where a start leads to if not back: without a queue the run's page does the work."""
+        return "" if tasks.queue_is_installed() else self._run_url(request, run)
 
 
 class OffersBackfillAction(StartsBackfill):
@@ -87,34 +93,21 @@ class OffersBackfillAction(StartsBackfill):
     actions = [ACTION]
 
     @admin.action(description=_("Backfill aggregates"), permissions=["start"])
-    def backfill_aggregates(self, request: HttpRequest, queryset: Any = None) -> None:
-        self.start_backfill(request)
+    def backfill_aggregates(self, request: HttpRequest, queryset: Any = None) -> HttpResponse | None:
+        url = self._url_after(request, self.start_backfill(request))
+        return HttpResponseRedirect(url) if url else None
 
     def has_start_permission(self, request: HttpRequest) -> bool:
         """Whether the action is in the list of actions."""
-        return self.has_backfill_permission(request) and can_start()
+        return self.has_backfill_permission(request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django answers an action without a selection with "Items must be selected"
         if request.method == "POST" and chosen_action(request) == ACTION:
             if not (self.has_view_permission(request) and self.has_backfill_permission(request)):
                 raise PermissionDenied
-            self.backfill_aggregates(request)
-            return HttpResponseRedirect(request.get_full_path())
+            return self.backfill_aggregates(request) or HttpResponseRedirect(request.get_full_path())
         return super().changelist_view(request, extra_context)
-
-
-def can_start() -> bool:
-    """Whether there is a queue for the button to start in."""
-    return tasks.queue_is_installed()
-
-
-def no_queue() -> str:
-    """What to do where there is no button."""
-    return gettext(
-        "There is no queue to start a backfill in, since django_q is not in INSTALLED_APPS. "
-        "Run “manage.py backfill_aggregates --sync” instead."
-    )
 
 
 def chosen_action(request: HttpRequest) -> str | None:

@@ -86,17 +86,9 @@ class ObeysWishes(HasControls):
         """Which buttons would do something, of those that this user may push."""
         if not self.has_control_permission(request):
             return []
-        possible = backfill.possible(run._state.db or router.db_for_write(BackfillRun), run)
-        return [verb for verb in possible if verb != "resume" or tasks.queue_is_installed()]
+        return backfill.possible(run._state.db or router.db_for_write(BackfillRun), run)
 
     def _obey(self, request: HttpRequest, run_id: int, verb: str) -> None:
-        if verb == "resume" and not tasks.queue_is_installed():
-            text = gettext(
-                "There is no queue to resume it in, since django_q is not in INSTALLED_APPS. "
-                "Run “manage.py backfill_aggregates --resume --sync” instead."
-            )
-            self.message_user(request, text, messages.ERROR)
-            return
         self._answer(request, VERBS[verb], run_id)
 
     def _answer(self, request: HttpRequest, verb: Callable[..., backfill.Answer], run_id: int, **wanted: Any) -> None:

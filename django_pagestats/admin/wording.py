@@ -122,9 +122,10 @@ class Wording:
 
     @property
     def waits_until(self) -> str:
-        # a time that has passed is over: the run waits for a worker now
+        # a time that has passed is over: the run waits for a worker now; without a reason only for its page
         until = self.run.wait_until
-        return NOTHING if until is None or until <= self.now or not self.run.is_going else time(until)
+        is_over = until is None or until <= self.now or not self.run.wait_reason
+        return NOTHING if is_over or not self.run.is_going else time(until)
 
     @property
     def wish(self) -> str:
@@ -141,7 +142,8 @@ class Wording:
 
     @property
     def taken_at(self) -> str:
-        return time(self.run.taken_at)
+        at = time(self.run.taken_at)
+        return f"{at} ({self.run.get_taken_by_display()})" if self.run.taken_by else at
 
     @property
     def nice(self) -> str:

@@ -5,7 +5,7 @@ every statement of its chunks names the new one. So a task that comes twice, lat
 over changes nothing, and a run whose worker died is revived by raising the epoch and enqueueing a link.
 """
 
-from django_pagestats.backfill.chain import RESTS, Enqueue, enqueue_nothing
+from django_pagestats.backfill.chain import RESTS, Enqueue, enqueue_nothing, leave_to_page
 from django_pagestats.backfill.generations import State, activate, count_rows, discard, kept, state_of
 from django_pagestats.backfill.helping import help_build
 from django_pagestats.backfill.here import run_here
@@ -25,6 +25,7 @@ from django_pagestats.backfill.looking import (
     step_percent,
     worked_seconds,
 )
+from django_pagestats.backfill.pages import is_left_to_page, work_for_page
 from django_pagestats.backfill.starting import Started, revive, start
 from django_pagestats.backfill.wishes import Answer, cancel, change_nice, pause, paused, possible, resume
 from django_pagestats.backfill.working import work
@@ -46,8 +47,10 @@ __all__ = [
     "discard",
     "enqueue_nothing",
     "help_build",
+    "is_left_to_page",
     "is_stuck",
     "kept",
+    "leave_to_page",
     "missing_cluster",
     "pause",
     "paused",
@@ -65,5 +68,6 @@ __all__ = [
     "step",
     "step_percent",
     "work",
+    "work_for_page",
     "worked_seconds",
 ]

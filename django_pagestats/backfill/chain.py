@@ -9,6 +9,7 @@ from typing import Protocol
 
 from django.db import DatabaseError, connections
 
+from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import InsideTransactionError, RunLockedError
 from django_pagestats.merging import Trouble, Waits, database_for
@@ -16,6 +17,8 @@ from django_pagestats.models import BackfillRun, Generation
 
 #: how long whoever wants to change a run waits for the end of the chunk that is being folded
 LOCK_SECONDS = 10
+#: how long the next request of a page that does a run's work is expected
+PAGE_TIME = timedelta(seconds=5)
 #: how the reason begins of a wait that is but a rest after a chunk
 RESTS = "rests"
 
@@ -35,6 +38,18 @@ def enqueue_nothing(
     using: str, run_id: int, epoch: int, *, at: datetime | None = None, segment: int | None = None
 ) -> None:
     """For a run that is worked on in this process."""
+
+
+def leave_to_page(
+    using: str, run_id: int, epoch: int, *, at: datetime | None = None, segment: int | None = None
+) -> None:
+    """For a run whose page does its work: none is sent, and the page's next request is expected soon.
+
+    Nobody is at work until then, so that a wish comes true at once; when the page is closed, anybody may go on.
+    """
+    until = at or database_now(using) + PAGE_TIME
+    runs = BackfillRun.objects.using(using).filter(pk=run_id, epoch=epoch)
+    runs.update(enqueued_at=None, lease_until=until, wait_until=until)
 
 
 def lease() -> timedelta:

@@ -17,7 +17,7 @@ from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.clock import DatabaseClock
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun, BuildSegment
+from django_pagestats.models import BackfillRun, BuildSegment, WorkedBy
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,11 @@ class SupersededError(Exception):
     """The run has another epoch by now, or has ended: whoever is at work here stops, and enqueues nothing."""
 
 
-def claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | None:
-    """Use an epoch up: of all who come with it, one gets the run, at the next epoch; with it go other changes."""
+def claim(using: str, run_id: int, epoch: int, *, by: str, **changes: Any) -> BackfillRun | None:
+    """Use an epoch up: of all who come with it, one gets the run, at the next epoch; with it go other changes.
+
+    `by`: one of WorkedBy.
+    """
     folding.check_autocommit(using)
     clock = DatabaseClock(using)
     runs = BackfillRun.objects.using(using).filter(pk=run_id).select_related("generation")
@@ -41,6 +44,7 @@ def claim(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | 
         "wait_until": None,
         "enqueued_at": None,
         "taken_at": now,
+        "taken_by": by,
     }
     with brief_transaction(using):
         if not runs.filter(epoch=epoch, status=Status.RUNNING).update(**changes):
@@ -72,6 +76,11 @@ class Held(ABC):
     def is_time_up(self, next_takes: float = 0.0) -> bool:
         """Whether the time to work on it is over, or will be after something that takes so long."""
         return self.deadline is not None and time.monotonic() + next_takes >= self.deadline
+
+    @property
+    def is_of_page(self) -> bool:
+        """Whether a person's browser waits for its end."""
+        return False
 
     # -- what others want
 
@@ -127,6 +136,10 @@ class Claim(Held):
         super().__init__(using, run, enqueue=enqueue, seconds=seconds)
         #: how many may build a generation at once, this one and others
         self.workers = workers
+
+    @property
+    def is_of_page(self) -> bool:
+        return self.run.taken_by == WorkedBy.PAGE
 
     def reread(self) -> None:
         """Forget what a transaction that was rolled back had changed."""

@@ -16,7 +16,7 @@ from django_pagestats.backfill.parts import workers_of
 from django_pagestats.backfill.starting import Started, start
 from django_pagestats.backfill.working import Worker
 from django_pagestats.exceptions import DifferentRunError, PausedError, ProcessFailedError, TakenOverError
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, WorkedBy
 from django_pagestats.spawned import can_spawn, spawned
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def run_here(
     changes: dict[str, Any] = {} if chunk_size is None else {"fixed_chunk_size": chunk_size, "chunk_size": chunk_size}
     changes |= {} if nice is None else {"nice": nice}
     changes |= {"keep_old": True} if keep_old else {}
-    claimed = claims.claim(using, started.run.pk, started.run.epoch, **changes)
+    claimed = claims.claim(using, started.run.pk, started.run.epoch, by=WorkedBy.COMMAND, **changes)
     if claimed is not None:
         workers = workers_of(using, workers) if claimed.is_build else 1
         claim = claims.Claim(using, claimed, enqueue=enqueue_nothing, seconds=None, workers=workers)

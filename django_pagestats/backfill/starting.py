@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, connections
-from django.db.models import F, Value
+from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding, horizon
@@ -20,7 +20,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError, RunLockedError
 from django_pagestats.merging import database_for
-from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.models import BackfillRun, Generation, WorkedBy
 from django_pagestats.sequences import sequence_told
 from django_pagestats.signals import backfill_started
 
@@ -190,14 +190,17 @@ def _keep_old(run: BackfillRun) -> bool:
         return bool(active.update(keep_old=True))
 
 
-def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
+def revive(using: str, *, enqueue: Enqueue, takes_from_page: bool = False) -> BackfillRun | None:
     """Give the active run a new link if its lease has run out; the run, or None where there was nothing to do.
+
+    With `takes_from_page` also one whose page does the work, for whoever knows that there is a cluster again.
 
     A run that waits is continued by the same step, once its time has come. One that was to be paused or cancelled is so
     now; one that got PAGESTATS_MAX_REVIVALS links in a row without progress has failed.
     """
     now = database_now(using)
-    runs = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE, lease_until__lte=now)
+    is_free = Q(lease_until__lte=now) | _of_page() if takes_from_page else Q(lease_until__lte=now)
+    runs = BackfillRun.objects.using(using).filter(is_free, active_key=BackfillRun.ACTIVE)
     run = runs.exclude(status=Status.PAUSED).first()
     if run is None:
         return None
@@ -205,12 +208,12 @@ def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
         with brief_transaction(using, seconds=REVIVE_LOCK_SECONDS):
             has_obeyed = wishes.obey(run, now=now, reason="its worker had died", raise_epoch=True)
         return run if has_obeyed else None
-    if run.wait_until is None and run.stalled_count >= conf.MAX_REVIVALS:
+    if _is_lost(run, now) and run.stalled_count >= conf.MAX_REVIVALS:
         with brief_transaction(using, seconds=REVIVE_LOCK_SECONDS):
             has_failed = _give_up(run, now=now)
         return run if has_failed else None
     try:
-        return run if _revive(run, now=now, enqueue=enqueue) else None
+        return run if _revive(run, is_free, now=now, enqueue=enqueue) else None
     except QueueUnreachableError:
         # no worker got it, so this one says nothing about workers, however long the queue is down
         unsent = BackfillRun.objects.using(using).filter(pk=run.pk, epoch=run.epoch + 1, stalled_count__gt=0)
@@ -218,12 +221,24 @@ def revive(using: str, *, enqueue: Enqueue) -> BackfillRun | None:
         raise
 
 
-def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
+def _of_page() -> Q:
+    """Runs whose pages do the work, but for one that waits or is to be stopped: that goes on by itself."""
+    is_at_it = Q(wait_until=None) | Q(wait_reason="")
+    no_wish = Q(pause_requested_at=None, cancel_requested_at=None)
+    return is_at_it & no_wish & Q(taken_by=WorkedBy.PAGE, enqueued_at=None)
+
+
+def _is_lost(run: BackfillRun, now: datetime) -> bool:
+    """Whether its worker gave no sign of life for a lease; a run that waits has none."""
+    return run.wait_until is None and run.lease_until <= now
+
+
+def _revive(run: BackfillRun, is_free: Q, *, now: datetime, enqueue: Enqueue) -> bool:
     using = run._state.db or "default"
-    lost = run.wait_until is None
+    lost = _is_lost(run, now)
     with brief_transaction(using, seconds=REVIVE_LOCK_SECONDS):
         raised = BackfillRun.objects.using(using).filter(
-            pk=run.pk, epoch=run.epoch, active_key=BackfillRun.ACTIVE, lease_until__lte=now
+            is_free, pk=run.pk, epoch=run.epoch, active_key=BackfillRun.ACTIVE
         )
         if not raised.update(
             epoch=run.epoch + 1,
@@ -244,6 +259,9 @@ def _revive(run: BackfillRun, *, now: datetime, enqueue: Enqueue) -> bool:
                 via=states.Via.WATCHDOG,
                 reason=f"no sign of life since {since}: revived",
             )
+        elif run.lease_until > now:
+            reason = "a cluster runs, and goes on with what its page has begun"
+            states.record(run, run.status, run.status, now=now, via=states.Via.WATCHDOG, reason=reason)
         enqueue(using, run.pk, run.epoch + 1)
     if lost:
         logger.warning("run %s: no sign of life since %s, revived", run.pk, since)

@@ -23,6 +23,8 @@ LONG_RESTS_FROM = 20
 LONG_REST_SECONDS = 30.0
 #: so many times as long as a link works a worker may rest: a link has three times as long before django-q2 ends it
 MOST_LINKS_OF_REST = 2
+#: a chunk that a browser waits for: a request has time for some of them
+PAGE_CHUNK_SECONDS = 0.25
 #: between two looks at the run during a rest
 LOOK_SECONDS = 1.0
 
@@ -87,10 +89,16 @@ class Waiting:
     def chunk_seconds(self) -> float:
         """How long a chunk should last: not so long that the rest after it is more than a worker may be held."""
         usual = database_for(self.claim.using).CHUNK_SECONDS
+        if self.claim.is_of_page:
+            usual = min(usual, PAGE_CHUNK_SECONDS)
         nice = self.nice()
         if nice <= 0:
             return usual
         return min(usual, (SHORT_REST_SECONDS if nice <= LONG_RESTS_FROM else LONG_REST_SECONDS) / nice)
+
+    def _most_rest(self) -> float:
+        """How long a worker is held for a rest at the most."""
+        return SHORT_REST_SECONDS if self.claim.is_of_page else MOST_LINKS_OF_REST * conf.LINK_SECONDS
 
     def after_chunk(self, took: float, *, is_called_off: Callable[[], bool]) -> None:
         """Leave the database to others after a chunk that took so long."""
@@ -98,7 +106,7 @@ class Waiting:
         seconds = nice * took
         if self.claim.is_wished():
             return
-        if self.claim.deadline is not None and seconds > MOST_LINKS_OF_REST * conf.LINK_SECONDS:
+        if self.claim.deadline is not None and seconds > self._most_rest():
             self._wait(f"{RESTS} {nice:g} times as long as its chunk took", seconds=seconds)
             return
         end = time.monotonic() + seconds

@@ -19,23 +19,31 @@ from django_pagestats.backfill.parts import PartsOfFold, workers_of
 from django_pagestats.backfill.rebuilding import Rebuilding
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.merging import RowsLockedError, database_for
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, WorkedBy
 
 logger = logging.getLogger(__name__)
 
 Status = BackfillRun.Status
 
 
-def work(using: str, run_id: int, epoch: int, *, enqueue: Enqueue, seconds: float | None) -> None:
+def work(
+    using: str,
+    run_id: int,
+    epoch: int,
+    *,
+    enqueue: Enqueue,
+    seconds: float | None,
+    by: str = WorkedBy.CLUSTER,
+) -> None:
     """One link: claim the run, fold chunks for so many seconds (None: to the end), hand over to the next link.
 
     Harmless however often and however late it is called. Every exception is counted in the run: what may pass is tried
     again, in the end with smaller chunks, and fails the run after PAGESTATS_MAX_FAILURES of the smallest; any other
     fails it.
     """
-    if run := claims.claim(using, run_id, epoch):
-        # to the end in this process: there is nobody else to take a link
-        workers = 1 if seconds is None else workers_of(using)
+    if run := claims.claim(using, run_id, epoch, by=by):
+        # to the end in this process, or for its page: there is nobody else to take a link
+        workers = 1 if seconds is None or by == WorkedBy.PAGE else workers_of(using)
         Worker(claims.Claim(using, run, enqueue=enqueue, seconds=seconds, workers=workers)).work()
 
 
@@ -230,6 +238,8 @@ class Worker:
         return self.watch is not None and self.claim.run.is_going and self.watch(self.claim.run)
 
     def _let_go(self) -> None:
+        if self.claim.is_handed_over and self.claim.is_of_page:
+            return  # a process of the site has other things to keep
         if self.claim.is_handed_over:
             keeping.keep(self.claim.run, self.folder)
         else:  # stopped by whoever watches

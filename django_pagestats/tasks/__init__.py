@@ -87,7 +87,7 @@ def tend(using: str) -> None:
     if not _app_is_there(f"tending {using}") or not _can_be_tended(using):
         return
     backfill.release_kept(older_than=conf.LEASE_SECONDS)
-    for step in (tending.note_cluster, skip_missed_ticks, revive, _keep_up, _sweep):
+    for step in (tending.note_cluster, skip_missed_ticks, _revive, _keep_up, _sweep):
         try:
             step(using)
         except PageStatsError as error:  # only a person can decide on the cure
@@ -123,6 +123,11 @@ def _can_be_tended(using: str) -> bool:
     return not sentence
 
 
+def _revive(using: str) -> None:
+    """Where this runs a cluster does: a run goes on there that its page has worked on."""
+    backfill.revive(using, enqueue=enqueue, takes_from_page=True)
+
+
 def _keep_up(using: str) -> None:
     kept_up = folding.keep_up(using, seconds=conf.LINK_SECONDS)
     if kept_up.reason:
@@ -146,7 +151,7 @@ def start_backfill(
     nice: float | None = None,
     keep_old: bool = False,
 ) -> backfill.Started:
-    """`backfill.start` with the real queue."""
+    """`backfill.start` with the real queue; where there is none, the work is left to the page of the run."""
     ensure_schedule(using)
     wanted: dict[str, Any] = {
         "kind": kind or BackfillRun.Kind.BACKFILL,
@@ -155,7 +160,7 @@ def start_backfill(
         "chunk_size": chunk_size,
         "nice": nice,
     }
-    return backfill.start(using, **wanted, keep_old=keep_old, enqueue=enqueue)
+    return backfill.start(using, **wanted, keep_old=keep_old, enqueue=_enqueue())
 
 
 def revive(using: str) -> BackfillRun | None:
@@ -164,9 +169,13 @@ def revive(using: str) -> BackfillRun | None:
 
 
 def resume_backfill(using: str, *, run_id: int | None = None, actor: str = "", via: str) -> backfill.Answer:
-    """`backfill.resume` with the real queue."""
+    """`backfill.resume` with the real queue, or as `start_backfill` without one."""
     ensure_schedule(using)
-    return backfill.resume(using, run_id=run_id, actor=actor, via=via, enqueue=enqueue)
+    return backfill.resume(using, run_id=run_id, actor=actor, via=via, enqueue=_enqueue())
+
+
+def _enqueue() -> backfill.Enqueue:
+    return enqueue if queue_is_installed() else backfill.leave_to_page
 
 
 # -- enqueueing

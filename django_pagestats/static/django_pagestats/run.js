@@ -11,6 +11,7 @@
     let failures = 0;
     let timer = 0;
     let isAsking = false;
+    let isWorking = "works" in (page?.dataset ?? {}); // the next question is also one that does the run's work
     let shownChart = "";
     let queueProblem = { text: "", takenAt: "" }; // said once, and so until a worker takes a task
 
@@ -135,8 +136,10 @@
     };
 
     const ask = async () => {
-        const url = `${page.dataset.progressUrl}?after=${page.dataset.newestEvent}`;
+        const form = isWorking ? document.getElementById("pagestats-work") : null;
+        const url = `${form?.getAttribute("action") ?? page.dataset.progressUrl}?after=${page.dataset.newestEvent}`;
         const answer = await fetch(url, {
+            ...(form ? { method: "POST", body: new URLSearchParams(new FormData(form)) } : {}),
             cache: "no-store",
             redirect: "manual", // to the page that asks to log in
             signal: AbortSignal.timeout(1000 * TIMEOUT_SECONDS),
@@ -153,6 +156,7 @@
             showEvents(progress);
             showButtons(progress);
             seconds = progress.seconds ?? 0;
+            isWorking = progress.works;
         } else {
             throw new Error(`status ${answer.status}`);
         }
@@ -169,6 +173,7 @@
             failures = 0;
         } catch { // it may come back: the page says so, and asks more and more seldom
             failures += 1;
+            isWorking = false;
         }
         isAsking = false;
         document.getElementById("pagestats-no-answer").hidden = failures < 2;
@@ -178,7 +183,8 @@
     const lookLater = () => {
         if (seconds) {
             const usual = Math.min(MOST_SECONDS, seconds * 2 ** failures);
-            timer = setTimeout(look, 1000 * (document.hidden ? Math.max(HIDDEN_SECONDS, usual) : usual));
+            const isSlow = document.hidden && !isWorking; // who has the page do the work may look at another one
+            timer = setTimeout(look, 1000 * (isSlow ? Math.max(HIDDEN_SECONDS, usual) : usual));
         }
     };
 
