@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from django_pagestats import backfill, folding
-from django_pagestats.backfill import keeping, parts
+from django_pagestats.backfill import keeping, pages, parts
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import DifferentRunError, PausedError
 from django_pagestats.folding import all_time
@@ -273,6 +273,7 @@ steps = st.one_of(
     st.tuples(st.just("discard"), st.integers(0, 2)),
     st.tuples(st.just("move_to"), st.sampled_from(ZONES)),
     st.tuples(st.just("share"), st.integers(1, 3)),
+    st.tuples(st.just("page"), st.booleans()),
 )
 
 
@@ -330,6 +331,16 @@ class Site:
             assert the_run().kind != kind
         except PausedError:
             assert the_run().status == "paused"
+
+    def page(self, has_queue: bool) -> None:
+        """A request of the run's page, with its cluster down, or without one."""
+        if not BackfillRun.objects.exists():
+            return
+        now = database_now("default")
+        BackfillRun.objects.exclude(enqueued_at=None).update(enqueued_at=now - timedelta(seconds=30))
+        with self.links.commits(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pages, "SECONDS", 0.0)
+            backfill.work_for_page("default", the_run(), now, has_queue=has_queue)
 
     def pause(self) -> None:
         backfill.pause("default", via="test")

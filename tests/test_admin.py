@@ -811,7 +811,11 @@ def test_a_run_that_is_none_cannot_be_cancelled(root: Client) -> None:
 
 
 def test_resuming_without_a_queue(root: Client) -> None:
-    run = make_run(status="paused", active_key="active")
+    make_page_views(3)
+    Links().start()
+    run = the_run()
+    root.post(f"{RUNS}{run.pk}/pause/")
+    root.get(RUNS)
     with modify_settings(INSTALLED_APPS={"remove": ["django_q"]}):
         root.post(f"{RUNS}{run.pk}/resume/")
     assert "is resumed" in messages_of(root.get(RUNS))[0]

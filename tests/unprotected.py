@@ -15,9 +15,9 @@ from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, BuildSegment, Generation
 
 
-def claim_whatever_the_epoch(using: str, run_id: int, epoch: int, **changes: Any) -> BackfillRun | None:
+def claim_whatever_the_epoch(using: str, run_id: int, epoch: int, *, by: str, **changes: Any) -> BackfillRun | None:
     runs = BackfillRun.objects.using(using).filter(pk=run_id, active_key=BackfillRun.ACTIVE)
-    runs.update(status="running", wait_until=None, **changes)
+    runs.update(status="running", wait_until=None, taken_by=by, **changes)
     return runs.select_related("generation").first()
 
 
