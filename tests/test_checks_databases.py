@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core import checks as django_checks
+from django.core.management import call_command
 from django.db import connection
 
 from django_pagestats import aliases, checks, folding
 from django_pagestats.checks import databases, servers
 from django_pagestats.models import Generation, PageView
 from django_pagestats.models.constraints import StorableText
-from tests.checking import ids, of_database, only
+from tests.checking import ids, of_database, of_settings, only, running
+from tests.factories import make_page_views
 
 
 @pytest.mark.django_db
@@ -155,3 +158,42 @@ def test_a_constraint_of_the_page_views_that_is_not_there(monkeypatch: pytest.Mo
     another = StorableText(field="path", name="pagestats_dropped_by_hand")
     monkeypatch.setattr(PageView._meta, "constraints", [*PageView._meta.constraints, another])
     assert of_database() == ["pagestats.W043"]
+
+
+@pytest.mark.django_db
+def test_a_site_without_a_cluster_that_has_outgrown_keeping_up(settings: Any) -> None:
+    """The settings that the hint has to paste are such that nothing is complained of."""
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    settings.PAGESTATS_TAIL_LIMIT = 10
+    make_page_views(10)
+    assert of_database() == []
+    make_page_views(1, seed=1)
+    assert of_database() == ["pagestats.W010"]
+    assert of_database("shell") == []
+    with running("migrate"):
+        (message,) = checks.check_databases(databases=["default"])
+    pasted = re.search(r"Q_CLUSTER = (\{.*?\})", str(message.hint))
+    assert pasted
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django_q"]
+    settings.Q_CLUSTER = ast.literal_eval(pasted[1])
+    assert of_database() == []
+    assert of_settings() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_before_a_new_release_is_migrated_the_tables_of_the_old_one_are_no_error(settings: Any) -> None:
+    """`migrate` runs the checks first: one that asked for a column to come would end it."""
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    try:
+        call_command("migrate", "django_pagestats", "0004", verbosity=0)
+        assert "tended_at" not in [column.name for column in described(Generation._meta.db_table)]
+        with running("migrate"):
+            checks.check_databases(databases=["default"])
+    finally:
+        call_command("migrate", "django_pagestats", verbosity=0)
+    assert of_database() == []
+
+
+def described(table: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        return connection.introspection.get_table_description(cursor, table)

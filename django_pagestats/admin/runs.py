@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_pagestats import backfill, folding
+from django_pagestats import backfill, folding, tasks
 from django_pagestats.admin.live import ShowsLive
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
@@ -116,6 +116,11 @@ def attention(using: str) -> str:
     if run is not None and (missing := backfill.missing_cluster(run, database_now(using))):
         return missing
     try:
-        return folding.attention(using, folding.tail_length(using, conf.TAIL_LIMIT))
+        tail = folding.tail_length(using, conf.TAIL_LIMIT)
+        told = folding.attention(using, tail)
     except TableWentBackError as error:  # in between
         return str(error)
+    if tail > conf.TAIL_LIMIT and not tasks.queue_is_installed():
+        wanted = gettext("If that comes again, let a cluster keep up: %s") % tasks.HOW_TO_HAVE_A_CLUSTER
+        return f"{told} {wanted}"
+    return told

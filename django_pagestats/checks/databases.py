@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 
-from django_pagestats import aliases, folding
+from django_pagestats import aliases, folding, tasks
 from django_pagestats.checks import servers
 from django_pagestats.checks.database_settings import check_one
-from django_pagestats.checks.messages import Apps, command, error, told, warning
+from django_pagestats.checks.messages import Apps, choice, command, error, told, warning
 from django_pagestats.checks.tables import check_tables
 from django_pagestats.conf import conf
+from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import Generation, PageView
 
 MINIMUM_VERSIONS = {
@@ -58,8 +61,17 @@ def _check_database(alias: str) -> Iterator[CheckMessage]:
     yield from servers.BY_VENDOR[connection.vendor](alias, connection, PageView._meta.db_table in tables)
     if PageView._meta.db_table in tables:
         yield from check_tables(alias, connection)
-    if Generation._meta.db_table in tables:
+    if Generation._meta.db_table in tables and has_all_columns(connection):
         yield from _check_zone(alias)
+        if not apps.is_installed("django_q"):
+            yield from _check_tail(alias)
+
+
+def has_all_columns(connection: Any) -> bool:
+    """Whether generations can be read: before the `migrate` of a new release they have columns to come."""
+    with connection.cursor() as cursor:
+        described = connection.introspection.get_table_description(cursor, Generation._meta.db_table)
+    return {field.column for field in Generation._meta.concrete_fields} <= {column.name for column in described}
 
 
 def server_version(connection: Any) -> tuple[str, tuple[int, ...]]:
@@ -78,6 +90,12 @@ def _check_zone(alias: str) -> Iterator[CheckMessage]:
             yield zone_rules_changed(alias, generation.time_zone)
 
 
+def _check_tail(alias: str) -> Iterator[CheckMessage]:
+    with suppress(TableWentBackError):  # which is told where its cure is
+        if folding.tail_length(alias, conf.TAIL_LIMIT) > conf.TAIL_LIMIT:
+            yield cluster_wanted(alias)
+
+
 def not_migrated(home: str) -> CheckMessage:
     return warning(
         36,
@@ -93,6 +111,16 @@ def old_server(alias: str, name: str, version: Sequence[int]) -> CheckMessage:
         30,
         f"DATABASES[{alias!r}] is {name} {'.'.join(map(str, version))}: page statistics need {wanted} or newer.",
         f"Upgrade to {name} {wanted} or newer.",
+    )
+
+
+def cluster_wanted(alias: str) -> CheckMessage:
+    return choice(
+        10,
+        f"More than {conf.TAIL_LIMIT:,} page views in DATABASES[{alias!r}] are not folded yet, more than a site keeps"
+        " up with by itself, and django_q is not in INSTALLED_APPS: answers count them, slowly.",
+        f"Start a backfill in the admin, or run backfill_aggregates --sync --database {alias}. If that comes again, let"
+        f" a cluster keep up: {tasks.HOW_TO_HAVE_A_CLUSTER}",
     )
 
 

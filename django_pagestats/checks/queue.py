@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 from django.db import connections
 
-from django_pagestats import aliases
+from django_pagestats import aliases, tasks
 from django_pagestats.checks.messages import Apps, choice, error, told, warning
 from django_pagestats.checks.settings import why_not_imported
 from django_pagestats.conf import Conf, conf
@@ -25,7 +25,7 @@ LINKS_PER_TIMEOUT = 3
 
 def check_queue(app_configs: Apps = None, **kwargs: Any) -> list[CheckMessage]:
     if not apps.is_installed("django_q"):
-        return told([queue_missing()])
+        return told([nobody_keeps_up()] if conf.KEEP_UP is False else [])
     if not isinstance(getattr(settings, "Q_CLUSTER", None), dict):
         return [cluster_missing()]
     return told(_check_cluster(Cluster.from_settings()))
@@ -105,12 +105,13 @@ def _check_where(cluster: Cluster) -> Iterator[CheckMessage]:
         yield cluster_unknown()
 
 
-def queue_missing() -> CheckMessage:
+def nobody_keeps_up() -> CheckMessage:
     return choice(
-        10,
-        "django_q is not in INSTALLED_APPS: no backfill can run in a cluster, and nothing keeps the statistics up.",
-        'Add "django_q" to INSTALLED_APPS and a Q_CLUSTER, run migrate and start manage.py qcluster; or run'
-        " backfill_aggregates --sync from time to time.",
+        60,
+        "PAGESTATS_KEEP_UP is False and django_q is not in INSTALLED_APPS: nothing keeps the statistics up, and answers"
+        " get slower.",
+        "Remove PAGESTATS_KEEP_UP, or run backfill_aggregates --sync from time to time; or let a cluster do it:"
+        f" {tasks.HOW_TO_HAVE_A_CLUSTER}",
     )
 
 
@@ -118,8 +119,7 @@ def cluster_missing() -> CheckMessage:
     return warning(
         11,
         "Q_CLUSTER is missing: django-q2 then takes a Redis on this machine, without a time limit for tasks.",
-        'Write for example Q_CLUSTER = {"name": "mysite", "orm": "default", "workers": 1, "queue_limit": 1, "bulk": 1,'
-        ' "poll": 0.2, "timeout": 60, "retry": 240, "max_attempts": 5, "save_limit": 100, "catch_up": False}.',
+        f"Write for example {tasks.A_CLUSTER}.",
     )
 
 

@@ -16,7 +16,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
-from django_pagestats.tasks.names import GROUP, LINK, TEND
+from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER, LINK, TEND
 
 IS_INSTALLED = apps.is_installed("django_pagestats")
 if IS_INSTALLED:  # models cannot be imported without their app
@@ -33,6 +33,8 @@ if IS_INSTALLED:  # models cannot be imported without their app
     )
 
 __all__ = [
+    "A_CLUSTER",
+    "HOW_TO_HAVE_A_CLUSTER",
     "LINK",
     "TEND",
     "enqueue",
