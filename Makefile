@@ -8,6 +8,8 @@
 # The crash matrix, of which make test does a part, at length: every scenario on every database, and those that draw
 # lots in so many rounds, each with a seed of its own that is shown in the test's name:
 #   make torture ROUNDS=5
+# After a change of the beacon's script, with Node's npx:
+#   make script
 # The vendored list of referrer spam, of which each release should have the newest, from its repository:
 #   make update-lists
 
@@ -39,6 +41,11 @@ coverage: $(VENV)/tested
 torture: $(VENV)/tested
 	PAGESTATS_TORTURE=$(ROUNDS) $(BIN)/python -m tests.run --only-crashes --jobs $(JOBS) --workers $(WORKERS) \
 	  sqlite postgresql mariadb
+
+# the beacon as browsers get it, with npx of Node; tests/test_beacon_script.py compares
+script:
+	npx --yes $(TERSER) django_pagestats/beacon/beacon.js --ecma 2020 --compress passes=2 --mangle \
+	  --output django_pagestats/beacon/beacon.min.js
 
 lint: $(VENV)/linted
 	$(BIN)/ruff check

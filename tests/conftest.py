@@ -73,11 +73,14 @@ def database() -> Iterator[dict[str, Any]]:
 def recorded_anew() -> None:
     """What a process remembers of visitors, duplicates and what was left out begins with each test."""
     from django_pagestats import salts
-    from django_pagestats.recording import left_out, memory, new_values, policies, switch
+    from django_pagestats.beacon import limits
+    from django_pagestats.recording import left_out, memory, new_paths, new_values, policies, switch
 
     salts.forget()
     policies.forget()
     memory.forget()
+    limits.forget()
+    new_paths.forget()
     left_out.forget()
     new_values.forget()
     switch.forget()

@@ -88,8 +88,11 @@ def _prefixes(static: str | None, media: str | None, script: str) -> tuple[str, 
 def is_not_counted(request: HttpRequest) -> bool:
     """Whether the view of a request is `@not_counted`, or a page of the admin."""
     match = match_of(request, request.path_info)
-    if match is None:
-        return False
+    return match is not None and is_not_counted_view(match)
+
+
+def is_not_counted_view(match: ResolverMatch) -> bool:
+    """The same of what a path leads to."""
     return not EXCLUDED_APPS.isdisjoint(match.app_names) or getattr(match.func, "pagestats_not_counted", False)
 
 

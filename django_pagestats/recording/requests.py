@@ -17,7 +17,7 @@ from django_pagestats.conf import conf
 from django_pagestats.headers.addresses import client_address
 from django_pagestats.headers.robots import is_robot_request
 from django_pagestats.models import Reason
-from django_pagestats.recording import duplicates, left_out, policies, storing, visitors
+from django_pagestats.recording import duplicates, left_out, new_paths, policies, storing, visitors
 from django_pagestats.recording.attributes import attributes_of
 from django_pagestats.recording.opting_out import is_opted_out
 from django_pagestats.recording.paths import page_of
@@ -127,7 +127,8 @@ def _stored(row: intake.Row, seen_by: str) -> _Outcome:
         return _Outcome(Reason.DUPLICATE)
     if not duplicates.is_first(row.session_key, row.path):
         return _Outcome(Reason.DUPLICATE)
-    reason = storing.store(row)
+    is_made_up = seen_by != MIDDLEWARE and new_paths.is_one_too_many(row.path)
+    reason = Reason.UNKNOWN_PATH if is_made_up else storing.store(row)
     if reason is not None:
         duplicates.forget(row.session_key, row.path)
     elif is_both and seen_by == MIDDLEWARE:

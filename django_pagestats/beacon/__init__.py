@@ -1,0 +1,1 @@
+"""The beacon: a script that tells the site which page somebody sees, and the endpoint that it tells; docs/beacon.md."""
