@@ -22,7 +22,9 @@ JOBS ?= 2
 WORKERS ?= 2
 ROUNDS ?= 5
 
-.PHONY: help demo test coverage torture lint update-lists clean
+TERSER = terser@5.51.4
+
+.PHONY: help demo test coverage torture lint script update-lists clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile

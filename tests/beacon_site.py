@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django.conf.urls.i18n import i18n_patterns
@@ -57,3 +58,73 @@ class FailingCache(BaseCache):
 
     def add(self, *args: Any, **kwargs: Any) -> bool:
         raise ConnectionError("refused")
+
+
+# -- what a browser looks at: /<kind>/<name>/, where the kind says what the page has in it
+
+KINDS: dict[str, str] = {
+    "plain": "{% pagestats_beacon %}",
+    "csp": "{% pagestats_beacon %}",
+    "nonce": "{% pagestats_beacon %}",
+    "cached": "{% pagestats_beacon %}",
+    "later": "{% pagestats_beacon auto=False %}",
+    "consent": "{% pagestats_beacon consent=True %}",
+    "hash": "{% pagestats_beacon hash=True %}",
+    "exclude": '{% pagestats_beacon exclude="/b/$" %}',
+    "elsewhere": "{% pagestats_beacon endpoint=other %}",
+    "pixel": "{% pagestats_pixel %}",
+    "frame": "{% pagestats_beacon %}",
+    "button": "{% pagestats_opt_out %}",
+    "htmx2": '<script src="/library/htmx2.js"></script>{% pagestats_beacon %}',
+    "htmx4": '<script src="/library/htmx4.js"></script>{% pagestats_beacon %}',
+    "turbo": '<script src="/library/turbo.js"></script>{% pagestats_beacon %}',
+    # as a template that has it at the end of its body, which Turbo replaces with each page
+    "turbo-body": '<script src="/library/turbo.js"></script>',
+    "prerender": """{% pagestats_beacon %}<script type="speculationrules">
+        {"prerender": [{"urls": ["../b/"], "eagerness": "immediate"}]}</script>""",
+}
+BODY = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{{ name }}</title>
+<link rel="icon" href="data:,">HEAD</head>
+<body><h1>{{ name }}</h1><p>{% for other in others %}<a hx-boost="true" id="{{ other }}" href="../{{ other }}/">
+{{ other }}</a> {% endfor %}</p>{% if kind == "frame" and name == "a" %}<iframe src="../b/"></iframe>{% endif %}
+{% if kind == "turbo-body" %}{% pagestats_beacon %}{% endif %}</body></html>"""
+NONCE = "c2VzYW1l"
+POLICIES = {
+    "csp": "default-src 'none'; img-src data:; script-src 'self'; connect-src 'self'",
+    "nonce": f"default-src 'none'; img-src data:; script-src 'nonce-{NONCE}'; connect-src 'self'",
+}
+
+
+class Site:
+    """What the pages of a test are made with, and what the site was asked for."""
+
+    def __init__(self) -> None:
+        #: where the libraries are
+        self.libraries = Path()
+        #: the endpoint of another origin
+        self.other = ""
+        #: paths of pages that were asked for, and whether ahead of a click
+        self.asked: list[tuple[str, bool]] = []
+
+
+site = Site()
+
+
+def shown(request: HttpRequest, kind: str, name: str) -> HttpResponse:
+    site.asked.append((request.path, "HTTP_SEC_PURPOSE" in request.META))
+    if kind == "nonce":
+        request.csp_nonce = NONCE  # type: ignore[attr-defined]
+    context = {"kind": kind, "name": name, "others": "abc", "other": site.other}
+    response = HttpResponse(rendered(BODY.replace("HEAD", KINDS[kind]), request, context))
+    if kind == "cached":
+        response["Cache-Control"] = "max-age=600"
+    if kind in POLICIES:
+        response["Content-Security-Policy"] = POLICIES[kind]
+    return response
+
+
+def library(request: HttpRequest, name: str) -> HttpResponse:
+    return HttpResponse((site.libraries / name).read_bytes(), content_type="text/javascript")
+
+
+urlpatterns += [path("library/<str:name>", library), path("<slug:kind>/<slug:name>/", shown)]

@@ -73,6 +73,14 @@ def find_browser() -> tuple[str, str]:
     return browser, driver
 
 
+def find_npm() -> str:
+    """npm's path, which has npx beside it: Debian's package of that name, or Node's own."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("npx") is None:
+        raise FileNotFoundError("no npm, or no npx, on PATH")
+    return npm
+
+
 def _connect(kind: str) -> None:
     """As the administrator; also make the user as whom the tests work."""
     from tests import accounts
@@ -87,6 +95,7 @@ def _settings() -> Any:
 
 CONNECT: dict[str, Callable[[], Any]] = {
     "chromium": find_browser,
+    "npm": find_npm,
     "mariadb": lambda: _connect("mariadb"),
     "postgresql": lambda: _connect("postgresql"),
     "redis": lambda: connect_redis().close(),

@@ -16,6 +16,8 @@ TESTS = Path(__file__).parent
 #: tests of the whole project: once is enough, on any database
 PROJECT_TESTS = [
     "test_admin_browser.py",
+    "test_beacon_browser.py",
+    "test_beacon_script.py",
     "test_contract.py",
     "test_demo.py",
     "test_docs.py",
@@ -66,6 +68,7 @@ GROUPS = {
     "processes": [*CRASH_TESTS, "test_checks_servers.py", "test_cluster.py", "test_removal.py"],
     "latin1": ["test_latin1.py"],  # its database is made once
     "browser": ["test_admin_browser.py"],
+    "beacon": ["test_beacon_browser.py"],
     "demo": ["test_demo.py"],
     "packaging": ["test_packaging.py"],  # what they build is built once
 }

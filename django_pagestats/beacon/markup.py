@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 from django.template import Context
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 
@@ -96,11 +96,12 @@ def _of_settings() -> dict[str, Any]:
 
 
 def _written(attributes: dict[str, Any]) -> SafeString:
+    # escaped, whatever it says of itself: a text that stands in a template is safe for a page, and not for an attribute
     given = {name: value for name, value in attributes.items() if value is not None and value is not False}
     return format_html_join(
         "",
         "{}{}",
-        ((f" {name}", "" if value is True else format_html('="{}"', value)) for name, value in given.items()),
+        ((f" {name}", "" if value is True else format_html('="{}"', escape(value))) for name, value in given.items()),
     )
 
 
