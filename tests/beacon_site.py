@@ -127,4 +127,7 @@ def library(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse((site.libraries / name).read_bytes(), content_type="text/javascript")
 
 
-urlpatterns += [path("library/<str:name>", library), path("<slug:kind>/<slug:name>/", shown)]
+urlpatterns += [
+    path("library/<str:name>", library),
+    *(path(f"{kind}/<slug:name>/", shown, {"kind": kind}) for kind in KINDS),
+]

@@ -125,10 +125,11 @@ def _stored(row: intake.Row, seen_by: str) -> _Outcome:
     is_both = conf.RECORD_WITH == "both"
     if is_both and seen_by != MIDDLEWARE and duplicates.take_mark(row.session_key, row.path):
         return _Outcome(Reason.DUPLICATE)
+    if seen_by != MIDDLEWARE and new_paths.is_one_too_many(row.path):
+        return _Outcome(Reason.UNKNOWN_PATH)
     if not duplicates.is_first(row.session_key, row.path):
         return _Outcome(Reason.DUPLICATE)
-    is_made_up = seen_by != MIDDLEWARE and new_paths.is_one_too_many(row.path)
-    reason = Reason.UNKNOWN_PATH if is_made_up else storing.store(row)
+    reason = storing.store(row)
     if reason is not None:
         duplicates.forget(row.session_key, row.path)
     elif is_both and seen_by == MIDDLEWARE:
