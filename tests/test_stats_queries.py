@@ -242,6 +242,37 @@ def plan_of_postgresql(statement: str) -> Iterator[Access]:
             yield node["Relation Name"], node.get("Index Name"), "Index Cond" not in node
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the others have the subjects in their index condition")
+def test_the_rows_of_the_pages_of_a_gap_are_looked_up_one_by_one() -> None:
+    """Whose number it does not know PostgreSQL takes for few rows: it read those of all pages for each answer."""
+    pages, of_gap = 3_000, 80
+    fold_naively([])
+    subjects = sorted(subject_ids("default", [f"/p{n}" for n in range(pages)]).values())
+    level = {"dimension": Dimension.PAGE, "granularity": Granularity.ALL, "visitor_set": BitMap([1]).serialize()}
+    rows = [
+        Aggregate(generation=Generation.objects.get().pk, bucket=0, subject=subject, page_views=n, visitors=1, **level)
+        for n, subject in enumerate(subjects)
+    ]
+    Aggregate.objects.bulk_create(rows, batch_size=1_000)
+    insert_page_views([(f"/p{n * 30}", "key", START) for n in range(of_gap)])
+    execute("ANALYZE django_pagestats_aggregate")
+    with CaptureQueriesContext(connection) as captured:
+        stats.top_pages()
+    [totals] = [query["sql"] for query in captured.captured_queries if "GROUP BY a.subject" in query["sql"]]
+    assert rows_read_by_postgresql(totals) == of_gap
+
+
+def rows_read_by_postgresql(statement: str) -> int:
+    """How many aggregates it looked at, wanted or not."""
+    [[[plan]]] = execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+    nodes, read = [plan["Plan"]], 0
+    for node in nodes:
+        nodes += node.get("Plans", [])
+        if node.get("Relation Name") == "django_pagestats_aggregate":
+            read += (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    return int(read)
+
+
 def execute(statement: str) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement)

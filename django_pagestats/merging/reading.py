@@ -61,6 +61,12 @@ class Where:
     #: and it is right to think that most have not the other one
     is_ranked: bool = False
 
+    @property
+    def is_of_pages_of_all_time(self) -> bool:
+        """Whether it is about all time, and about some subjects other than the site."""
+        is_of_some = self.dimension != Dimension.SITE and self.subjects is not None
+        return is_of_some and self.granularity == Granularity.ALL
+
     def sql(self) -> tuple[str, list[object]]:
         conditions = [f"a.dimension = {self.dimension:d}", f"a.granularity = {self.granularity:d}"]
         parameters: list[object] = []
@@ -110,13 +116,32 @@ def read_aggregates(
 
     `tail` is what follows the condition (GROUP BY, ORDER BY, LIMIT); `index` is one that MariaDB would not choose.
     """
-    hint = f" FORCE INDEX ({index})" if index and connections[using].vendor == "mysql" else ""
-    condition, parameters = where.sql()
-    rows = (
-        f"SELECT {', '.join(columns)} FROM {AGGREGATE_TABLE} AS a{hint}"
-        f" WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition} {tail}"
+    vendor = connections[using].vendor
+    if vendor == "postgresql" and where.is_of_pages_of_all_time:
+        source = _one_by_one(where.dimension, where.subjects or [])
+        parameters: list[object] = []
+    else:
+        hint = f" FORCE INDEX ({index})" if index and vendor == "mysql" else ""
+        condition, parameters = where.sql()
+        source = f"{AGGREGATE_TABLE} AS a{hint} WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition}"
+    return _read(using, f"SELECT {', '.join(columns)} FROM {source} {tail}", len(columns), parameters)
+
+
+def _one_by_one(dimension: Dimension, subjects: Sequence[int]) -> str:
+    """The ALL rows of some subjects, for a FROM: PostgreSQL looks each up by the primary key.
+
+    It does not know how many rows the version that answers has, since its number comes out of a subquery, and takes it
+    that they are few: then it reads all of them, and picks those of the subjects. As in the look-ups of a merge, LIMIT
+    keeps it from making a join of it, and hides the constants, by which the index of the top pages matches.
+    """
+    return (
+        f"(SELECT g.id AS generation, g.all_bucket AS bucket, {dimension:d}::smallint AS dimension,"
+        f" {Granularity.ALL:d}::smallint AS granularity {ACTIVE} LIMIT 1) AS level"
+        f" CROSS JOIN unnest(ARRAY[{_numbers(subjects)}]::integer[]) AS wanted(subject)"
+        f" CROSS JOIN LATERAL (SELECT * FROM {AGGREGATE_TABLE} AS stored WHERE stored.generation = level.generation"
+        " AND stored.dimension = level.dimension AND stored.granularity = level.granularity"
+        " AND stored.bucket = level.bucket AND stored.subject = wanted.subject LIMIT 1) AS a"
     )
-    return _read(using, rows, len(columns), parameters)
 
 
 def read_ranking(
