@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -782,6 +783,32 @@ def test_rows_that_are_locked_give_the_worker_back(monkeypatch: pytest.MonkeyPat
     assert (run.status, run.failure_count, run.revival_count) == ("running", 0, 0)
     links.deliver(links.scheduled[0][0], seconds=30)
     assert the_run().wait_until is None and the_run().wait_reason == ""
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_check_counts_no_page_view_again_when_the_active_generation_has_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(switching, "CHECK_PAGE_VIEWS", 10)
+    make_page_views(60)
+    backfill.run_here("default", via="test")
+    links = Links()
+    links.start("rebuild")
+    counted = []
+    for seed in range(1, 40):
+        if not the_run().is_active:
+            break
+        links.deliver_next()
+        state = the_run().check_state
+        counted.append(0 if state is None else state["page_views"])
+        if state is not None and seed < 20:  # each time that it looks there are more
+            make_page_views(1, seed=seed)
+            folding.keep_up("default", seconds=5)
+    assert [number for number, _ in groupby(counted)][:4] == [0, 10, 20, 30]
+    assert the_run().status == "succeeded"
+    links.start()
+    links.drain()
     assert_all_counted()
 
 

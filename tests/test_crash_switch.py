@@ -121,9 +121,11 @@ def test_workers_die_between_every_two_statements_of_a_switch(tmp_path: Path, nu
             nursery.order(Order(started.run.pk, [next_link()], seconds=TO_THE_END))
         links = LastLinks(nursery)
         links.work(None)  # catches up in several chunks
-        for place in places_of(links.work(None)):
+        places = places_of(links.work(None))
+        for place in places:
             if torture.IS_LONG or not MERGING.search(place.before):
                 links.work(place)
+        die_in_both_counts(links, places)
         if the_run().is_active:
             links.work(None)
         recorded = visitors.leave()
@@ -131,6 +133,19 @@ def test_workers_die_between_every_two_statements_of_a_switch(tmp_path: Path, nu
     for statement in ("COUNT", "SUM", "is_active", "runevent", "COMMIT"):
         assert statement in texts, links.places
     assert_right(recorded + links.made)
+
+
+def die_in_both_counts(links: LastLinks, places: list[Place]) -> None:
+    """Before the count of a check that begins, and of one that goes on where a worker who died before had come to."""
+    count = next(place for place in places if "COUNT" in place.before)
+    later = next(place for place in places if "SUM" in place.before)
+    if the_run().is_active:
+        links.work(None)
+    for has_begun, place in ((False, count), (False, later), (True, count)):
+        run = links.ready()
+        assert (run.check_state is not None) is has_begun
+        links.work(place)
+        assert links.places[-1] == place
 
 
 @pytest.mark.control

@@ -41,7 +41,7 @@ class Rebuilding:
     def aim_at(self, target: int) -> None:
         """Fold on to a later target; its horizon is waited for: after a TRUNCATE ids come again that were passed."""
         settling = replace(horizon.fix_target(self.claim.using), target=target)
-        self.claim.update(target=target, settling=settling.as_json(), check_state=None)
+        self.claim.update(target=target, settling=settling.as_json())
 
     def missing_target(self) -> int | None:
         """The active generation's cursor while it is ahead."""

@@ -13,12 +13,16 @@ from django_pagestats.models import Aggregate, Dimension, Generation, Granularit
 #: page views, and days of pages, that one statement of the check counts
 CHECK_PAGE_VIEWS = 500_000
 CHECK_DAYS = 31
+#: below any primary key: also what nobody folds is counted
+BEFORE_ALL = -(2**63) + 1
 
 
 class Check:
     """Counts a generation against its page views before it answers: COUNT(*) = SITE/ALL = the sum of each other level.
 
-    In steps of bounded size, so that it fits links: `state` is where it stands, and goes into JSON.
+    In steps of bounded size, so that it fits links: `state` is where it stands, and goes into JSON. Where the cursor
+    has moved on, page views that were counted are not counted again, since below it none appears any more: else a
+    check that takes longer than a minute would begin anew with each tick of keeping up.
     """
 
     def __init__(self, using: str, generation: int, cursor: int, state: dict[str, Any] | None) -> None:
@@ -26,8 +30,10 @@ class Check:
         self.cursor = cursor
         self.generation = generation
         self.aggregates = Aggregate.objects.using(using).filter(generation=generation)
-        if state is None or state["cursor"] != cursor:
-            state = {"cursor": cursor, "page_views": 0, "after": None, "page_days": 0, "from_day": None}
+        if state is None:
+            state = {"cursor": None, "page_views": 0, "after": BEFORE_ALL}
+        if state["cursor"] != cursor:
+            state = {**state, "cursor": cursor, "page_days": 0, "from_day": None}
         self.state = state
 
     def step(self) -> bool:
@@ -35,11 +41,10 @@ class Check:
         return self._count_page_views() and self._sum_page_days()
 
     def _count_page_views(self) -> bool:
-        page_views = PageView.objects.using(self.using).filter(pk__lte=self.cursor)
         after = self.state["after"]
-        if after is not None and after >= self.cursor:
+        if after >= self.cursor:
             return True
-        following = page_views if after is None else page_views.filter(pk__gt=after)
+        following = PageView.objects.using(self.using).filter(pk__gt=after, pk__lte=self.cursor)
         counted = following.order_by("pk")[:CHECK_PAGE_VIEWS].aggregate(count=Count("pk"), upto=Max("pk"))
         self.state["page_views"] += counted["count"]
         self.state["after"] = self.cursor if counted["count"] < CHECK_PAGE_VIEWS else counted["upto"]
