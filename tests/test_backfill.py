@@ -15,6 +15,7 @@ from django.test import TestCase, override_settings
 
 from django_pagestats import backfill, folding, ids, tasks
 from django_pagestats.backfill import chain, keeping, rebuilding, switching
+from django_pagestats.backfill.generations import built_by
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
@@ -592,6 +593,21 @@ def test_a_rebuild_folds_beside_the_active_generation_and_switches() -> None:
     assert old.is_active is None
     assert_all_counted()
     assert_generation_exact(old)
+
+
+@pytest.mark.django_db
+def test_a_rebuild_begun_by_code_that_knew_no_builds_switches_too() -> None:
+    """It ran on while a migration gave the runs `is_build`, which is false where nobody says so."""
+    make_page_views(30)
+    backfill.run_here("default", via="test")
+    old = active_generation()
+    links = Links()
+    links.start("rebuild")
+    BackfillRun.objects.update(is_build=False)
+    assert built_by("default", the_run().generation) == the_run()
+    links.drain()
+    assert the_run().status == "succeeded" and active_generation() == the_run().generation != old
+    assert_all_counted()
 
 
 @pytest.mark.django_db

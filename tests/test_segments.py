@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, OperationalError
 from django.test import override_settings
 
@@ -22,6 +23,7 @@ from django_pagestats.backfill import helping, parts, working
 from django_pagestats.backfill.parts import PartsOfFold, PartsOfPass
 from django_pagestats.folding import sweeping, zones
 from django_pagestats.folding.reading import Reader
+from django_pagestats.management.telling import Telling
 from django_pagestats.merging import database_for, days
 from django_pagestats.merging.lookup import LookupDatabase
 from django_pagestats.models import Aggregate, BackfillRun, BuildSegment, Generation, SharedDay
@@ -722,6 +724,21 @@ def test_progress_counts_what_all_have_done() -> None:
     assert backfill.progress(run).percent == pytest.approx(100 * 30 / 90)
     assert backfill.status("default")["rows_folded"] == 30
     assert len(backfill.segments_of(run)) == 2
+
+
+@pytest.mark.django_db
+def test_the_words_of_a_failed_run_count_what_all_have_done(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    links = begun()
+    for _ in range(2):
+        deliver(links, of_a_segment=True)
+    monkeypatch.setattr(Database, "merge", raising(ZeroDivisionError("a fault")))
+    with caplog.at_level("INFO"):
+        deliver(links, of_a_segment=False)
+    assert "failed after 30 page views" in caplog.text
+    with pytest.raises(CommandError, match=r"Run \d+ failed after 30 page views: An unexpected error .*a fault"):
+        Telling("default", io.StringIO(), is_json=False, is_silent=True).end(the_run())
 
 
 def test_rules_of_both() -> None:

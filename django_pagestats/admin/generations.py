@@ -86,7 +86,7 @@ class GenerationAdmin(ChangesGenerations):
             generation=OuterRef("pk"), dimension=Dimension.SITE, granularity=Granularity.DAY, subject=0
         )
         generations: QuerySet[Generation] = super().get_queryset(request)
-        rebuilds = runs.filter(is_build=True).order_by("pk")
+        rebuilds = runs.filter(BackfillRun.BUILDS).order_by("pk")
         return (
             generations.using(using)
             .annotate(

@@ -51,7 +51,7 @@ class ObeysWishes(HasControls):
             self._obey(request, run_id, verb)
         elif verb == "cancel":
             title = gettext("Cancel run %d?") % run_id
-            return self.ask(request, run_id, verb, title=title, is_build=run.is_build)
+            return self.ask(request, run_id, verb, title=title, is_build=run.builds)
         return HttpResponseRedirect(self.page_url("change", run_id))
 
     def nice_view(self, request: HttpRequest, run_id: int) -> HttpResponse:

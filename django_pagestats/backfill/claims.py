@@ -13,7 +13,7 @@ from django.db.models import Value
 from django.db.models.functions import Coalesce
 
 from django_pagestats import folding
-from django_pagestats.backfill import states, wishes
+from django_pagestats.backfill import looking, states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.clock import DatabaseClock
 from django_pagestats.merging import database_for
@@ -193,7 +193,7 @@ class Claim(Held):
         reason = changes.get("error", "")
         if not states.change(self.run, status, now=now, via=states.Via.WORKER, reason=reason, **changes):
             raise SupersededError
-        logger.info("run %s: %s after %s page views", self.run.pk, status, self.run.rows_folded)
+        logger.info("run %s: %s after %s page views", self.run.pk, status, looking.page_views(self.run))
 
     def succeed(self) -> None:
         self.end(Status.SUCCEEDED, error="")

@@ -124,7 +124,7 @@ def state_of(generation: Generation, run: BackfillRun | None) -> State:
 
 def built_by(using: str, generation: Generation) -> BackfillRun | None:
     """The run that built it, or does; None for one that the first fold made."""
-    return BackfillRun.objects.using(using).filter(generation=generation, is_build=True).first()
+    return BackfillRun.objects.using(using).filter(BackfillRun.BUILDS, generation=generation).first()
 
 
 def _not_kept(using: str, generation_id: int, found: Generation | None) -> str:

@@ -69,7 +69,7 @@ def run_here(
     changes |= {"keep_old": True} if keep_old else {}
     claimed = claims.claim(using, started.run.pk, started.run.epoch, by=WorkedBy.COMMAND, **changes)
     if claimed is not None:
-        workers = workers_of(using, workers) if claimed.is_build else 1
+        workers = workers_of(using, workers) if claimed.builds else 1
         claim = claims.Claim(using, claimed, enqueue=enqueue_nothing, seconds=None, workers=workers)
         with _helpers(using, claimed.pk, workers - 1):
             is_ours = Worker(claim, watch=watch).work()

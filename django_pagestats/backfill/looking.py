@@ -52,7 +52,7 @@ def step(run: BackfillRun) -> Step | None:
     if generation.cursor < run.target:
         return Step.FOLD
     is_closed = generation.all_cursor >= generation.cursor
-    return Step.CHECK if is_closed and run.is_build else Step.ALL_TIME
+    return Step.CHECK if is_closed and run.builds else Step.ALL_TIME
 
 
 def step_percent(run: BackfillRun) -> float | None:
@@ -81,25 +81,34 @@ def current_run(using: str) -> BackfillRun | None:
 def progress(run: BackfillRun, now: datetime | None = None) -> Progress:
     """How far a run is; `now` by the database's clock."""
     segments = segments_of(run, Kind.FOLD)
-    page_views = run.rows_folded + sum(segment.rows_folded for segment in segments)
+    folded = run.rows_folded + _folded(segments)
     percent = 100.0 if run.status == Status.SUCCEEDED else _percent(run, run.cursor + _done(segments))
     if run.started_at is None:
-        return Progress(page_views, percent, None, None)
+        return Progress(folded, percent, None, None)
     end = run.finished_at or run.paused_at or now or database_now(run._state.db or "default")
     elapsed = max(worked_seconds(run, end), 0.001)
     eta = None
     if run.is_going and percent > 0 and run.cursor < run.target:  # nobody knows of the steps after the last chunk
         eta = elapsed * (100.0 - percent) / percent
-    return Progress(page_views, percent, page_views / elapsed if elapsed >= LEAST_SECONDS else None, eta)
+    return Progress(folded, percent, folded / elapsed if elapsed >= LEAST_SECONDS else None, eta)
+
+
+def page_views(run: BackfillRun) -> int:
+    """How many page views a run has folded, with those of its segments that it has not taken in."""
+    return run.rows_folded + _folded(segments_of(run, Kind.FOLD))
 
 
 def segments_of(run: BackfillRun, kind: str | None = None) -> list[BuildSegment]:
     """The parts of a build that others do, or of them those of a kind, in order; of a run that can go on with them."""
     can_go_on = run.is_active or (run.status == Status.FAILED and run.generation.doomed_at is None)
-    if not (run.is_build and can_go_on):
+    if not (run.builds and can_go_on):
         return []
     found = BuildSegment.objects.using(run._state.db).filter(run=run).order_by("kind", "after")
     return list(found if kind is None else found.filter(kind=kind))
+
+
+def _folded(segments: list[BuildSegment]) -> int:
+    return sum(segment.rows_folded for segment in segments)
 
 
 def _done(segments: list[BuildSegment]) -> int:

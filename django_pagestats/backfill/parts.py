@@ -89,7 +89,7 @@ class Parts(ABC):
 
     def share(self, reached: int, end: int) -> None:
         """See how far the others are, and let as many be at work as the claim may have workers."""
-        if not self.claim.run.is_build or (self.claim.workers < 2 and not self.segments):
+        if not self.claim.run.builds or (self.claim.workers < 2 and not self.segments):
             return
         if time.monotonic() < self._looks_again_at:
             return

@@ -138,7 +138,7 @@ def _told(run: BackfillRun, via: str) -> str:
         return f"{paused(run, via)}. Answers stay exact meanwhile"
     rest = (
         "the aggregates in use stay as they are, and those that it had built are deleted in chunks"
-        if run.is_build
+        if run.builds
         else "what it has folded stays, answers stay exact, and a new backfill goes on from there"
     )
     return f"Run {run.pk} ({run.kind}) is cancelled: {rest}"
@@ -159,7 +159,7 @@ def possible(using: str, run: BackfillRun) -> list[str]:
         return ["resume" if run.pause_requested_at else "pause", "cancel"]
     if run.status == Status.PAUSED:
         return ["resume", "cancel"]
-    if not (run.is_build or run.generation.is_active):
+    if not (run.builds or run.generation.is_active):
         return []
     return ["resume"] if run.status == Status.FAILED and current_run(using) == run else []
 
@@ -243,7 +243,7 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
             return False
         # locked, so that a sweep, or whoever makes another generation answer, either is seen here or sees this run
         generation = Generation.objects.using(using).select_for_update().get(pk=run.generation_id)
-        if not (run.is_build or generation.is_active):
+        if not (run.builds or generation.is_active):
             raise UnfitError("another generation answers by now: start a new one")
         if generation.doomed_at is not None:
             raise UnfitError(

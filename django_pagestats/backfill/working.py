@@ -115,7 +115,7 @@ class Worker:
             self.rebuilding.aim_at(target)
         elif not self._is_closed():
             return
-        elif not run.is_build:
+        elif not run.builds:
             self.claim.succeed()
         else:
             self.rebuilding.step()
@@ -126,7 +126,7 @@ class Worker:
             check = folding.check_not_replaced if self.has_looked_back else folding.check_not_back
             check(self.claim.using, self.folder.generation)
         except TableWentBackError as error:
-            if self.claim.run.is_build:
+            if self.claim.run.builds:
                 self.rebuilding.give_up(str(error))
             else:
                 self.claim.end(Status.FAILED, error=str(error))
@@ -175,7 +175,7 @@ class Worker:
 
     def _later_target(self) -> int | None:
         """Of a rebuild, but not while a pass is under way: that is of one cursor, and would have to begin anew."""
-        is_bound = not self.claim.run.is_build or self.closing.is_in_pass()
+        is_bound = not self.claim.run.builds or self.closing.is_in_pass()
         return None if is_bound else self.rebuilding.missing_target()
 
     def _is_closed(self) -> bool:

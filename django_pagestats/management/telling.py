@@ -56,7 +56,7 @@ class Telling:
             raise SystemExit(PAUSED)
         if run.status != BackfillRun.Status.SUCCEEDED:
             why = f": {run.error}" if run.error else ""
-            text = f"Run {run.pk} {run.status} after {run.rows_folded:,} page views{why}"
+            text = f"Run {run.pk} {run.status} after {backfill.page_views(run):,} page views{why}"
             self.report(run.status, text)
             raise CommandError(text)
         assert run.finished_at is not None  # noqa: S101 - it has succeeded

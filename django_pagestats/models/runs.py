@@ -48,8 +48,7 @@ class BackfillRun(models.Model):
     chunk_size = models.IntegerField(_("chunk size"))
     #: a rest of so many times as long as a chunk took; NULL: as PAGESTATS_NICE says
     nice = models.FloatField(_("rest after a chunk"), null=True)
-    #: whether it builds a new generation, which answers at its end, in place of folding into the one that does: a
-    #: rebuild, and a first backfill by several workers
+    #: see `builds`
     is_build = models.BooleanField(_("builds a new generation"), default=False, db_default=False)
     #: of a rebuild: whether the generation that it replaces is kept
     keep_old = models.BooleanField(_("keeps the old generation"), default=False, db_default=False)
@@ -88,6 +87,9 @@ class BackfillRun(models.Model):
     idle_seconds = models.FloatField(_("seconds it stood still"), default=0.0, db_default=0.0)
     finished_at = models.DateTimeField(_("finished at"), null=True)
 
+    #: of those that build a new generation: see `builds`
+    BUILDS = models.Q(is_build=True) | models.Q(kind=Kind.REBUILD)
+
     class Meta:
         verbose_name = _("backfill run")
         verbose_name_plural = _("backfill runs")
@@ -99,6 +101,14 @@ class BackfillRun(models.Model):
     def is_active(self) -> bool:
         """Queued, running or paused: no other run can start."""
         return self.active_key is not None
+
+    @property
+    def builds(self) -> bool:
+        """Whether it builds a new generation, which answers at its end, in place of folding into the one that does.
+
+        A rebuild, also one begun by code of before there was `is_build`, and a first backfill by several workers.
+        """
+        return self.is_build or self.kind == self.Kind.REBUILD
 
     @property
     def is_going(self) -> bool:

@@ -102,7 +102,8 @@ class Command(DatabaseCommand):
         self._say("Rebuilding.")
         run = backfill.run_here(using, kind=BackfillRun.Kind.REBUILD, via="verify_aggregates").run
         if run is not None and run.status != BackfillRun.Status.SUCCEEDED:
-            raise CommandError(f"Run {run.pk} {run.status} after {run.rows_folded:,} page views: {run.error}")
+            folded = backfill.page_views(run)
+            raise CommandError(f"Run {run.pk} {run.status} after {folded:,} page views: {run.error}")
         folding.sweep(using, nice=folding.niceness(using, is_cluster=False))
         return None if run is None else run.pk
 
