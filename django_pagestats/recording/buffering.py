@@ -100,10 +100,10 @@ def add(row: Row, alias: str) -> Reason | None:
     size = _buffer.add(place_of(alias), row, conf.BUFFER_LIMIT)
     if not size:
         return Reason.BUFFER_FULL
-    if size == 1:
-        background.wake(NAME, within=conf.BUFFER_SECONDS)
-    elif size % conf.BUFFER_ROWS == 0:
+    if size % conf.BUFFER_ROWS == 0:
         background.wake(NAME)
+    elif size == 1:
+        background.wake(NAME, within=conf.BUFFER_SECONDS)
     return None
 
 
