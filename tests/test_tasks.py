@@ -23,7 +23,7 @@ from django_pagestats import backfill, tasks
 from django_pagestats.apps import schedule_tending
 from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
 from django_pagestats.merging import database_for
-from django_pagestats.models import Aggregate, Generation, PageView
+from django_pagestats.models import Aggregate, Generation, PageView, Salt
 from tests.chains import active_generation, assert_all_counted, assert_exact, expire_lease, the_run
 from tests.factories import make_page_views
 
@@ -380,6 +380,14 @@ def test_tending_keeps_up_revives_and_sweeps(settings: Any) -> None:
     assert len(queued()) == 1
     assert work_on_the_queue() >= 1
     assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_tending_deletes_salts_whose_time_is_over() -> None:
+    for period in ("2020-01-01", "2020-02", "permanent"):
+        Salt.objects.create(period=period, value=b"salt")
+    tasks.tend("default")
+    assert list(Salt.objects.values_list("period", flat=True)) == ["permanent"]
 
 
 @pytest.mark.django_db

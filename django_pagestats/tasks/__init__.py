@@ -20,7 +20,7 @@ from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER
 
 IS_INSTALLED = apps.is_installed("django_pagestats")
 if IS_INSTALLED:  # models cannot be imported without their app
-    from django_pagestats import aliases, backfill, folding, tending
+    from django_pagestats import aliases, backfill, folding, salts, tending
     from django_pagestats.backfill import failing
     from django_pagestats.models import BackfillRun
     from django_pagestats.tasks.removal import forget
@@ -79,7 +79,7 @@ def link(using: str, run_id: int, epoch: int, segment: int | None = None) -> Non
 
 
 def tend(using: str) -> None:
-    """What the schedule does every minute: revive a run without a worker, keep up, sweep old generations.
+    """What the schedule does every minute: revive a run, keep up, sweep old generations, delete salts that are over.
 
     Processes of the site leave these to the cluster as long as it does so.
 
@@ -89,7 +89,7 @@ def tend(using: str) -> None:
     if not _app_is_there(f"tending {using}") or not _can_be_tended(using):
         return
     backfill.release_kept(older_than=conf.LEASE_SECONDS)
-    for step in (tending.note_cluster, skip_missed_ticks, _revive, _keep_up, _sweep):
+    for step in (tending.note_cluster, skip_missed_ticks, _revive, _keep_up, _sweep, _delete_salts):
         try:
             step(using)
         except PageStatsError as error:  # only a person can decide on the cure
@@ -99,6 +99,10 @@ def tend(using: str) -> None:
                 logger.error("tending %s: %s", using, failing.describe(using, error))
             else:
                 logger.exception("tending %s: %s failed, and is tried again at the next tick", using, step.__name__)
+
+
+def _delete_salts(using: str) -> None:
+    salts.delete_expired(using=using)
 
 
 def _app_is_there(what: str) -> bool:
