@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import iscoroutinefunction
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
@@ -19,6 +19,7 @@ from django_pagestats.models import PageView
 from django_pagestats.recording import left_out
 from django_pagestats.recording.requests import record_request
 from testproject import settings as project
+from tests.recorders import as_a_site
 from tests.recording_site import BROWSER, FIREFOX, MIDDLEWARE
 
 OTHERS = [name for name in project.MIDDLEWARE if not name.startswith("testproject.")]
@@ -362,3 +363,23 @@ def test_a_request_that_nobody_expects_is_no_fault_of_the_site(site: Any) -> Non
     request.META = {}
     reason = record_request(request, HttpResponse(""), path="/", query="", referrer=None, seen_by="middleware")
     assert reason == "robot"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_down_is_asked_once_in_half_a_minute(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there is a salt, too: else each request would wait for a connection."""
+    asked = []
+
+    def refuse(execute: Any, sql: str, *args: Any) -> Any:
+        if "django_pagestats_" in sql:
+            asked.append(sql)
+            raise OperationalError("the server is not there")
+        return execute(sql, *args)
+
+    with as_a_site(monkeypatch), connection.execute_wrapper(refuse):
+        for path in ("/", "/users/1/", "/users/2/"):
+            assert browser.get(path).status_code == 200
+        assert len(asked) == 1
+        assert left_out.counted() == {"database": 3}

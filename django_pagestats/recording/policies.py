@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db import connections, router
 
 from django_pagestats.models import VisitorPolicy
+from django_pagestats.recording import suspending
 
 #: alias -> the policy that this process knows to be the last row's
 _noted: dict[str, str] = {}
@@ -21,13 +22,18 @@ def note(policy: str, *, at: datetime, using: str | None = None) -> None:
     alias = using or router.db_for_write(VisitorPolicy)
     if _noted.get(alias) == policy:
         return
+    with suspending.watched(alias):
+        _write(policy, at, alias)
+    if not connections[alias].in_atomic_block:  # a row that may be rolled back is no row yet
+        _noted[alias] = policy
+
+
+def _write(policy: str, at: datetime, alias: str) -> None:
     rows = VisitorPolicy.objects.using(alias)
     recorded = rows.filter(origin=VisitorPolicy.Origin.RECORDED)
     last = recorded.order_by("-since", "-pk").values_list("policy", flat=True).first()
     if last != policy:
         rows.create(policy=policy, origin=VisitorPolicy.Origin.RECORDED, since=at)
-    if not connections[alias].in_atomic_block:  # a row that may be rolled back is no row yet
-        _noted[alias] = policy
 
 
 def forget() -> None:

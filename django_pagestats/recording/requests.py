@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, router
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.module_loading import import_string
 
@@ -16,8 +16,8 @@ from django_pagestats import intake
 from django_pagestats.conf import conf
 from django_pagestats.headers.addresses import client_address
 from django_pagestats.headers.robots import is_robot_request
-from django_pagestats.models import Reason
-from django_pagestats.recording import duplicates, left_out, new_paths, policies, storing, visitors
+from django_pagestats.models import PageView, Reason
+from django_pagestats.recording import duplicates, left_out, new_paths, policies, storing, suspending, visitors
 from django_pagestats.recording.attributes import attributes_of
 from django_pagestats.recording.opting_out import is_opted_out
 from django_pagestats.recording.paths import page_of
@@ -91,6 +91,8 @@ def _recorded(
     page = _page_to_record(request, path, query)
     if isinstance(page, Reason):
         return _Outcome(page)
+    if suspending.is_resting(router.db_for_write(PageView)):
+        return _Outcome(Reason.DATABASE)
     at = datetime.now(timezone.utc)
     address = client_address(request.META)
     visitor = visitors.visitor_of(request, response, address=address, at=at)

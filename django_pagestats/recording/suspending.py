@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from django.db import DatabaseError, InterfaceError
+
+from django_pagestats.conf import conf
 from django_pagestats.recording import background
 
 logger = logging.getLogger(__name__)
@@ -31,6 +36,25 @@ def is_suspended(alias: str) -> bool:
             _until[alias] = now + SECONDS
             return False
         return True
+
+
+def is_resting(alias: str) -> bool:
+    """Whether nothing is to be asked of this database now: what comes before an INSERT, such as a salt."""
+    until = _until.get(alias)
+    return until is not None and time.monotonic() < until
+
+
+@contextmanager
+def watched(alias: str) -> Iterator[None]:
+    """Around what is asked of our tables before an INSERT: a database that fails or is slow there is left alone too."""
+    began = time.monotonic()
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as error:
+        suspend(alias, f"{type(error).__name__}: {error}")
+        raise
+    if time.monotonic() - began > conf.SLOW_SECONDS:
+        suspend(alias, f"a look at our tables took {time.monotonic() - began:.1f} s (PAGESTATS_SLOW_SECONDS)")
 
 
 def suspend(alias: str, cause: str) -> None:

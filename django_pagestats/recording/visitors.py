@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db import router
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
 
 from django_pagestats import salts
 from django_pagestats.conf import conf
+from django_pagestats.models import Salt
+from django_pagestats.recording import suspending
 
 #: the policies that have names; any other is the dotted path of the site's own
 DAILY, MONTHLY, SESSION, USER, COOKIE = "daily", "monthly", "session", "user", "cookie"
@@ -49,14 +52,14 @@ def visitor_of(
     if policy == COOKIE and (visitor := _of_cookie(request, response, using)) is not None:
         return visitor
     if policy == SESSION and (session := session_of(request)) is not None:
-        return Visitor(_permanent(using, SESSION, session))
+        return Visitor(_hashed(salts.PERMANENT, using, SESSION, session))
     if policy == USER and (user := user_of(request)) is not None:
-        return Visitor(_permanent(using, USER, str(user.pk)))
+        return Visitor(_hashed(salts.PERMANENT, using, USER, str(user.pk)))
     if address is None:
         return None
     period = salts.month_of(at) if policy == MONTHLY else salts.day_of(at)
     agent = str(request.META.get("HTTP_USER_AGENT", ""))
-    return Visitor(salts.keyed_hash(salts.salt(period, using=using), address, agent))
+    return Visitor(_hashed(period, using, address, agent))
 
 
 def _of_the_site(policy: str, request: HttpRequest, using: str | None) -> Visitor | None:
@@ -65,17 +68,17 @@ def _of_the_site(policy: str, request: HttpRequest, using: str | None) -> Visito
         return None
     if not isinstance(own, str):
         raise TypeError(f"{policy} gave a value of type {type(own).__name__}: it must give text, or None")
-    return Visitor(_permanent(using, "own", own))
+    return Visitor(_hashed(salts.PERMANENT, using, "own", own))
 
 
 def _of_cookie(request: HttpRequest, response: HttpResponseBase | None, using: str | None) -> Visitor | None:
     value = request.COOKIES.get(COOKIE_NAME, "")
     if _COOKIE_VALUE.fullmatch(value):
-        return Visitor(_permanent(using, COOKIE, value))
+        return Visitor(_hashed(salts.PERMANENT, using, COOKIE, value))
     if response is None or "public" in response.get("Cache-Control", "").lower():
         return None
     value = secrets.token_urlsafe(16)
-    return Visitor(_permanent(using, COOKIE, value), value)
+    return Visitor(_hashed(salts.PERMANENT, using, COOKIE, value), value)
 
 
 def set_cookie(request: HttpRequest, response: HttpResponseBase, value: str) -> None:
@@ -92,9 +95,12 @@ def set_cookie(request: HttpRequest, response: HttpResponseBase, value: str) -> 
     patch_vary_headers(response, ["Cookie"])
 
 
-def _permanent(using: str | None, *parts: str) -> str:
-    """A hash by a random key that stays; not by SECRET_KEY, which gets rotated."""
-    return salts.keyed_hash(salts.salt(salts.PERMANENT, using=using), *parts)
+def _hashed(period: str, using: str | None, *parts: str) -> str:
+    """By the salt of the period; the permanent one is a random key too, and not SECRET_KEY, which gets rotated."""
+    alias = using or router.db_for_write(Salt)
+    with suspending.watched(alias):
+        salt = salts.salt(period, using=alias)
+    return salts.keyed_hash(salt, *parts)
 
 
 def session_of(request: HttpRequest) -> str | None:
