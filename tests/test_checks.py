@@ -30,13 +30,14 @@ def test_they_are_registered() -> None:
     assert "pagestats" not in out.getvalue()
     registered = {
         check.__name__
-        for check in django_checks.registry.registry.get_checks()
+        for check in django_checks.registry.registry.get_checks(include_deployment_checks=True)
         if check.__module__.startswith(f"{checks.__name__}.")
     }
     assert registered == {
         "check_attributes",
         "check_settings",
         "check_recording",
+        "check_proxies",
         "check_queue",
         "check_database_settings",
         "check_databases",

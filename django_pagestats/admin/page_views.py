@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.admin.keyset import AllTime, Day, Page, Place, day_of, read_page
 from django_pagestats.admin.left_out import left_out_url
+from django_pagestats.admin.notices import ShowsNotices
 from django_pagestats.admin.starting import OffersBackfillAction
 from django_pagestats.buckets import Calendar, day_number
 from django_pagestats.conf import conf
@@ -120,7 +121,7 @@ class PageViewChangeList(ChangeList):
 
 
 @admin.register(PageView)
-class PageViewAdmin(OffersBackfillAction):
+class PageViewAdmin(ShowsNotices, OffersBackfillAction):
     list_display = ("id", "time", "short_path", "session_key")
     list_per_page = 50
     sortable_by = ()

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill, folding, tasks
 from django_pagestats.admin.live import ShowsLive
+from django_pagestats.admin.notices import ShowsNotices
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
 from django_pagestats.admin.wording import Wording
@@ -27,7 +28,7 @@ from django_pagestats.models import BackfillRun
 
 
 @admin.register(BackfillRun)
-class BackfillRunAdmin(ShowsLive, StartsBackfill):
+class BackfillRunAdmin(ShowsNotices, ShowsLive, StartsBackfill):
     list_select_related = ("generation",)
     ordering = ("-id",)
     sortable_by = ()

@@ -12,6 +12,7 @@ from django_pagestats.checks.attributes import check_attributes
 from django_pagestats.checks.database_settings import check_database_settings
 from django_pagestats.checks.databases import check_databases
 from django_pagestats.checks.middleware import check_recording
+from django_pagestats.checks.proxies import check_proxies
 from django_pagestats.checks.queue import check_queue
 from django_pagestats.checks.settings import check_settings
 
@@ -19,6 +20,7 @@ __all__ = [
     "check_attributes",
     "check_database_settings",
     "check_databases",
+    "check_proxies",
     "check_queue",
     "check_recording",
     "check_settings",
@@ -32,5 +34,6 @@ def register_checks() -> None:
     checks.register(check_attributes, checks.Tags.compatibility)
     checks.register(check_queue, checks.Tags.compatibility)
     checks.register(check_recording, checks.Tags.compatibility)
+    checks.register(check_proxies, checks.Tags.security, deploy=True)
     checks.register(check_database_settings, checks.Tags.compatibility)
     checks.register(check_databases, checks.Tags.database)

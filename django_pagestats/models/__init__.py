@@ -6,6 +6,7 @@ from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor, WorkedBy
 from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
 from django_pagestats.models.left_out import LeftOut, Reason
+from django_pagestats.models.notices import Notice, NoticeName
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.models.policies import Salt, VisitorPolicy
 from django_pagestats.models.runs import BackfillRun, RunEvent
@@ -23,6 +24,8 @@ __all__ = [
     "Granularity",
     "ImportSource",
     "LeftOut",
+    "Notice",
+    "NoticeName",
     "PageView",
     "Reason",
     "RunEvent",
