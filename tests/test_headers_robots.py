@@ -57,6 +57,7 @@ ROBOTS = [
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
     f"{ANDROID} (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
     "Mozilla/5.0 (compatible; Yahoo! Slurp; http://help.yahoo.com/help/us/ysearch/slurp)",
+    "Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)",
     # browsers without a window
     CHROME.replace("Chrome/", "HeadlessChrome/"),
     f"{CHROME} Chrome-Lighthouse",
@@ -129,7 +130,9 @@ PEOPLE = [
     f"Mozilla/5.0 (Linux; U; Android 9; en-us; Cubot Build/PPR1) {WEBKIT} Version/4.0 Mobile Safari/537.36",
     f"Mozilla/5.0 (Linux; Android 13; Spider 8) {WEBKIT} Chrome/124.0.0.0 Safari/537.36",
     f"Mozilla/5.0 (Linux; Android 14; DISCOVERY_2) {WEBKIT} Chrome/137.0.0.0 Mobile Safari/537.36 YaBrowser/25.1",
-    # browsers with a sign and a number
+    # browsers with the name of a search engine, or with a sign and a number
+    f"Mozilla/5.0 (Linux; Android 10; K; wv) {WEBKIT} Version/4.0 Chrome/80.0.3987.132 Mobile Safari/537.36"
+    " SogouMSE,SogouMobileBrowser/6.1.5",
     f"{ANDROID} (Ecosia android@157.0.0.0)",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
     " Instagram 330.0.3 (iPhone14,3; iOS 18_6; en_IR@calendar=gregorian; en; scale=3.00; 1125x2436)",

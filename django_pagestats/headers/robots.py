@@ -43,9 +43,10 @@ _ROBOTS_WORDS = re.compile(
     re.IGNORECASE,
 )
 #: Parts of people's agents in which a robot's word says nothing: the name of an Android device, which may be
-#: "Spider 8", "Discovery" or "CUBOT" (but one monitor hides there), and what televisions have.
+#: "Spider 8", "Discovery" or "CUBOT" (but one monitor hides there), what televisions have, and Sogou's browser.
 _PEOPLES_WORDS = re.compile(
-    r"(?<=; )android [\d.]+;(?: [a-z]{2}[-_][a-z]{2};)?(?! catchpoint)[^;)]*|manager|google ?tv|\.catcher",
+    r"(?<=; )android [\d.]+;(?: [a-z]{2}[-_][a-z]{2};)?(?! catchpoint)[^;)]*|manager|google ?tv|\.catcher"
+    r"|sogou(?:mse|mobilebrowser)",
     re.IGNORECASE,
 )
 
