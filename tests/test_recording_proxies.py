@@ -12,17 +12,21 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
 from django_pagestats import checks
-from django_pagestats.models import Notice, NoticeName
+from django_pagestats.models import Notice, NoticeName, Reason
 from django_pagestats.recording import flush, notices, proxies
 from django_pagestats.recording.proxies import IN_A_ROW, LOOKED_AT, Watch, watch
+from django_pagestats.recording.requests import record_request
 from tests.checking import ids
 
 LISTS = ["/admin/django_pagestats/pageview/", "/admin/django_pagestats/backfillrun/"]
+BROWSER = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/157.0.0.0 Safari/537.36"
+)
 PROXY = "10.20.30.40"
 VISITOR = "198.51.100.77"
 FORWARDED = {"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_FOR": VISITOR}
@@ -223,6 +227,31 @@ class TestNotice:
             flush()
         assert "writing what was noticed failed" in caplog.text
         assert self.noticed() == [NoticeName.FORGOTTEN_PROXY]
+
+
+@pytest.mark.django_db
+class TestRequests:
+    """What is recorded of real requests is looked at."""
+
+    def record(self, **meta: str) -> Reason | None:
+        request = RequestFactory().get("/", headers={"user-agent": BROWSER, "sec-fetch-dest": "document"}, **meta)
+        return record_request(request, path="/", query="", referrer=None, seen_by="middleware")
+
+    def test_one_through_a_forgotten_proxy(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert self.record(**FORWARDED) is None
+        assert len(warned(caplog)) == 1
+        flush()
+        assert [notice.name for notice in proxies.shown("default")] == [NoticeName.FORGOTTEN_PROXY]
+
+    def test_one_through_a_proxy_that_is_trusted(self, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+        settings.PAGESTATS_TRUSTED_PROXIES = ["10.0.0.0/8"]
+        assert self.record(**FORWARDED) is None
+        assert warned(caplog) == []
+
+    def test_one_that_is_left_out_says_nothing(self, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+        settings.PAGESTATS_ROBOTS_ADD = ["chrome"]
+        assert self.record(**FORWARDED) is Reason.ROBOT
+        assert warned(caplog) == []
 
 
 @pytest.mark.django_db

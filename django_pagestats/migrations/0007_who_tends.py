@@ -6,7 +6,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("django_pagestats", "0005_recording"),
+        ("django_pagestats", "0006_notices"),
     ]
 
     operations = [

@@ -17,7 +17,7 @@ from django_pagestats.conf import conf
 from django_pagestats.headers.addresses import client_address
 from django_pagestats.headers.robots import is_robot_request
 from django_pagestats.models import PageView, Reason
-from django_pagestats.recording import duplicates, left_out, new_paths, policies, storing, suspending, visitors
+from django_pagestats.recording import duplicates, left_out, new_paths, policies, proxies, storing, suspending, visitors
 from django_pagestats.recording.attributes import attributes_of
 from django_pagestats.recording.opting_out import is_opted_out
 from django_pagestats.recording.paths import page_of
@@ -104,6 +104,8 @@ def _recorded(
     policies.note(conf.VISITOR_KEY, at=at)
     row = intake.row(path=page, session_key=visitor.session_key, viewed_at=at, attributes=known.values)
     outcome = _stored(row, seen_by)
+    if outcome.reason is None:
+        proxies.watch(request.META, address)
     if outcome.reason is None and visitor.new_cookie is not None and response is not None:
         visitors.set_cookie(request, response, visitor.new_cookie)
     return outcome
