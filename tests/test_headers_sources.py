@@ -97,6 +97,11 @@ def test_own_hosts_that_are_looked_up_late() -> None:
         origin("https://example.com/", own=asked())
 
 
+def test_an_apps_id_is_no_host() -> None:
+    assert source("android-app://semalt.com/") == "semalt.com"
+    assert source("android-app://org.example/", own=("org.example",)) == "org.example"
+
+
 def test_an_own_host_may_be_an_address() -> None:
     assert origin("http://127.0.0.1:8000/", own=("127.0.0.1:8000",)) == INSIDE
     assert origin("http://[::1]:8000/", own=("[::1]:8000",)) == INSIDE
