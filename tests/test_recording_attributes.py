@@ -161,6 +161,18 @@ def test_a_callable_of_the_sites_own(settings: Any) -> None:
     assert left_out.counted() == {}
 
 
+def test_whether_the_site_is_asked(settings: Any) -> None:
+    """What is, may ask the database, for which an event loop needs a thread."""
+    assert not attributes.ask_the_site()
+    settings.PAGESTATS_COUNTRY = "CF-IPCountry"
+    assert not attributes.ask_the_site()
+    settings.PAGESTATS_COUNTRY = f"{NAME}.plan"
+    assert attributes.ask_the_site()
+    settings.PAGESTATS_COUNTRY = None
+    own(settings, "plan")
+    assert attributes.ask_the_site()
+
+
 def test_one_that_raises_costs_that_attribute(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     own(settings, "failing", "plan")
     assert known(HTTP_X_PLAN="free") == Known({"device": "desktop", "plan": "free"}, is_spam=False)

@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 
 from django_pagestats.conf import ATTRIBUTES, conf
 from django_pagestats.headers.agents import families
+from django_pagestats.headers.countries import is_dotted_path
 from django_pagestats.headers.languages import language_of
 from django_pagestats.headers.sources import origin_of
 from django_pagestats.intake import ATTRIBUTES_MAX_BYTES, attributes_text, check_attributes
@@ -67,6 +68,12 @@ def attributes_of(
     except Exception as error:
         _failed("attributes", error)
         return Known({}, is_spam=False)
+
+
+def ask_the_site() -> bool:
+    """Whether callables of the site's own are asked, which may ask the database."""
+    is_country = conf.COUNTRY is not None and is_dotted_path(conf.COUNTRY)
+    return is_country or bool(_wanted(tuple(conf.ATTRIBUTES)).own)
 
 
 def _attributes_of(request: HttpRequest, response: HttpResponseBase | None, query: str, referrer: str | None) -> Known:

@@ -17,8 +17,17 @@ from django_pagestats.conf import conf
 from django_pagestats.headers.addresses import client_address
 from django_pagestats.headers.robots import is_robot_request
 from django_pagestats.models import PageView, Reason
-from django_pagestats.recording import duplicates, left_out, new_paths, policies, proxies, storing, suspending, visitors
-from django_pagestats.recording.attributes import attributes_of
+from django_pagestats.recording import (
+    attributes,
+    duplicates,
+    left_out,
+    new_paths,
+    policies,
+    proxies,
+    storing,
+    suspending,
+    visitors,
+)
 from django_pagestats.recording.opting_out import is_opted_out
 from django_pagestats.recording.paths import page_of
 
@@ -82,7 +91,7 @@ async def arecord_request(
 def _asks_the_site() -> bool:
     """Whether callables of the site are asked, which may ask the database."""
     named = conf.VISITOR_KEY in visitors.NAMED and conf.CONSENT is None and conf.PATH is None
-    return not named or any("." in name for name in conf.ATTRIBUTES)
+    return not named or attributes.ask_the_site()
 
 
 def _recorded(
@@ -98,7 +107,7 @@ def _recorded(
     visitor = visitors.visitor_of(request, response, address=address, at=at)
     if visitor is None:
         return _Outcome(Reason.NO_VISITOR)
-    known = attributes_of(request, response, query=query, referrer=referrer)
+    known = attributes.attributes_of(request, response, query=query, referrer=referrer)
     if known.is_spam:
         return _Outcome(Reason.REFERRER_SPAM)
     policies.note(conf.VISITOR_KEY, at=at)
