@@ -7,17 +7,21 @@ import logging
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from django_pagestats import intake
+from django_pagestats.models import PageView
 from django_pagestats.recording import attributes, left_out
 from django_pagestats.recording.attributes import OTHER, Known, attributes_of
 from tests.checking import of_settings
+from tests.recording_site import BROWSER as FIREFOX
+from tests.recording_site import MIDDLEWARE
 
 BROWSER = {
     "HTTP_HOST": "www.Example.org:8000",
@@ -344,6 +348,55 @@ def test_nothing_of_the_query_address_or_agent_is_in_it() -> None:
     )
     for secret in ("sesame", "joe", "192.0.2", "143.0", "Windows NT", "de-AT"):
         assert secret not in found
+
+
+# -- through the middleware
+
+
+def lookup(request: HttpRequest, response: HttpResponseBase | None) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT no_such_column FROM django_pagestats_pageview")
+    return "never"
+
+
+@pytest.fixture
+def browser(settings: Any) -> Client:
+    settings.ROOT_URLCONF = "tests.recording_site"
+    settings.MIDDLEWARE = [MIDDLEWARE]
+    settings.PAGESTATS_ENABLED = True
+    settings.PAGESTATS_DUPLICATE_SECONDS = 0
+    return Client(**{**FIREFOX, "HTTP_SEC_FETCH_SITE": "cross-site"})
+
+
+@pytest.mark.django_db
+def test_visits_are_a_plain_count(browser: Client) -> None:
+    browser.get("/?utm_source=Letter&utm_campaign=Spring&token=sesame", HTTP_REFERER="https://www.google.com/")
+    browser.get("/", HTTP_SEC_FETCH_SITE="same-origin", HTTP_REFERER="http://testserver/?token=sesame")
+    browser.get("/", HTTP_REFERER="http://testserver/")
+    browser.get("/")
+    seen_with = {"browser": "Firefox", "system": "Linux", "device": "desktop", "language": "de"}
+    assert list(PageView.objects.order_by("pk").values_list("attributes", flat=True)) == [
+        {"source": "letter", "campaign": "spring", **seen_with},
+        seen_with,
+        seen_with,
+        {"source": "(direct)", **seen_with},
+    ]
+    assert PageView.objects.filter(attributes__has_key="source").count() == 2
+
+
+@pytest.mark.django_db
+def test_referrer_spam_is_left_out(browser: Client) -> None:
+    browser.get("/", HTTP_REFERER="https://www.semalt.com/crawl")
+    assert not PageView.objects.exists()
+    assert left_out.counted() == {"referrer_spam": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_own_attribute_that_fails_in_the_database_costs_no_page_view(browser: Client, settings: Any) -> None:
+    own(settings, "lookup")
+    browser.get("/")
+    assert PageView.objects.get().attributes == {"device": "desktop"}
+    assert left_out.counted() == {"attribute": 1}
 
 
 # -- the checks

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.db.utils import ConnectionDoesNotExist
 
 from django_pagestats.models import PageView
 from django_pagestats.recording import background, new_values
@@ -135,6 +136,27 @@ def test_it_learns_only_when_the_days_number_is_used_up_and_once_a_day(
     day[0] += timedelta(days=1)
     let_in("d", "e")
     with django_assert_num_queries(1):
+        learn()
+
+
+class Nowhere:
+    """The page views are in a database that is not there."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "nowhere"
+
+
+def test_a_database_that_fails_is_asked_again_another_day(settings: Any, day: list[date]) -> None:
+    settings.PAGESTATS_NEW_VALUES_PER_DAY = 0
+    settings.DATABASE_ROUTERS = [Nowhere()]
+    let_in("a")
+    with pytest.raises(ConnectionDoesNotExist):
+        learn()
+    let_in("b")
+    learn()
+    day[0] += timedelta(days=1)
+    let_in("c")
+    with pytest.raises(ConnectionDoesNotExist):
         learn()
 
 

@@ -99,16 +99,19 @@ def _let_in(name: str, seen: _Seen, key: int) -> bool:
 
 
 def learn() -> None:
-    """Take the values of the newest page views of before this day as seen; once a day, if somebody has asked for it."""
+    """Take the values of the newest page views of before this day as seen, if somebody has asked for it.
+
+    Once a day, also where the database fails: it is not asked every ten seconds for what can be done without.
+    """
     global _learnt_on, _is_asked
     if not _is_asked:
         return
-    today = _today()
+    today = _learnt_on = _today()
+    _is_asked = False
     midnight = datetime.combine(today, time(), ZoneInfo(conf.TIME_ZONE)).astimezone(timezone.utc)
     rows = PageView.objects.using(router.db_for_write(PageView)).filter(viewed_at__lt=midnight)
     found = rows.order_by("-viewed_at").values_list("attributes", flat=True)[:LEARNT_FROM]
     _take_as_seen(found)
-    _learnt_on, _is_asked = today, False
 
 
 def _take_as_seen(found: Iterable[Mapping[str, str] | None]) -> None:
