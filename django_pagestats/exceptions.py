@@ -75,3 +75,7 @@ class ProcessFailedError(PageStatsError):
 
 class ImportFailedError(PageStatsError):
     """An import cannot go on; what its earlier transactions stored is kept, and running it again goes on from there."""
+
+
+class UnknownSchemaError(PageStatsError):
+    """In an event loop nothing tells whose schema a request has: the connection that knows is another thread's."""

@@ -7,7 +7,6 @@ up there is no thread: `flush()` does the writing where a test asks for it.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import importlib
@@ -21,6 +20,8 @@ from dataclasses import dataclass, field
 
 from django.db import connections
 from django.test.utils import _TestState
+
+from django_pagestats.recording import places
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def flush() -> None:
         state.asked += 1
         number = state.asked
     state.woken.set()
-    if state.thread is threading.current_thread() or _in_event_loop() or _in_transaction():
+    if state.thread is threading.current_thread() or places.in_event_loop() or _in_transaction():
         return
     with state.done:
         state.done.wait_for(lambda: state.answered >= number, FLUSH_SECONDS)
@@ -175,14 +176,6 @@ def _flush_here() -> None:
             job.do(time.monotonic())
     if not is_testing():
         _close({connection.alias for connection in connections.all(initialized_only=True)} - opened)
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _in_transaction() -> bool:

@@ -7,18 +7,18 @@ from collections import Counter
 from datetime import date, datetime, timezone
 from zoneinfo import ZoneInfo
 
-from django.db import router
+from django.db import DEFAULT_DB_ALIAS, router
 
 from django_pagestats.conf import conf
 from django_pagestats.merging.left_out import add
 from django_pagestats.models import LeftOut, Reason
-from django_pagestats.recording import background
+from django_pagestats.recording import background, places
 
 #: how often what was counted is written
 WRITE_SECONDS = 60.0
 
-#: alias (None: what the router says), day, reason -> count
-_Key = tuple[str | None, date, str]
+#: alias (None: what the router says), schema in it, day, reason -> count
+_Key = tuple[str | None, str | None, date, str]
 _counts: Counter[_Key] = Counter()
 _lock = threading.Lock()
 
@@ -26,8 +26,9 @@ _lock = threading.Lock()
 def count(reason: Reason, *, using: str | None = None, number: int = 1, at: datetime | None = None) -> None:
     """One more page view was left out, at an instant (None: now)."""
     day = (at or datetime.now(timezone.utc)).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
+    schema = places.schema_of(using or DEFAULT_DB_ALIAS)
     with _lock:
-        _counts[using, day, reason.value] += number
+        _counts[using, schema, day, reason.value] += number
     background.start()
 
 
@@ -35,7 +36,7 @@ def counted() -> dict[str, int]:
     """What was counted in this process and is not written yet, by reason, of all days and databases."""
     found: Counter[str] = Counter()
     with _lock:
-        for (_using, _day, reason), number in _counts.items():
+        for (*_where, reason), number in _counts.items():
             found[reason] += number
     return dict(found)
 
@@ -56,13 +57,15 @@ def write() -> None:
         taken = dict(_counts)
         _counts.clear()
     failed: BaseException | None = None
-    for (using, day, reason), number in taken.items():
+    for (using, schema, day, reason), number in taken.items():
         try:
-            add(using or router.db_for_write(LeftOut), day, reason, number)
+            alias = using or router.db_for_write(LeftOut)
+            with places.at(places.Place(alias, schema)):
+                add(alias, day, reason, number)
         except BaseException as error:
             failed = error
             with _lock:
-                _counts[using, day, reason] += number
+                _counts[using, schema, day, reason] += number
     if failed is not None:
         raise failed
 

@@ -1,4 +1,8 @@
-"""Where a page view belongs: a database, and in it a schema, on sites that have one for each of their tenants."""
+"""Where a page view belongs: a database, and in it a schema, on sites that have one for each of their tenants.
+
+Such connections are known by what django-tenants gives them: `schema_name`, `set_schema()`, `set_schema_to_public()`,
+`tenant` and `set_tenant()`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-from django_pagestats.exceptions import PageStatsError
-
-
-class UnknownSchemaError(PageStatsError):
-    """In an event loop nothing tells whose schema a request has: its connection is that of another thread."""
+from django_pagestats.exceptions import UnknownSchemaError
 
 
 class Place(NamedTuple):
@@ -23,35 +23,47 @@ class Place(NamedTuple):
     schema: str | None = None
 
 
+def schema_of(alias: str) -> str | None:
+    """The schema that this thread's connection is in; asks no database. None also for an alias that is none."""
+    if alias not in connections:
+        return None
+    schema: str | None = getattr(connections[alias], "schema_name", None)
+    return schema
+
+
 def place_of(alias: str) -> Place:
-    """Where this thread's connection is now; asks no database. Raises UnknownSchemaError."""
-    connection: Any = connections[alias]
-    schema = getattr(connection, "schema_name", None)  # as django-tenants has it
-    if schema is None:
-        return Place(alias)
+    """Where this thread's connection is; asks no database. Raises UnknownSchemaError."""
+    schema = schema_of(alias)
+    if schema is not None and in_event_loop():
+        raise UnknownSchemaError(
+            f"The database {alias!r} has a schema for each tenant, and an event loop does not know which a request has:"
+            " write PAGESTATS_BUFFER = False, and page views are stored in the thread that knows it."
+        )
+    return Place(alias, schema)
+
+
+def in_event_loop() -> bool:
+    """Whether this thread runs one, which nothing may hold up, and from which Django asks no database."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return Place(alias, schema)
-    raise UnknownSchemaError(
-        f"the database {alias!r} has a schema for each tenant, and in an event loop it is not known which: write"
-        " PAGESTATS_BUFFER = False, so that page views are stored in the thread that has the tenant"
-    )
+        return False
+    return True
 
 
 @contextmanager
 def at(place: Place) -> Iterator[None]:
     """This thread's connection is in the schema of a place, for the length of a block."""
-    if place.schema is None:
+    connection: Any = connections[place.alias]
+    if place.schema is None or place.schema == connection.schema_name:
         yield
         return
-    connection: Any = connections[place.alias]
-    before = getattr(connection, "tenant", None)
+    tenant = getattr(connection, "tenant", None)
     connection.set_schema(place.schema)
     try:
         yield
     finally:
-        if before is None:
+        if tenant is None:
             connection.set_schema_to_public()
         else:
-            connection.set_tenant(before)
+            connection.set_tenant(tenant)
