@@ -1,6 +1,6 @@
 """A site as servers serve it: `gunicorn tests.served:application`, `uvicorn tests.served:asgi_application`.
 
-Each page answers with the process that made it, so that a test knows which of them took part.
+Each page says which process has made it, so that a test knows who took part.
 """
 
 from __future__ import annotations
@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 from typing import Any
 
+# as in the asgi.py of a site: before Django is set up
 from django_pagestats.asgi import flush_on_shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.served_settings")
 
-import django
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-django.setup()
+application = get_wsgi_application()
+asgi_application = flush_on_shutdown(get_asgi_application())
 
-from django_pagestats.recording import record_page_view  # noqa: E402 - which needs Django's apps
+from django_pagestats.decorators import not_counted  # noqa: E402 - they need Django's apps
+from django_pagestats.recording import record_page_view  # noqa: E402
 
 
 def answer() -> HttpResponse:
@@ -28,26 +30,22 @@ def answer() -> HttpResponse:
 
 
 def page(request: HttpRequest, name: str) -> HttpResponse:
-    """Counted by hand."""
-    record_page_view(path=request.path, session_key="a visitor")
     return answer()
 
 
-async def quick_page(request: HttpRequest, name: str) -> HttpResponse:
-    """Counted by hand in the event loop, which only the buffer can."""
-    record_page_view(path=request.path, session_key="a visitor")
+async def async_page(request: HttpRequest, name: str) -> HttpResponse:
     return answer()
 
 
-async def empty_page(request: HttpRequest, name: str) -> HttpResponse:
-    """Not counted."""
+@not_counted
+def by_hand(request: HttpRequest, name: str) -> HttpResponse:
+    """Recorded by a call of the site's own, and not by the middleware."""
+    record_page_view(path=request.path, session_key="a visitor")
     return answer()
 
 
 urlpatterns: list[Any] = [
     path("page/<name>/", page),
-    path("quick/<name>/", quick_page),
-    path("empty/<name>/", empty_page),
+    path("async/<name>/", async_page),
+    path("hand/<name>/", by_hand),
 ]
-application = get_wsgi_application()
-asgi_application = flush_on_shutdown(get_asgi_application())
