@@ -177,6 +177,24 @@ def test_the_first_page_and_those_that_links_lead_to(tab: Tab) -> None:
     assert tab.complaints() == []
 
 
+def test_what_is_sent_is_that_and_no_more(tab: Tab, settings: Any) -> None:
+    settings.PAGESTATS_QUERY = ["page"]
+    tab.before_each_page(
+        "window.sent = []; const send = navigator.sendBeacon;"
+        "navigator.sendBeacon = function (url, body) { sent.push(body); return send.call(this, url, body); }"
+    )
+    tab.open("/plain/c/")
+    tab.run("location = '/plain/a/?token=sesame&utm_source=News+of+today&page=2&utm_id=7&ref=&page=3#top'")
+    expect("/plain/c/", "/plain/a/?page=2&page=3")
+    tab.run("history.pushState({}, '', '/plain/b/?ref=' + 'x'.repeat(300))")
+    expect("/plain/c/", "/plain/a/?page=2&page=3", "/plain/b/")
+    site = tab.url  # of the referrer the scheme and host
+    assert tab.run("return sent") == [
+        f"/plain/a/\nutm_source=News+of+today&page=2&page=3\n{site}",
+        f"/plain/b/\nref={'x' * 200}\n{site}",
+    ]
+
+
 def test_who_comes_from_another_site(tab: Tab, start: Callable[..., str]) -> None:
     other = start().replace("127.0.0.1", "localhost")
     tab.driver.get(other + "/button/a/")

@@ -379,9 +379,8 @@ def test_a_known_path_costs_no_query_and_another_one_by_an_index(django_assert_n
         assert not new_paths.is_one_too_many("/1")
     with django_assert_num_queries(1):
         new_paths.is_one_too_many("/2")
-    plan = Subject.objects.filter(dimension=2, digest=ids.digest_of("/2")).explain()
-    if connection.vendor != "postgresql":  # which reads an empty table through
-        assert "digest=?" in plan or "pagestats_subject_digest" in plan
+    if connection.vendor == "sqlite":  # the others look at the table, which is empty
+        assert "digest=?" in Subject.objects.filter(dimension=2, digest=ids.digest_of("/2")).explain()
 
 
 # -- the limit of requests
