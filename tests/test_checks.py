@@ -35,6 +35,7 @@ def test_they_are_registered() -> None:
     }
     assert registered == {
         "check_attributes",
+        "check_beacon",
         "check_settings",
         "check_recording",
         "check_proxies",

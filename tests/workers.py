@@ -35,6 +35,8 @@ SEAM_TESTS = [
     "test_admin_sites.py",
     "test_aliases.py",
     "test_backfill_aggregates.py",
+    "test_beacon_endpoint.py",
+    "test_beacon_tags.py",
     "test_buckets.py",
     "test_checks.py",
     "test_checks_database_settings.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.core import checks
 
 from django_pagestats.checks.attributes import check_attributes
+from django_pagestats.checks.beacon import check_beacon
 from django_pagestats.checks.database_settings import check_database_settings
 from django_pagestats.checks.databases import check_databases
 from django_pagestats.checks.middleware import check_recording
@@ -18,6 +19,7 @@ from django_pagestats.checks.settings import check_settings
 
 __all__ = [
     "check_attributes",
+    "check_beacon",
     "check_database_settings",
     "check_databases",
     "check_proxies",
@@ -35,5 +37,6 @@ def register_checks() -> None:
     checks.register(check_queue, checks.Tags.compatibility)
     checks.register(check_recording, checks.Tags.compatibility)
     checks.register(check_proxies, checks.Tags.security, deploy=True)
+    checks.register(check_beacon, checks.Tags.compatibility)
     checks.register(check_database_settings, checks.Tags.compatibility)
     checks.register(check_databases, checks.Tags.database)
