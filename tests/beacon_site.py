@@ -8,7 +8,7 @@ from typing import Any
 from django.conf.urls.i18n import i18n_patterns
 from django.contrib import admin
 from django.core.cache.backends.base import BaseCache
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template import engines
 from django.urls import include, path, re_path
 
@@ -127,7 +127,12 @@ def library(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse((site.libraries / name).read_bytes(), content_type="text/javascript")
 
 
+def moved(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(request.GET["to"])
+
+
 urlpatterns += [
     path("library/<str:name>", library),
+    path("moved/", moved),
     *(path(f"{kind}/<slug:name>/", shown, {"kind": kind}) for kind in KINDS),
 ]

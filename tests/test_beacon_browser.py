@@ -251,6 +251,16 @@ def test_pages_that_a_library_swaps_in(tab: Tab, libraries: Path, kind: str) -> 
     assert tab.run("return window.isTheSame"), "the library did not swap anything"
 
 
+def test_a_visit_that_turbo_is_redirected_on(tab: Tab, libraries: Path) -> None:
+    """It goes to the address that was asked for, and replaces it by the other one later: a replaced page is no view."""
+    site.libraries = libraries
+    tab.open("/turbo/a/")
+    tab.run("const link = document.getElementById('b'); link.href = '/moved/?to=/turbo/b/'; link.click()")
+    wait_until(lambda: tab.run("return location.pathname") == "/turbo/b/", "where it leads to", timeout=10)
+    tab.click("c")
+    expect("/turbo/a/", "/moved/", "/turbo/c/")
+
+
 def test_routes_in_the_fragment(tab: Tab) -> None:
     tab.open("/hash/a/")
     expect("/hash/a/")

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.db import connection
-from django.test import Client, RequestFactory, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import reverse, set_script_prefix
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -458,6 +459,48 @@ def test_a_cache_that_fails_limits_nobody(settings: Any, caplog: Any) -> None:
     assert [record.message for record in caplog.records if "PAGESTATS_RATE_LIMIT" in record.message] == [
         "PAGESTATS_RATE_LIMIT could not be looked at (ConnectionError): nobody is limited."
     ]
+
+
+# -- a database in trouble, and a server without threads
+
+
+class failing_table:  # noqa: N801 - read as a verb
+    """Whatever asks a table of ours asks one that does not exist: the database's own error."""
+
+    def __init__(self, name: str) -> None:
+        self._name = f"django_pagestats_{name}"
+
+    def __enter__(self) -> None:
+        self._wrapper = connection.execute_wrapper(self._execute)
+        self._wrapper.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._wrapper.__exit__(*error)
+
+    def _execute(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        return execute(sql.replace(self._name, "pagestats_nowhere"), params, many, context)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["salt", "subject", "pageview"])
+def test_a_table_that_cannot_be_asked_is_no_error(table: str) -> None:
+    refused = Refused()
+    with failing_table(table):
+        assert_answered(post(), 204)
+    assert refused.since() == {"database": 1}
+    post()
+    assert paths() == ["/a/"], "what was not stored is no reason to take the next one for a duplicate"
+
+
+def test_a_site_that_is_async() -> None:
+    headers = browser_headers()
+
+    async def ask(body: bytes) -> Any:
+        return await AsyncClient().post(COLLECT, body, content_type="text/plain", headers=headers)
+
+    assert_answered(async_to_sync(ask)(b"/a/\n\n"), 204)
+    assert_answered(async_to_sync(ask)(b"/a/".ljust(9_999)), 413)
+    assert paths() == ["/a/"]
 
 
 # -- whatever comes

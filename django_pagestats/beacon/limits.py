@@ -13,12 +13,15 @@ from collections import OrderedDict
 from datetime import datetime, timezone
 
 from django.core.cache import caches
+from django.db import router
 from django.http import HttpRequest
 
 from django_pagestats import salts
 from django_pagestats.conf import conf
 from django_pagestats.conf.complaints import RATE
 from django_pagestats.headers.addresses import client_address
+from django_pagestats.models import Salt
+from django_pagestats.recording import suspending
 from django_pagestats.recording.memory import PREFIX
 
 logger = logging.getLogger(__name__)
@@ -78,15 +81,22 @@ def is_too_many(request: HttpRequest, *, now: datetime | None = None) -> bool:
     at = now or datetime.now(timezone.utc)
     seconds = SECONDS[rate[2]]
     window = f"{int(at.timestamp() // seconds)}:{seconds}"
+    alias = router.db_for_write(Salt)
+    if suspending.is_resting(alias):
+        return False
     try:
-        client = salts.keyed_hash(salts.salt(salts.day_of(at)), "rate", address)
-        number = (
-            _own.next(client, window) if conf.CACHE is None else _of_cache(conf.CACHE, f"{window}:{client}", seconds)
-        )
+        with suspending.watched(alias):
+            salt = salts.salt(salts.day_of(at), using=alias)
+        number = _next(salts.keyed_hash(salt, "rate", address), window, seconds)
     except Exception as error:  # each backend has its own
         _tell(error)
         return False
     return number > int(rate[1])
+
+
+def _next(client: str, window: str, seconds: int) -> int:
+    """How often this client has asked in this window, with this time."""
+    return _own.next(client, window) if conf.CACHE is None else _of_cache(conf.CACHE, f"{window}:{client}", seconds)
 
 
 def _of_cache(alias: str, key: str, seconds: int) -> int:

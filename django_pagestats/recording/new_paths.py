@@ -19,6 +19,7 @@ from django_pagestats.buckets import Dimension
 from django_pagestats.conf import conf
 from django_pagestats.ids import digest_of
 from django_pagestats.models import Subject
+from django_pagestats.recording import suspending
 
 #: paths that a process remembers as known, 100 bytes each; the oldest go first
 MOST_PATHS = 50_000
@@ -76,8 +77,10 @@ def is_one_too_many(path: str, *, using: str | None = None, now: datetime | None
     digest = digest_of(path)
     if _own.has(digest):
         return False
-    alias = using or router.db_for_read(Subject)
-    if not Subject.objects.using(alias).filter(dimension=Dimension.PAGE, digest=digest).exists():
+    alias = using or router.db_for_write(Subject)
+    with suspending.watched(alias):
+        is_known = Subject.objects.using(alias).filter(dimension=Dimension.PAGE, digest=digest).exists()
+    if not is_known:
         day = (now or datetime.now(timezone.utc)).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
         if not _own.take_new(day):
             return True
