@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.decorators import login_not_required  # which needs no such app
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpResponseRedirect
 from django.shortcuts import render
@@ -26,6 +27,7 @@ GIF = (
 )
 
 
+@login_not_required
 @not_counted
 @require_safe
 def script(request: HttpRequest, digest: str) -> HttpResponse:
@@ -42,6 +44,7 @@ def script(request: HttpRequest, digest: str) -> HttpResponse:
 # anything here. And no transaction of the request's: it would cost each page view two more statements.
 @never_cache
 @csrf_exempt
+@login_not_required
 @not_counted
 @require_POST
 @transaction.non_atomic_requests
@@ -51,6 +54,7 @@ def collect(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
+@login_not_required
 @not_counted
 @require_GET
 @transaction.non_atomic_requests
@@ -63,6 +67,7 @@ def pixel(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @csrf_exempt  # a page in a cache would hand one visitor's token to all; another site's form is refused by its origin
+@login_not_required
 @not_counted
 @require_http_methods(["GET", "HEAD", "POST"])
 def opt_out(request: HttpRequest) -> HttpResponse:

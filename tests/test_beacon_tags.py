@@ -217,6 +217,25 @@ def test_a_post_sets_the_cookie_and_another_takes_it(is_secure: bool) -> None:
     assert b"are counted" in client.get(CHOICE, secure=is_secure).content
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"", "application/x-www-form-urlencoded", 303),
+        (b"counted=maybe&counted", "application/x-www-form-urlencoded", 303),
+        (b"counted=%FF%00", "application/x-www-form-urlencoded", 303),
+        (b"\xff", "text/plain", 303),
+        (b"--x", "multipart/form-data; boundary=x", 303),
+        (b"--x", "multipart/form-data", 400),
+    ],
+)
+def test_whatever_is_posted_is_no_error(body: bytes, content_type: str, status: int) -> None:
+    """Only a clear yes counts a browser again."""
+    response = Client().post(CHOICE, body, content_type=content_type, headers=OWN)
+    assert response.status_code == status
+    if status == 303:
+        assert response.cookies[opting_out.COOKIE_NAME].value == "1"
+
+
 def test_another_site_cannot_take_a_visitor_out_nor_put_her_back() -> None:
     client = Client()
     client.cookies = SimpleCookie({opting_out.COOKIE_NAME: "1"})
