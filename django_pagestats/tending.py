@@ -12,6 +12,7 @@ import time
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError, InterfaceError
+from django.db.models import Q
 
 from django_pagestats import aliases, folding, horizon
 from django_pagestats.clock import database_now
@@ -112,11 +113,12 @@ def _idle() -> timedelta:
 
 def claim(using: str, generation: Generation, now: datetime) -> bool:
     """Take this minute; False if somebody else was faster, since the generation was seen."""
-    seen = Generation.objects.using(using).filter(
-        pk=generation.pk, is_active=True, tended_at=generation.tended_at, tended_by=generation.tended_by
-    )
+    seen = generation.tended_at
+    # whoever was faster has moved it on
+    unchanged = Q(tended_at=None) if seen is None else Q(tended_at__lte=seen)
+    free = Generation.objects.using(using).filter(unchanged, pk=generation.pk, is_active=True)
     with database_for(using).one_statement():
-        is_taken = bool(seen.update(tended_at=now, tended_by=WorkedBy.SITE))
+        is_taken = bool(free.update(tended_at=now, tended_by=WorkedBy.SITE))
     if is_taken and generation.tended_by != WorkedBy.SITE:
         logger.info("keeping up on %s: a process of the site does it from now on, for no cluster does", using)
     return is_taken

@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django_q.models import OrmQ
 
+from django_pagestats import tasks
+from django_pagestats.backfill import pages
 from django_pagestats.clock import database_now
 from django_pagestats.models import BackfillRun, BuildSegment, Generation
 from testproject.security import POLICY
 from tests import servers
+from tests.chains import assert_all_counted
 from tests.cluster import Site, wait_until
 from tests.factories import make_page_views
+from tests.patching import replace
 from tests.test_admin import RUNS, make_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -211,6 +216,54 @@ def cancel(browser: Browser) -> None:
     assert browser.buttons() == []
     assert not browser.find("#pagestats-nice").is_displayed()
     browser.assert_the_same()
+
+
+def test_a_page_that_is_left_open_does_the_work_where_there_is_no_cluster(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_page_views(20_000)
+    replace(monkeypatch.setattr, tasks.queue_is_installed, lambda: False)
+    monkeypatch.setattr(pages, "SECONDS", 0.05)  # a few requests, so that there is something to see
+    browser.open(RUNS)
+    browser.click(f'form[action="{RUNS}backfill/"] button')
+    assert browser.driver.current_url.endswith("/change/"), "the start leads to the run's page"
+    browser.mark()
+    assert browser.text("#pagestats-problems").startswith("This page is doing the work: keep it open")
+    browser.wait(lambda: browser.state() == "Succeeded", "succeeded")
+    assert not browser.find("#pagestats-problems").is_displayed()
+    assert browser.text("#pagestats-percent") == "100.0"
+    browser.assert_the_same()
+    asked = "return performance.getEntriesByType('resource').filter((it) => it.name.includes('/work/')).length"
+    assert browser.run(asked) > 1
+    assert not OrmQ.objects.exists()
+    assert_all_counted()
+
+
+def test_a_page_that_is_hidden_goes_on_and_one_whose_request_fails_asks_first(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_page_views(30)
+    replace(monkeypatch.setattr, tasks.queue_is_installed, lambda: False)
+    monkeypatch.setattr(pages, "work", lambda *args, **options: None)  # nobody gets on
+    run = tasks.start_backfill("default", via="admin").run
+    assert run is not None
+    browser.open(f"{RUNS}{run.pk}/change/")
+    browser.mark()
+    browser.run(
+        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    browser.wait(lambda: browser.run("return window.delays.filter((it) => it === 100).length") > 2, "requests")
+    browser.run(
+        "Object.defineProperty(document, 'hidden', {value: false});"
+        "window.urls = []; window.fetchOf = window.fetch;"
+        "window.fetch = (url, options) => { window.urls.push([url.includes('/work/'), options.method]);"
+        " return Promise.reject(new TypeError('gone')); }"
+    )
+    browser.wait(lambda: browser.run("return window.urls.length") > 2, "requests that fail")
+    first, *others = browser.run("return window.urls")
+    assert first == [True, "POST"] and {tuple(other) for other in others} == {(False, None)}
+    browser.run("window.fetch = window.fetchOf")
 
 
 def waiting_run(**columns: Any) -> BackfillRun:

@@ -37,7 +37,9 @@ def check_one(alias: str) -> Iterator[CheckMessage]:
         if options.get("pool") and apps.is_installed("django_q"):
             yield connection_pool(alias)
     elif connection.vendor == "sqlite":
-        if str(options.get("transaction_mode")).upper() != "IMMEDIATE" and not connection.is_in_memory_db():
+        # without a cluster nobody folds chunk after chunk: a site as Django makes it has nothing to be told of
+        is_deferred = str(options.get("transaction_mode")).upper() != "IMMEDIATE" and not connection.is_in_memory_db()
+        if is_deferred and apps.is_installed("django_q"):
             yield transactions_deferred(alias)
     else:
         yield from _check_mysql_settings(alias, connection, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage
 
 from django_pagestats.checks.database_settings import is_read_uncommitted, read_uncommitted, text_garbled
@@ -36,7 +37,7 @@ def fetch(connection: Any, statement: str, parameters: Sequence[Any] = ()) -> li
 
 def check_sqlite(alias: str, connection: Any, has_table: bool) -> Iterator[CheckMessage]:
     mode = fetch(connection, "PRAGMA journal_mode")[0][0]
-    if mode != "wal" and not connection.is_in_memory_db():
+    if mode != "wal" and not connection.is_in_memory_db() and apps.is_installed("django_q"):
         yield journal_not_wal(alias, mode)
 
 
