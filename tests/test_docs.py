@@ -136,7 +136,7 @@ def test_operations_quotes_what_is_said() -> None:
     assert [text for text in quoted if text not in sources] == []
     keys = {key for cell in first_cells("While it runs") for key in re.findall(r"`([a-z_]+)`", cell)}
     assert "cluster_problem" in keys
-    assert keys <= {"status", *looking.COMPUTED_FIELDS, *looking.RUN_FIELDS}
+    assert keys <= {"status", *looking.COMPUTED_FIELDS, *looking.RUN_FIELDS, *looking.SITE_FIELDS}
 
 
 def test_operations_names_settings_that_exist() -> None:

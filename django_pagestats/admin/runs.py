@@ -20,11 +20,12 @@ from django_pagestats.admin.live import ShowsLive
 from django_pagestats.admin.notices import ShowsNotices
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
-from django_pagestats.admin.wording import Wording
+from django_pagestats.admin.wording import Wording, time
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import BackfillRun
+from django_pagestats.silence import last_viewed_at, silence
 
 
 @admin.register(BackfillRun)
@@ -43,7 +44,9 @@ class BackfillRunAdmin(ShowsNotices, ShowsLive, StartsBackfill):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context: dict[str, Any] = {}
         if request.method == "GET" and self.has_view_permission(request):
-            context["attention"] = attention(router.db_for_write(BackfillRun))
+            using = router.db_for_write(BackfillRun)
+            now = database_now(using)
+            context |= {"attention": attention(using, now), **last_page_view(using, now)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
@@ -109,12 +112,18 @@ class Columns:
         return Wording(run, self.now).created_at
 
 
-def attention(using: str) -> str:
+def last_page_view(using: str, now: datetime) -> dict[str, str]:
+    """When the last page view was, in words, and what there is to say if that is long ago."""
+    last = last_viewed_at(using, now)
+    return {"last_viewed_at": time(last), "silence": silence(last, now)}
+
+
+def attention(using: str, now: datetime) -> str:
     """What only a person can bring in order, or nothing."""
     if problem := backfill.problem(using):
         return problem
     run = backfill.active_run(using)
-    if run is not None and (missing := backfill.missing_cluster(run, database_now(using))):
+    if run is not None and (missing := backfill.missing_cluster(run, now)):
         return missing
     try:
         tail = folding.tail_length(using, conf.TAIL_LIMIT)

@@ -14,6 +14,7 @@ from django_pagestats.backfill.chain import lease
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import BackfillRun, BuildSegment
+from django_pagestats.silence import last_viewed_at, silence
 
 Kind = BuildSegment.Kind
 Status = BackfillRun.Status
@@ -160,14 +161,17 @@ COMPUTED_FIELDS = (
     "cluster_problem",
     "problem",
 )
+#: what the status object says of the page views, whether a run is there or not
+SITE_FIELDS = ("last_viewed_at", "silence")
 
 
 def status(using: str) -> dict[str, Any]:
     """The active run, or else the last one, as one object of plain values; status "none" if there never was one."""
-    run = current_run(using)
+    run, now = current_run(using), database_now(using)
+    last = last_viewed_at(using, now)
+    of_site = dict(zip(SITE_FIELDS, (_plain(last), _plain(silence(last, now))), strict=True))
     if run is None:
-        return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS))}
-    now = database_now(using)
+        return {"status": "none", **dict.fromkeys((*COMPUTED_FIELDS, *RUN_FIELDS)), **of_site}
     so_far = progress(run, now)
     computed = (
         run.pk,
@@ -182,7 +186,7 @@ def status(using: str) -> dict[str, Any]:
         problem(using),
     )
     fields = {name: _plain(getattr(run, name)) for name in RUN_FIELDS}
-    return {"status": run.status, **dict(zip(COMPUTED_FIELDS, computed, strict=True)), **fields}
+    return {"status": run.status, **dict(zip(COMPUTED_FIELDS, computed, strict=True)), **fields, **of_site}
 
 
 def problem(using: str) -> str | None:

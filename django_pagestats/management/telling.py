@@ -12,6 +12,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.management.progress import ProgressBar, describe, duration
 from django_pagestats.models import BackfillRun, RunEvent
+from django_pagestats.silence import last_viewed_at, silence
 
 #: exit statuses
 PAUSED = 3
@@ -83,6 +84,7 @@ class Telling:
             self.out.write(json.dumps(backfill.status(self.using)))
         else:
             self._show_run()
+            self._show_last_page_view()
         if problem := backfill.problem(self.using):
             raise CommandError(problem)
         run = backfill.active_run(self.using)
@@ -92,6 +94,14 @@ class Telling:
             tail = folding.tail_length(self.using, conf.TAIL_LIMIT)
             some = f"{tail:,} page views are not folded yet; answers count them all the same."
             self.out.write(folding.attention(self.using, tail) or some)
+
+    def _show_last_page_view(self) -> None:
+        now = database_now(self.using)
+        last = last_viewed_at(self.using, now)
+        if told := silence(last, now):
+            self.out.write(told)
+        elif last is not None:
+            self.out.write(f"The last page view is of {last:%Y-%m-%d %H:%M:%S} UTC.")
 
     def _show_run(self) -> None:
         run = backfill.current_run(self.using)
