@@ -16,7 +16,8 @@ from django_pagestats.backfill import looking, states
 from django_pagestats.checks import queue
 from django_pagestats.conf import conf
 from django_pagestats.management import telling
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, Reason
+from django_pagestats.models.left_out import OF_ATTRIBUTES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "benchmarks").glob("**/*.md")])
@@ -143,6 +144,16 @@ def test_operations_names_settings_that_exist() -> None:
     named = set(re.findall(r"PAGESTATS_[A-Z_]+", operations()))
     assert len(named) >= 10
     assert named <= {setting.name for setting in conf.all()}
+
+
+# -- docs/recording.md
+
+
+def test_recording_has_every_reason_for_leaving_out() -> None:
+    section = (ROOT / "docs" / "recording.md").read_text().split("## What is left out\n")[1].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE))
+    assert list(told) == list(Reason)
+    assert {reason for reason, meaning in told.items() if "an attribute only" in meaning} == OF_ATTRIBUTES
 
 
 # -- docs/correctness.md
