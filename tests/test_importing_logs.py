@@ -129,7 +129,10 @@ class TestLine:
             (line("/a")[:-1] + b' "203.0.113.7" 0.004\r\n', "/a"),
             (b"\xef\xbb\xbf" + line("/a"), "/a"),
             (b'192.0.2.1 - john doe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 200 -\n', "/a"),
-            (b'192.0.2.1 id joe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 304 0 "-" "Mozilla/5.0 (X11)"\n', "/a"),
+            (
+                b'192.0.2.1 id joe [17/May/2025:12:00:00 +0000] "GET /a HTTP/1.1" 304 0 "-" "Mozilla/5.0 (X11; U)"\n',
+                "/a",
+            ),
         ],
     )
     def test_pages(self, logged: bytes, path: str) -> None:

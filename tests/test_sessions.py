@@ -225,7 +225,7 @@ INSIDE = ["answers"] if connection.vendor == "sqlite" else INSIDE
 @pytest.fixture
 def site(root: Client, tmp_path: Path) -> Site:
     log = tmp_path / "access.log"
-    log.write_text('192.0.2.1 - - [01/Mar/2025:12:00:00 +0000] "GET /log HTTP/1.1" 200 1 "-" "Mozilla/5.0 (X11)"\n')
+    log.write_text('192.0.2.1 - - [01/Mar/2025:12:00:00 +0000] "GET /log HTTP/1.1" 200 1 "-" "Mozilla/5.0 (X11; U)"\n')
     make_page_views(30)
     return Site(Links(), root, log)
 
