@@ -12,7 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, datetime, timedelta, timezone
 
 import django
 from django.core.management import call_command
@@ -44,6 +44,49 @@ def make_gap(count: int) -> int:
     return int(active.cursor - active.all_cursor)
 
 
+def record_recent(count: int, seconds: int = 300) -> None:
+    """So many page views of the last minutes, whatever the times of the others; they are the tail."""
+    from django_pagestats.models import PageView
+
+    now = datetime.now(timezone.utc)
+    times = [now - timedelta(seconds=n * seconds / count) for n in range(count)]
+    views = [PageView(path=f"/{n % 20}", session_key=f"now{n % 60}", viewed_at=at) for n, at in enumerate(times)]
+    PageView.objects.bulk_create(views)
+
+
+def many_questions(days: dict[str, date]) -> dict[str, Callable[[], object]]:
+    """Of many paths at once, the most viewed ones."""
+    from django_pagestats import stats
+
+    top = [page.path for page in stats.top_pages(500)]
+    return {
+        "count_page_views_of(50 paths)": lambda: stats.count_page_views_of(top[:50]),
+        "count_page_views_of(500 paths)": lambda: stats.count_page_views_of(top),
+        "count_page_views_of(50 paths), 30 days": lambda: stats.count_page_views_of(top[:50], **days),
+        "count_page_views_of(500 paths), 365 days": lambda: stats.count_page_views_of(
+            top, start=days["end"] - timedelta(days=365), end=days["end"]
+        ),
+    }
+
+
+def recent_questions() -> dict[str, Callable[[], object]]:
+    """Of the last minutes."""
+    from django_pagestats import stats
+    from django_pagestats.silence import last_viewed_at
+
+    return {
+        "active_visitors()": stats.active_visitors,
+        "active_pages()": stats.active_pages,
+        "the last page view": lambda: last_viewed_at("default", datetime.now(timezone.utc)),
+    }
+
+
+def show(questions: dict[str, Callable[[], object]]) -> None:
+    for name, ask in questions.items():
+        took = milliseconds(ask)
+        print(f"| {name} | {statistics.median(took):.2f} | {max(took):.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gap", type=int, default=0)
@@ -73,9 +116,9 @@ def main() -> None:
         "top_pages(10), 30 days": lambda: stats.top_pages(10, **month),
     }
     print(f"{PageView.objects.count():,} page views\n\n| answer | median ms | slowest ms |\n|---|---|---|")
-    for name, ask in questions.items():
-        took = milliseconds(ask)
-        print(f"| {name} | {statistics.median(took):.2f} | {max(took):.2f} |")
+    show({**questions, **many_questions(month)})
+    record_recent(100)
+    show(recent_questions())
 
 
 if __name__ == "__main__":
