@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
 
-from django_pagestats import aliases, folding, horizon
+from django_pagestats import aliases, folding, horizon, salts
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import PageStatsError
@@ -31,6 +31,8 @@ LOOK_SECONDS = 61.0
 EVERY = timedelta(minutes=1)
 #: when nobody else has done it for so long, or has missed two ticks of its schedule, nobody does
 IDLE = timedelta(minutes=5)
+#: where nobody comes, no recording finds that the day of a salt is over
+SALT_SECONDS = 3_600.0
 #: rows of aggregates that one statement deletes: on SQLite nobody else writes meanwhile
 SWEPT_ROWS = 1_000
 
@@ -41,6 +43,7 @@ _told: dict[str, str] = {}
 def register() -> None:
     """Called when the app is ready: from the first page view that a process records on, its thread looks after it."""
     background.every(lambda: LOOK_SECONDS, tend_here, name="keeping the statistics up", is_flushed=False)
+    background.every(lambda: SALT_SECONDS, delete_salts, name="deleting salts that are over", is_flushed=False)
 
 
 def note_cluster(using: str) -> None:
@@ -49,6 +52,11 @@ def note_cluster(using: str) -> None:
         Generation.objects.using(using).filter(is_active=True).update(
             tended_at=database_now(using), tended_by=WorkedBy.CLUSTER
         )
+
+
+def delete_salts() -> None:
+    """Delete the keys by which visitors were told apart on days that are over, though nobody else comes."""
+    salts.delete_expired()
 
 
 def tend_here() -> None:

@@ -233,7 +233,7 @@ def test_a_page_that_is_left_open_does_the_work_where_there_is_no_cluster(
     assert not browser.find("#pagestats-problems").is_displayed()
     assert browser.text("#pagestats-percent") == "100.0"
     browser.assert_the_same()
-    asked = "return performance.getEntriesByType('resource').filter((it) => it.name.includes('/work/')).length"
+    asked = "return performance.getEntriesByType('resource').filter((it) => it.name.includes('/fold/')).length"
     assert browser.run(asked) > 1
     assert not OrmQ.objects.exists()
     assert_all_counted()
@@ -257,7 +257,7 @@ def test_a_page_that_is_hidden_goes_on_and_one_whose_request_fails_asks_first(
     browser.run(
         "Object.defineProperty(document, 'hidden', {value: false});"
         "window.urls = []; window.fetchOf = window.fetch;"
-        "window.fetch = (url, options) => { window.urls.push([url.includes('/work/'), options.method]);"
+        "window.fetch = (url, options) => { window.urls.push([url.includes('/fold/'), options.method]);"
         " return Promise.reject(new TypeError('gone')); }"
     )
     browser.wait(lambda: browser.run("return window.urls.length") > 2, "requests that fail")

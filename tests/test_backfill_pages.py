@@ -395,7 +395,7 @@ class TestAPageThatIsClosed:
 
 class TestTheRequest:
     def work(self, client: Client, **query: Any) -> Any:
-        return client.post(f"{RUNS}{the_run().pk}/work/", query_params=query or None)
+        return client.post(f"{RUNS}{the_run().pk}/fold/", query_params=query or None)
 
     def test_it_answers_as_the_progress_does_and_says_who_works(self, root: Client) -> None:
         make_page_views(45)
@@ -409,7 +409,7 @@ class TestTheRequest:
             assert answer["seconds"] < 1
             assert answer["texts"]["waits_until"] == "-"
             assert [event[1] for event in answer["events"]] == ["Queued", "Queued → Running"]
-            again = root.post(f"{RUNS}{the_run().pk}/work/?after={answer['newest_event']}").json()
+            again = root.post(f"{RUNS}{the_run().pk}/fold/?after={answer['newest_event']}").json()
             assert again["events"] == []
             while answer["works"]:
                 answer = self.work(root).json()
@@ -440,7 +440,7 @@ class TestTheRequest:
         with no_queue():
             answer = client.get(f"{RUNS}{the_run().pk}/progress/").json()
             page = client.get(f"{RUNS}{the_run().pk}/change/").content.decode()
-        assert answer["works"] is False and "data-works" not in page and "/work/" not in page
+        assert answer["works"] is False and "data-works" not in page and "/fold/" not in page
         assert self.work(Client()).status_code == 302
         assert the_run().rows_folded == 0
 
@@ -448,8 +448,8 @@ class TestTheRequest:
         make_page_views(45)
         start()
         for method in root.get, root.put, root.delete, root.head:
-            assert method(f"{RUNS}{the_run().pk}/work/").status_code == 405
-        assert root.post(f"{RUNS}4711/work/").status_code == 404
+            assert method(f"{RUNS}{the_run().pk}/fold/").status_code == 405
+        assert root.post(f"{RUNS}4711/fold/").status_code == 404
         strict = Client(enforce_csrf_checks=True)
         strict.cookies = root.cookies
         assert self.work(strict).status_code == 403

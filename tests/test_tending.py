@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django_pagestats import backfill, folding, recording, stats, tasks, tending
 from django_pagestats.clock import database_now
 from django_pagestats.folding import chunks
-from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, WorkedBy
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Salt, WorkedBy
 from django_pagestats.recording import background
 from tests.chains import Links, active_generation, assert_all_counted, assert_exact, small_steps
 from tests.factories import make_page_views
@@ -402,6 +402,13 @@ class TestTheThread:
         make_page_views(4)
         recording.flush()
         assert not Generation.objects.exists()
+
+    def test_a_salt_goes_when_its_day_is_over_though_nobody_comes(self) -> None:
+        Salt.objects.create(period="2025-03-01", value=b"x" * 16)
+        job = background._jobs["deleting salts that are over"]
+        assert job.seconds() <= 3_600 and not job.is_flushed
+        job.work()
+        assert not Salt.objects.exists()
 
     def test_while_a_test_environment_is_set_up_there_is_no_thread(self) -> None:
         assert recording.record_page_view(path="/", session_key="a")

@@ -47,10 +47,10 @@ class ShowsLive(ObeysWishes):
 
     def get_urls(self) -> list[URLPattern]:
         progress = self.admin_site.admin_view(self.progress_view)
-        work = self.admin_site.admin_view(self.work_view)
+        fold = self.admin_site.admin_view(self.fold_view)
         return [
             path("<int:run_id>/progress/", progress, name=self.url_name("progress")),
-            path("<int:run_id>/work/", work, name=self.url_name("work")),
+            path("<int:run_id>/fold/", fold, name=self.url_name("fold")),
             *super().get_urls(),
         ]
 
@@ -68,7 +68,7 @@ class ShowsLive(ObeysWishes):
         now = database_now(database_of(run))
         return self._answer_script(request, run, now, problem=look_after(run, now))
 
-    def work_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+    def fold_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Work on the run for a moment, if that is left to its page; the answer is that of `progress_view`."""
         self.check_control(request)
         if request.method != "POST":
@@ -121,7 +121,7 @@ class ShowsLive(ObeysWishes):
             "chart_heads": CHART_HEADS,
             "segment_heads": SEGMENT_HEADS,
             "progress_url": self.page_url("progress", row.pk),
-            "work_url": self.page_url("work", row.pk) if self.has_control_permission(request) else "",
+            "fold_url": self.page_url("fold", row.pk) if self.has_control_permission(request) else "",
             "time_zone": get_current_timezone_name(),
         }
 

@@ -136,7 +136,7 @@
     };
 
     const ask = async () => {
-        const form = isWorking ? document.getElementById("pagestats-work") : null;
+        const form = isWorking ? document.getElementById("pagestats-fold") : null;
         const url = `${form?.getAttribute("action") ?? page.dataset.progressUrl}?after=${page.dataset.newestEvent}`;
         const answer = await fetch(url, {
             ...(form ? { method: "POST", body: new URLSearchParams(new FormData(form)) } : {}),
