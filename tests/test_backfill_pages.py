@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from django_q.models import OrmQ
 from django_pagestats import backfill, folding, tasks, throttles
 from django_pagestats.backfill import keeping, pages
 from django_pagestats.clock import database_now
+from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, BuildSegment, WorkedBy
 from tests.chains import assert_all_counted, assert_exact, expire_lease, small_parts, the_run
 from tests.factories import make_page_views
@@ -183,6 +185,7 @@ class TestWithoutAQueue:
         assert the_run().is_going and keeping._KEPT == {}
 
     def test_chunks_are_such_as_a_browser_can_wait_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(database_for("default")), "CHUNK_SECONDS", 1.0)
         make_page_views(45)
         start()
         seen = []
@@ -489,3 +492,32 @@ class TestTheRequest:
             connection.settings_dict["ATOMIC_REQUESTS"] = kept
         assert was_atomic == [False]
         assert the_run().rows_folded == 10
+
+
+def test_the_list_of_runs_says_that_the_page_would_do_it(root: Client) -> None:
+    make_page_views(25)
+    start()
+    request()
+    assert "messagelist" not in root.get(RUNS).content.decode(), "its page is expected still"
+    go_by(minutes=1)
+    told = "Its page does the work, too, while it is open."
+    with no_queue():
+        assert told in unescape(root.get(RUNS).content.decode())
+    OrmQ.objects.all().delete()
+    BackfillRun.objects.update(taken_by=WorkedBy.CLUSTER)
+    without = unescape(root.get(RUNS).content.decode())
+    assert "Nobody has worked on run" in without and told not in without, "the schedule revives it first"
+
+
+@pytest.mark.parametrize("has_queue", [True, False])
+def test_the_list_of_runs_has_the_cluster_to_paste_where_a_site_has_outgrown_itself(
+    root: Client, settings: Any, has_queue: bool
+) -> None:
+    settings.PAGESTATS_TAIL_LIMIT = 10
+    make_page_views(10)
+    with nullcontext() if has_queue else no_queue():
+        small = unescape(root.get(RUNS).content.decode())
+        make_page_views(1, seed=1)
+        large = unescape(root.get(RUNS).content.decode())
+    assert "too many for keeping up" not in small and "too many for keeping up" in large
+    assert (tasks.A_CLUSTER in large) == (not has_queue)

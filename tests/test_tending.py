@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django_pagestats import backfill, folding, recording, stats, tasks, tending
 from django_pagestats.clock import database_now
 from django_pagestats.folding import chunks
+from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Salt, WorkedBy
 from django_pagestats.recording import background
 from tests.chains import Links, active_generation, assert_all_counted, assert_exact, small_steps
@@ -277,6 +278,7 @@ class TestWhatItCosts:
         make_page_views(50)
         tending.tend_here()
         go_by(minutes=5)
+        monkeypatch.setattr(type(database_for("default")), "CHUNK_SECONDS", 1.0)
         wanted = []
         fold = folding.Folder.fold
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill, folding, tasks
-from django_pagestats.admin.live import ShowsLive
+from django_pagestats.admin.live import ShowsLive, is_left_to_page
 from django_pagestats.admin.notices import ShowsNotices
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.starting import StartsBackfill
@@ -63,6 +63,14 @@ class BackfillRunAdmin(ShowsNotices, ShowsLive, StartsBackfill):
             "kind",
             columns.created_at,
         ]
+
+
+def _nobody_works(run: BackfillRun, now: datetime) -> str:
+    """Where that is so; and that its page would."""
+    missing = backfill.missing_cluster(run, now)
+    if missing and is_left_to_page(run, now):
+        return f"{missing} {gettext('Its page does the work, too, while it is open.')}"
+    return missing
 
 
 class Columns:
@@ -123,7 +131,7 @@ def attention(using: str, now: datetime) -> str:
     if problem := backfill.problem(using):
         return problem
     run = backfill.active_run(using)
-    if run is not None and (missing := backfill.missing_cluster(run, now)):
+    if run is not None and (missing := _nobody_works(run, now)):
         return missing
     try:
         tail = folding.tail_length(using, conf.TAIL_LIMIT)
