@@ -191,10 +191,17 @@ def test_what_is_sent_is_that_and_no_more(tab: Tab, settings: Any) -> None:
     expect("/plain/c/", "/plain/a/?page=2&page=3")
     tab.run("history.pushState({}, '', '/plain/b/?ref=' + 'x'.repeat(300))")
     expect("/plain/c/", "/plain/a/?page=2&page=3", "/plain/b/")
+    # another query is another page by such a parameter only
+    tab.run("history.pushState({}, '', '?page=2')")
+    expect("/plain/c/", "/plain/a/?page=2&page=3", "/plain/b/", "/plain/b/?page=2")
+    tab.run("history.pushState({}, '', '?tab=1&page=2#more'); history.pushState({}, '', '/plain/d/')")
+    expect("/plain/c/", "/plain/a/?page=2&page=3", "/plain/b/", "/plain/b/?page=2", "/plain/d/")
     site = tab.url  # of the referrer the scheme and host
     assert tab.run("return sent") == [
         f"/plain/a/\nutm_source=News+of+today&page=2&page=3\n{site}",
         f"/plain/b/\nref={'x' * 200}\n{site}",
+        f"/plain/b/\npage=2\n{site}",
+        f"/plain/d/\n\n{site}",
     ]
 
 

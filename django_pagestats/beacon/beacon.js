@@ -7,9 +7,9 @@
     const options = script.dataset;
     const endpoint = new URL(options.endpoint || new URL("note", script.src), location);
     const exclude = options.exclude && new RegExp(options.exclude);
-    // of the query, what says where somebody came from, and what makes a page of its own (PAGESTATS_QUERY)
-    const names = ["source", "medium", "campaign", "term", "content"].map((it) => `utm_${it}`)
-        .concat("ref", "source", (options.query || "").split(" "));
+    // of the query, what makes a page of its own (PAGESTATS_QUERY), and what says where somebody came from
+    const ofPage = (options.query || "").split(" ");
+    const ofSource = ["source", "medium", "campaign", "term", "content"].map((it) => `utm_${it}`).concat("ref", "source");
 
     // the scheme and host alone; what follows in this document came from the site itself
     let referrer = (document.referrer.match(/^[^/]+\/\/[^/]+/) || [""])[0];
@@ -27,10 +27,12 @@
         return location.pathname + (isRoute ? `%23${location.hash.slice(1).split("?")[0]}` : "");
     };
 
-    const query = () => {
+    const query = (names) => {
         const found = [...new URLSearchParams(location.search)].filter(([name, value]) => value && names.includes(name));
         return new URLSearchParams(found.map(([name, value]) => [name, value.slice(0, 200)]));
     };
+
+    const here = () => `${page()}?${query(ofPage)}`;
 
     const isRefused = () => (options.gpc !== "false" && navigator.globalPrivacyControl)
         || (options.dnt !== "false" && navigator.doNotTrack === "1");
@@ -39,7 +41,7 @@
         if (!isAllowed || isRefused() || (exclude && exclude.test(path))) {
             return;
         }
-        const body = [path, query(), referrer].join("\n");
+        const body = [path, query(ofPage.concat(ofSource)), referrer].join("\n");
         referrer = location.origin;
         // sendBeacon names no origin to another one where the policy for referrers is Django's
         if (endpoint.origin !== location.origin || !navigator.sendBeacon?.(endpoint, body)) {
@@ -70,9 +72,9 @@
         isWaiting = true;
         whenSeen(() => {
             isWaiting = false;
-            if (at !== page()) {
-                at = page();
-                tell(at);
+            if (at !== here()) {
+                at = here();
+                tell(page());
             }
         });
     };
@@ -89,7 +91,7 @@
                 if (/push|traverse/.test(event.navigationType)) {
                     view();
                 } else if (!isWaiting) {
-                    at = page();
+                    at = here();
                 }
             });
         } else {
