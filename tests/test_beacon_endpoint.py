@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.db import connection
 from django.test import AsyncClient, Client, RequestFactory, override_settings
-from django.urls import reverse, set_script_prefix
+from django.urls import include, path, reverse, set_script_prefix
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -21,7 +22,7 @@ from django_pagestats import ids, salts
 from django_pagestats.beacon import limits, messages, origins
 from django_pagestats.models import LeftOut, PageView, Subject
 from django_pagestats.recording import left_out, new_paths, opting_out
-from tests.beacon_site import BROWSER
+from tests.beacon_site import BROWSER, page
 from tests.test_recording import Refused
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.beacon_site")]
@@ -327,10 +328,27 @@ def test_where_the_beacon_does_not_record(setting: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", ["/de/about/", "/en/about/", "/users/17/", "/tags/x/", "/", "/app/%23/settings"])
 @pytest.mark.parametrize("language", ["en", "de"])
-def test_paths_of_each_language_are_pages(path: str, language: str) -> None:
+def test_paths_of_each_language_are_pages(path: str, language: str, settings: Any) -> None:
     """Whatever the language of the visitor's browser: the endpoint's own path has none."""
+    settings.MIDDLEWARE = ["django.middleware.locale.LocaleMiddleware", *settings.MIDDLEWARE]
     post(f"{path}\n\n", accept_language=language)
     assert len(paths()) == 1
+
+
+#: of a site whose first language has no prefix
+urlpatterns = [
+    path("ps/", include("django_pagestats.urls")),
+    *i18n_patterns(path("shop/", page), prefix_default_language=False),
+]
+
+
+@pytest.mark.urls("tests.test_beacon_endpoint")
+@pytest.mark.parametrize("path", ["/shop/", "/de/shop/"])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_language_without_a_prefix(path: str, language: str, settings: Any) -> None:
+    settings.MIDDLEWARE = ["django.middleware.locale.LocaleMiddleware", *settings.MIDDLEWARE]
+    post(f"{path}\n\n", accept_language=language)
+    assert paths() == [path]
 
 
 def test_a_site_below_a_prefix(settings: Any) -> None:
@@ -539,8 +557,8 @@ class HostileTests(TestCase):
     @example(b"\n" * 4_096)
     def test_no_body_is_an_error(self, body: bytes) -> None:
         assert post(body).status_code in (204, 400)
-        for path in paths():
-            assert re.fullmatch(r"/[^\x00-\x1f\x7f-\x9f]*", path)
+        for stored in paths():
+            assert re.fullmatch(r"/[^\x00-\x1f\x7f-\x9f]*", stored)
 
     @given(st.dictionaries(NAMES, VALUES))
     @example({"host": "\xff"})
