@@ -233,7 +233,7 @@ def test_tests_of_a_site_suspend_nothing() -> None:
     assert store(row()) is None
 
 
-def test_the_statement_names_the_columns_of_the_model() -> None:
-    assert direct.STATEMENT.startswith(
-        "INSERT INTO django_pagestats_pageview (path, session_key, viewed_at, attributes) VALUES"
-    )
+def test_the_statements_name_the_columns_of_the_model() -> None:
+    table = "INSERT INTO django_pagestats_pageview"
+    assert f"{table} (path, session_key, viewed_at) VALUES (%s, %s, %s)" == direct.SHORT
+    assert f"{table} (path, session_key, viewed_at, attributes) VALUES (%s, %s, %s, %s)" == direct.WHOLE

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_pagestats.intake import RefusedError, Row
 from django_pagestats.merging import database_for
 from django_pagestats.models import PageView, Reason
 
-_FIELDS = {field.name: field for field in PageView._meta.concrete_fields}
-_COLUMNS = ", ".join(str(_FIELDS[name].column) for name in Row._fields)
-#: made once; `save()` would send signals, which nothing here needs, and take four times as long
-STATEMENT = f"INSERT INTO {PageView._meta.db_table} ({_COLUMNS}) VALUES (%s, %s, %s, %s)"
+_COLUMNS = {field.name: str(field.column) for field in PageView._meta.concrete_fields}
 
 
-def insert(row: Row, alias: str) -> None:
+def statement(*fields: str) -> str:
+    """An INSERT of so many fields of the model; `save()` would send signals, and take three times as long."""
+    columns = ", ".join(_COLUMNS[field] for field in fields)
+    return f"INSERT INTO {PageView._meta.db_table} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"
+
+
+#: made once; the shorter one is also for a table to which the column is being added
+SHORT = statement(*Row._fields[:3])
+WHOLE = statement(*Row._fields)
+
+
+def insert(row: Row, connection: BaseDatabaseWrapper) -> None:
     """Store it: at once, or with the caller's transaction, which an error leaves as it was. Raises."""
-    connection = connections[alias]
     if not _is_ascii(row):  # ASCII, which nearly all page views are, is the same in every connection's character set
-        database_for(alias).refuse_garbling()
+        database_for(connection.alias).refuse_garbling()
+    if connection.connection is None:
+        connection.ensure_connection()
     if connection.in_atomic_block:
         if connection.needs_rollback:
             raise RefusedError(Reason.DATABASE, "the transaction is broken: it can only be rolled back")
-        with transaction.atomic(using=alias):
+        with transaction.atomic(using=connection.alias):
             _execute(connection, row)
-    elif connection.get_autocommit():
+    elif connection.autocommit:
         _execute(connection, row)
     else:
         _insert_in_manual_transaction(connection, row)
 
 
-def is_in_transaction(alias: str) -> bool:
+def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Whether the caller has a transaction there, by `atomic()` or by hand."""
-    connection = connections[alias]
     return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
 
 
@@ -44,7 +52,10 @@ def _is_ascii(row: Row) -> bool:
 def _execute(connection: BaseDatabaseWrapper, row: Row) -> None:
     at = connection.ops.adapt_datetimefield_value(row.viewed_at)
     with connection.cursor() as cursor:
-        cursor.execute(STATEMENT, (row.path, row.session_key, at, row.attributes))
+        if row.attributes is None:
+            cursor.execute(SHORT, (row.path, row.session_key, at))
+        else:
+            cursor.execute(WHOLE, (row.path, row.session_key, at, row.attributes))
 
 
 def _insert_in_manual_transaction(connection: BaseDatabaseWrapper, row: Row) -> None:

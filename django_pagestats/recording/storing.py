@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, router
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections, router
 
 from django_pagestats import intake
 from django_pagestats.conf import conf
@@ -63,24 +63,22 @@ def store(row: Row, *, using: str | None = None) -> Reason | None:
 def _insert(row: Row, alias: str) -> Reason | None:
     if suspending.is_suspended(alias):
         return Reason.DATABASE
-    is_of_caller = direct.is_in_transaction(alias)
+    connection = connections[alias]
+    is_of_caller = direct.is_in_transaction(connection)
     began = time.monotonic()
     try:
-        direct.insert(row, alias)
+        direct.insert(row, connection)
     except Exception as error:
         # in a transaction of the caller's it may be that which failed, and the next statement will tell
-        if _is_trouble(error) and (not is_of_caller or _is_slow(began)):
+        if _is_trouble(error) and (not is_of_caller or time.monotonic() - began > conf.SLOW_SECONDS):
             suspending.suspend(alias, _cause(error, alias))
         raise
-    if _is_slow(began):
-        suspending.suspend(alias, f"one INSERT took {time.monotonic() - began:.1f} s (PAGESTATS_SLOW_SECONDS)")
+    took = time.monotonic() - began
+    if took > conf.SLOW_SECONDS:
+        suspending.suspend(alias, f"one INSERT took {took:.1f} s (PAGESTATS_SLOW_SECONDS)")
     else:
         suspending.lift(alias)
     return None
-
-
-def _is_slow(began: float) -> bool:
-    return time.monotonic() - began > conf.SLOW_SECONDS
 
 
 def _is_trouble(error: Exception) -> bool:
