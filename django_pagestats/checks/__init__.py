@@ -12,6 +12,7 @@ from django_pagestats.checks.attributes import check_attributes
 from django_pagestats.checks.beacon import check_beacon
 from django_pagestats.checks.database_settings import check_database_settings
 from django_pagestats.checks.databases import check_databases
+from django_pagestats.checks.load import check_load
 from django_pagestats.checks.middleware import check_recording
 from django_pagestats.checks.proxies import check_proxies
 from django_pagestats.checks.queue import check_queue
@@ -22,6 +23,7 @@ __all__ = [
     "check_beacon",
     "check_database_settings",
     "check_databases",
+    "check_load",
     "check_proxies",
     "check_queue",
     "check_recording",
@@ -36,6 +38,7 @@ def register_checks() -> None:
     checks.register(check_attributes, checks.Tags.compatibility)
     checks.register(check_queue, checks.Tags.compatibility)
     checks.register(check_recording, checks.Tags.compatibility)
+    checks.register(check_load, checks.Tags.compatibility)
     checks.register(check_proxies, checks.Tags.security, deploy=True)
     checks.register(check_beacon, checks.Tags.compatibility)
     checks.register(check_database_settings, checks.Tags.compatibility)
