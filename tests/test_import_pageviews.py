@@ -78,7 +78,10 @@ class TestLogs:
             "0 page views imported from 0 lines.\nThe last line is not whole yet: it was left for the next import. If "
             "nothing more is written to this log, --complete takes it as it is.\n"
         )
-        assert run(str(log), complete=True) == "1 page views imported from 1 lines.\n"
+        assert run(str(log), complete=True) == (
+            "1 page views imported from 1 lines.\n1 of the page views have no user agent in this log: robots among them "
+            "cannot be told, and an address is a visitor.\n"
+        )
         assert run(str(log), "--complete").startswith("0 page views imported from 0 lines.")
 
     def test_the_standard_input_plain_and_gzipped(self, log: str) -> None:
@@ -98,7 +101,9 @@ class TestLogs:
         other.write_text(LINE.format("/a") + LINE.format("/x"))
         with pytest.raises(CommandError, match="--another-log"):
             run(str(other))
-        assert "2 page views imported" in run(str(other), another_log=True)
+        assert "1 page views imported from 2 lines.\n1 lines skipped:\n  duplicate: 1" in run(
+            str(other), another_log=True
+        )
 
     def test_a_bar_on_a_terminal(self, log: str) -> None:
         told = run(log, stdout=Terminal())

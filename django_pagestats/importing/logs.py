@@ -9,10 +9,15 @@ from itertools import chain
 from django.db import router
 from django.db.models import Q
 
+from django_pagestats.conf import conf
 from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.importing import positions
-from django_pagestats.importing.access_log import AccessLog, lasting
+from django_pagestats.importing.duplicates import Duplicates
+from django_pagestats.importing.formats import Reading, is_directive, lasting
+from django_pagestats.importing.formats.recognising import Recogniser
+from django_pagestats.importing.lines import LineReader
 from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
+from django_pagestats.importing.policies import ImportedPolicy
 from django_pagestats.importing.streams import Block, ByteStream, LogStream
 from django_pagestats.importing.visitors import site_secret
 from django_pagestats.intake import SHOWN_LENGTH, Row
@@ -24,20 +29,22 @@ def import_log(
     *,
     name: str,
     using: str | None = None,
+    reading: Reading | None = None,
     is_another: bool = False,
     is_complete: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Summary:
-    """Store the page views of an access log, plain or gzipped, that no earlier import has stored.
+    """Store the page views of an access log, plain or compressed, that no earlier import has stored.
 
     `raw` is a binary stream at its beginning, `name` what to call it. A block of about a MiB of lines and the new
     position are stored in one durable transaction; an error or a kill keeps what was stored, and running it again goes
-    on from there. `is_another` says that the log only begins with the same line as an imported one, `is_complete` that
-    nothing more is written to it: its last line is then taken as it is, with or without a newline.
+    on from there. `reading` says what the lines do not: docs/importing.md. `is_another` says that the log only begins
+    with the same line as an imported one, `is_complete` that nothing more is written to it: its last line is then taken
+    as it is, with or without a newline.
     Raises ImportFailedError and the database's errors.
     """
     alias = using or router.db_for_write(PageView)
-    log = _Log(LogStream(raw, name), alias, is_complete=is_complete, on_progress=on_progress)
+    log = _Log(LogStream(raw, name), alias, reading or Reading(), is_complete=is_complete, on_progress=on_progress)
     log.find_place(is_another=is_another)
     log.store_rest()
     return log.summary
@@ -67,8 +74,11 @@ class _Trail:
 class _Log:
     """One import of one log."""
 
-    def __init__(self, stream: LogStream, using: str, *, is_complete: bool, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, stream: LogStream, using: str, reading: Reading, *, is_complete: bool, on_progress: OnProgress | None
+    ) -> None:
         self.summary = Summary()
+        self._reading = reading
         self._is_complete = is_complete
         self._stream = stream
         self._using = using
@@ -78,6 +88,7 @@ class _Log:
     def _begin(self) -> None:
         self._blocks: Iterator[Block] = self._stream.blocks()
         self._trail = _Trail()
+        self._log = Recogniser(self._reading)
 
     def find_place(self, *, is_another: bool) -> None:
         """Go to where an earlier import of this log ended, or stay at the beginning."""
@@ -91,6 +102,7 @@ class _Log:
         elif self._trail.position:
             self._count_long_line(1)
         number = f":{len(known) + 1}" if known else ""
+        self._has_first_line = bool(first_line)
         self._source = place or ImportSource(key=f"log:{first_line}{number}")
         self._source.name = self._stream.name[-255:]
         if place:
@@ -104,7 +116,7 @@ class _Log:
         """
         long_line = hashlib.sha256()
         for block in self._blocks:
-            line, newline, _ = block.lines.partition(b"\n")
+            line, newline, _ = _first_own_line(block.lines).partition(b"\n")
             if not block.is_piece:
                 self._blocks = chain([block], self._blocks)
                 lasts = lasting(line) or (line if newline or self._is_complete else b"")
@@ -140,6 +152,8 @@ class _Log:
             if len(block.lines) > missing:
                 self._blocks = chain([block._replace(lines=block.lines[missing:])], self._blocks)
             self._trail.follow(block.lines[:missing])
+            if not block.is_piece:
+                self._log.pass_over(block.lines[:missing])
             self._report()
         return True
 
@@ -160,7 +174,9 @@ class _Log:
 
     def store_rest(self) -> None:
         """Store what is from here to the end of the last whole line."""
-        self._access_log = AccessLog(site_secret(self._using))
+        self._reader = LineReader(site_secret(self._using), self._reading, self._log)
+        self._policy = ImportedPolicy(self._using)
+        self._duplicates = Duplicates(conf.DUPLICATE_SECONDS, self._using)
         for block in self._blocks:
             lines = self._without_counted_line(block)
             if block.is_unfinished and not self._may_take(lines):
@@ -172,17 +188,22 @@ class _Log:
             elif block.ends_line:
                 self._count_long_line(line_number)
                 self._store([])
-        if passed := self._stream.bytes_after_gzip:
-            self.summary.notes.append(f"{passed:,} bytes after the gzipped ones are not gzipped: they were left out.")
+        self._end()
+
+    def _end(self) -> None:
+        if left_over := self._stream.left_over:
+            self.summary.notes.append(left_over)
         if self.summary.read and not self._is_a_log:
             raise ImportFailedError(
-                f"{self._stream.name} is no access log of the common or combined format: none of its "
-                f"{self.summary.read} lines is ({self.summary.examples[0]})"
+                f"{self._stream.name} is no access log of a known format: none of its {self.summary.read} lines is "
+                f"({self.summary.examples[0]}). Say with --format which it is, or give the server's own string for it"
             )
+        self.summary.format = self._log.name
+        self.summary.notes += self._reader.notes()
 
     def _may_take(self, last_line: bytes) -> bool:
         """Whether a last line without a newline is counted now; empty: it was counted before it grew."""
-        if last_line and not self._is_complete and lasting(last_line) is None:
+        if last_line and not self._is_complete and not (self._has_first_line and self._log.is_whole(last_line)):
             self.summary.notes.append(
                 "The last line is not whole yet: it was left for the next import. If nothing more is written to this "
                 "log, --complete takes it as it is."
@@ -202,9 +223,12 @@ class _Log:
         page_views: list[Row] = []
         read = lines.decode("latin-1").split("\n")[:-1]
         for line in read:
-            outcome = self._access_log.page_view(line)
+            outcome = self._reader.page_view(line)
             if isinstance(outcome, tuple):
-                page_views.append(outcome)
+                if self._duplicates.is_first(outcome):
+                    page_views.append(outcome)
+                else:
+                    self.summary.skipped[Skip.DUPLICATE] += 1
             elif outcome is Skip.MALFORMED:
                 shown = line[:SHOWN_LENGTH].encode("latin-1").decode(errors="replace")
                 self.summary.skip(Skip.MALFORMED, f"line {line_number}: {shown!r}")
@@ -228,13 +252,25 @@ class _Log:
             self.summary.imported += positions.advance(
                 self._source,
                 page_views,
+                policy=self._policy,
                 position=str(self._trail.position),
                 digest=self._trail.digest,
                 using=self._using,
             )
+            self._duplicates.stored()
         self._report()
 
     def _report(self) -> None:
         if self._on_progress is not None:
             stream = self._stream
             self._on_progress(Progress(stream.raw_bytes_read, stream.raw_bytes_total, self.summary.imported))
+
+
+def _first_own_line(lines: bytes) -> bytes:
+    """Without what all logs of one server begin with: the directives of a W3C log."""
+    while lines.startswith((b"#", b"\xef\xbb\xbf#")):
+        line, newline, rest = lines.partition(b"\n")
+        if not newline or not is_directive(line.decode("latin-1")):
+            break
+        lines = rest
+    return lines

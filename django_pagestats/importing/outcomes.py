@@ -15,12 +15,22 @@ EXAMPLES = 5
 class Skip(str, enum.Enum):
     """Why a line or row is no page view; in the order in which a line is asked."""
 
-    MALFORMED = "malformed"  #: no line of the common or combined format, or longer than 128 KiB
+    MALFORMED = "malformed"  #: no line of the log's format, or longer than 128 KiB
+    COMMENT = "comment"  #: a line about the log, as a W3C log has them
     METHOD = "method"  #: no GET, or no request at all
     STATUS = "status"  #: neither 200 to 299 nor 304
     INVALID_PATH = "invalid path"  #: no path, or one that cannot be stored
     STATIC_FILE = "static file"  #: by the extension of its path
+    EXCLUDED_PATH = "excluded path"  #: PAGESTATS_EXCLUDE_PATHS
+    OTHER_HOST = "other host"  #: not one of --host
+    NO_PAGE = "no page"  #: a frame, or what a script asks for, by its headers; or no HTML
+    PREFETCH = "fetched ahead"  #: by its headers
+    GPC = "Global Privacy Control"  #: by its headers
+    DNT = "Do Not Track"  #: by its headers
     ROBOT = "robot"  #: by its user agent, or for want of one
+    NO_ADDRESS = "no address"  #: nothing tells the visitor from others
+    REFERRER_SPAM = "referrer spam"  #: its referrer is on the list of those that only advertise
+    DUPLICATE = "duplicate"  #: the same visitor was on the same path just before
     INVALID_SESSION_KEY = "invalid session key"  #: a row's only
     INVALID_TIME = "invalid time"  #: a row's only
     INVALID_ATTRIBUTE = "invalid attribute"  #: a row's only
@@ -41,6 +51,8 @@ OnProgress = Callable[[Progress], None]
 class Summary:
     """What one import did; lines or rows that an earlier one has taken are not in the counts."""
 
+    #: what the log is in, once that is known
+    format: str = ""
     #: lines or rows that were read
     read: int = 0
     imported: int = 0

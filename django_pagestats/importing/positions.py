@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from django.db import IntegrityError
@@ -10,15 +10,24 @@ from django.db.models import F
 
 from django_pagestats import intake
 from django_pagestats.exceptions import ImportFailedError
+from django_pagestats.importing.policies import ImportedPolicy
 from django_pagestats.merging import database_for
 from django_pagestats.models import ImportSource
 from django_pagestats.sequences import sequence_told
 
 
 def advance(
-    source: ImportSource, page_views: Iterable[intake.Row], *, position: str, digest: str = "", using: str
+    source: ImportSource,
+    page_views: Sequence[intake.Row],
+    *,
+    policy: ImportedPolicy,
+    position: str,
+    digest: str = "",
+    using: str,
 ) -> int:
     """Store page views and move the source's position from where it stands, in one durable transaction.
+
+    The policy's row is made or moved in the same one.
 
     Gives the number of page views. An unsaved source is created. Raises ImportFailedError, having changed
     nothing, if another process has moved or created it meanwhile.
@@ -26,6 +35,7 @@ def advance(
     with database_for(using).transaction(durable=True):
         _claim(source, position, digest, using)
         imported = intake.insert(page_views, using=using)
+        policy.cover(page_views)
         ImportSource.objects.using(using).filter(pk=source.pk).update(rows_imported=F("rows_imported") + imported)
     source.position, source.digest = position, digest
     return imported

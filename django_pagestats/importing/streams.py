@@ -1,20 +1,18 @@
-"""The bytes of a log, plain or gzipped, in blocks of whole lines and in bounded memory."""
+"""The bytes of a log, plain or compressed, in blocks of whole lines and in bounded memory."""
 
 from __future__ import annotations
 
 import os
 import stat
-import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from django_pagestats.exceptions import ImportFailedError
+from django_pagestats.importing.opening import BrokenError, Opened
 
 BLOCK_BYTES = 1 << 20
 #: A longer line is counted as malformed, and not held in memory: nginx takes 32 KiB of headers, and logs \xHH.
 MAX_LINE_BYTES = 1 << 17
-GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class ByteStream(Protocol):
@@ -45,8 +43,15 @@ class LogStream:
         self.name = name
         self.raw_bytes_read = 0
         self.raw_bytes_total = _size(raw)
-        #: of what follows the last gzip member and is none itself
-        self.bytes_after_gzip = 0
+        self._opened = Opened(self._read)
+
+    @property
+    def left_over(self) -> str:
+        """What is to be said of bytes after the compressed ones, if there are any."""
+        compression, passed = self._opened.compression, self._opened.bytes_after
+        if compression is None or not passed:
+            return ""
+        return f"{passed:,} bytes after the {compression.word} ones are not {compression.word}: they were left out."
 
     def rewind(self) -> None:
         if not self._raw.seekable():
@@ -55,12 +60,13 @@ class LogStream:
                 "cannot be: write it to a file and import that"
             )
         self._raw.seek(0)
-        self.raw_bytes_read = self.bytes_after_gzip = 0
+        self.raw_bytes_read = 0
+        self._opened = Opened(self._read)
 
     def blocks(self) -> Iterator[Block]:
         """Yield all lines, a last one without a newline by itself; raises ImportFailedError if the bytes break off."""
         held, in_long_line = b"", False
-        filled = _Filled(self._uncompressed())
+        filled = _Filled(self._opened.pieces())
         for read in filled:
             block = read
             if in_long_line:
@@ -85,47 +91,9 @@ class LogStream:
         if held:
             yield Block(held, is_unfinished=True)
 
-    def _uncompressed(self) -> Iterator[bytes]:
-        head = b""
-        while len(head) < len(GZIP_MAGIC) and (piece := self._read()):
-            head += piece
-        yield from self._gunzip(head) if head.startswith(GZIP_MAGIC) else self._plain(head)
-
     def _read(self) -> bytes:
         piece = self._raw.read1(1 << 16)
         self.raw_bytes_read += len(piece)
-        return piece
-
-    def _plain(self, piece: bytes) -> Iterator[bytes]:
-        while piece:
-            yield piece
-            piece = self._read()
-
-    def _gunzip(self, piece: bytes) -> Iterator[bytes]:
-        """Members may follow one another, as `cat a.gz b.gz` makes them, with zeros between.
-
-        Other bytes after a member are passed over, as gzip does.
-        """
-        while piece.startswith(GZIP_MAGIC):
-            piece = self._after_zeros((yield from self._member(piece)))
-        while piece:
-            self.bytes_after_gzip += len(piece)
-            piece = self._read()
-
-    def _after_zeros(self, piece: bytes) -> bytes:
-        """What follows, enough of it to see whether it is gzipped."""
-        while len(piece := piece.lstrip(b"\0")) < len(GZIP_MAGIC) and (more := self._read()):
-            piece += more
-        return piece
-
-    def _member(self, piece: bytes) -> Generator[bytes, None, bytes]:
-        """Yield what is in one member; gives the bytes after it that were read already."""
-        decoder = zlib.decompressobj(_GZIP_WINDOW)
-        while not decoder.eof:
-            if not piece:
-                raise EOFError("the gzipped bytes end too early")
-            yield decoder.decompress(piece, BLOCK_BYTES)
-            piece = decoder.unconsumed_tail or decoder.unused_data or (b"" if decoder.eof else self._read())
         return piece
 
 
@@ -146,7 +114,7 @@ class _Filled:
                 if size >= BLOCK_BYTES:
                     yield b"".join(waiting)
                     waiting, size = [], 0
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, BrokenError) as error:
             self.error = error
         if waiting:
             yield b"".join(waiting)

@@ -1,4 +1,4 @@
-"""Importing the page views of another model's table, by its primary key."""
+"""Importing the page views of another model's table, by its primary key: what is new since the last time."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from uuid import UUID
 
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import connections, models, router
 from django.db.models import Count, Q
 
 from django_pagestats import intake
+from django_pagestats.conf import conf
 from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.importing import positions
+from django_pagestats.importing.duplicates import Duplicates
 from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
+from django_pagestats.importing.policies import ImportedPolicy
+from django_pagestats.importing.rows import Fields, FieldsReader, RowReader, check_model
 from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.models import ImportSource, PageView
 
 CHUNK_ROWS = 5_000
-
-
-class Fields(NamedTuple):
-    """The names of the fields of path, session key and time; `__` follows foreign keys."""
-
-    path: str
-    session: str
-    time: str
 
 
 class _Place(NamedTuple):
@@ -41,6 +36,7 @@ def import_model(
     model: type[models.Model],
     *,
     fields: Fields,
+    attributes: Mapping[str, str] | None = None,
     using: str | None = None,
     source_using: str | None = None,
     chunk_rows: int = CHUNK_ROWS,
@@ -48,19 +44,41 @@ def import_model(
 ) -> Summary:
     """Store a page view for each row of the model's default manager after the last primary key of an earlier import.
 
-    Rows are read in the order of the primary key, `chunk_rows` at a time; each chunk's page views and the new position
-    are stored in one durable transaction on `using`, so it may be stopped and run again. Rows with a bad value are
-    counted and skipped. Session keys are taken as they are. Rows that appear at or below the position afterwards are
-    not imported: their number is in the summary's notes.
-    Raises ImportFailedError for a model or field that will not do, or if no row at all is a page view, which then are
-    all read again the next time; and the databases' errors.
+    `attributes`: the names of attributes -> the fields that have their values; null and empty are none. Session keys
+    are taken as they are. Rows with a bad value are counted and skipped.
+    Otherwise as `import_rows`. Raises ImportFailedError for a model or field that will not do.
     """
-    _check_model(model)
-    _check_fields(model, fields)
+    return import_rows(
+        FieldsReader(model, fields, attributes or {}),
+        using=using,
+        source_using=source_using,
+        chunk_rows=chunk_rows,
+        on_progress=on_progress,
+    )
+
+
+def import_rows(
+    reader: RowReader,
+    *,
+    using: str | None = None,
+    source_using: str | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+    on_progress: OnProgress | None = None,
+) -> Summary:
+    """Store the page views of a table's rows after the last primary key of an earlier import.
+
+    Rows are read in the order of the primary key, `chunk_rows` at a time; each chunk's page views and the new position
+    are stored in one durable transaction on `using`, so it may be stopped and run again. Rows that appear at or below
+    the position afterwards are not imported: their number is in the summary's notes.
+    Raises ImportFailedError if no row at all is a page view, which then are all read again the next time; and the
+    databases' errors.
+    """
+    model = reader.model
+    check_model(model)
     source = connections[source_using or router.db_for_read(model)]
     if source.vendor == "mysql":
         refuse_garbling(source)
-    table = _Table(model, fields, using or router.db_for_write(PageView), source.alias)
+    table = _Table(reader, using or router.db_for_write(PageView), source.alias)
     table.find_place()
     while table.store_chunk(chunk_rows):
         if on_progress is not None:
@@ -69,55 +87,23 @@ def import_model(
     return table.summary
 
 
-def _check_model(model: type[models.Model]) -> None:
-    label = model._meta.label
-    if issubclass(model, PageView):
-        raise ImportFailedError(f"{label} is where the imported page views go: name the model that they come from")
-    if len(model._meta.pk_fields) > 1:
-        raise ImportFailedError(
-            f"{label} has a composite primary key: an import needs one of a single column to keep its place"
-        )
-
-
-def _check_fields(model: type[models.Model], fields: Fields) -> None:
-    for name in fields:
-        field = _field(model, name)
-        if name == fields.time and not isinstance(field, models.DateTimeField):
-            raise ImportFailedError(f"{name} of {model._meta.label} is a {type(field).__name__}: name a DateTimeField")
-
-
-def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
-    """The column that a name like "page__url" leads to, along foreign keys."""
-    current: type[models.Model] | None = model
-    field: Any = None
-    for part in name.split("__"):
-        if current is None:
-            raise ImportFailedError(f"{name!r}: {field.name} is no foreign key, so nothing can follow it")
-        try:
-            field = current._meta.pk if part == "pk" else current._meta.get_field(part)
-        except FieldDoesNotExist as error:
-            names = ", ".join(sorted(known.name for known in current._meta.concrete_fields))
-            raise ImportFailedError(f"{current._meta.label} has no field {part!r}: it has {names}") from error
-        if not getattr(field, "concrete", False) or field.many_to_many:
-            raise ImportFailedError(f"{name!r}: {part} of {current._meta.label} has not one value a row")
-        current = field.related_model
-    found: models.Field[Any, Any] = field
-    return found
-
-
 class _Table:
     """One import of one table."""
 
-    def __init__(self, model: type[models.Model], fields: Fields, using: str, source_using: str) -> None:
+    def __init__(self, reader: RowReader, using: str, source_using: str) -> None:
+        model = reader.model
         self.summary = Summary()
         #: the rows to read, as counted at the start
         self.total = 0
         self._label = model._meta.label
-        self._fields = fields
+        self._reader = reader
         self._using = using
+        self._source_using = source_using
+        self._policy = ImportedPolicy(using)
+        self._duplicates = Duplicates(conf.DUPLICATE_SECONDS, using)
         self._pk = _key_column(model)
         self._rows = model._default_manager.using(source_using).order_by("pk")
-        self._key = _key(self._label, fields, source_using)
+        self._key = _key(self._label, reader.key, source_using)
 
     def find_place(self) -> None:
         """Go to where an earlier import of this table ended."""
@@ -144,15 +130,16 @@ class _Table:
         if self._place is not None:
             following = following.filter(pk__gt=self._pk.to_python(self._place.pk))
         # Not values_list: Django 5.2.0 gives a field that is named twice only once.
-        chunk = list(following.values("pk", *self._fields)[:rows])
+        chunk = list(following.values("pk", *self._reader.columns)[:rows])
         if not chunk:
             return False
-        page_views = [view for row in chunk if (view := self._page_view(row)) is not None]
+        page_views = self._page_views(chunk)
         place = _Place(self._key_text(chunk[-1]["pk"]), len(chunk) + (self._place.rows if self._place else 0))
         if page_views or self._is_known:
             self.summary.imported += positions.advance(
-                self._source, page_views, position=json.dumps(place), using=self._using
+                self._source, page_views, policy=self._policy, position=json.dumps(place), using=self._using
             )
+            self._duplicates.stored()
         self._place = place
         self.summary.read += len(chunk)
         return True
@@ -161,8 +148,14 @@ class _Table:
         """Raise ImportFailedError where every row was skipped, now and in earlier imports: a field is a wrong one."""
         if self.summary.read and not self._is_known:
             raise ImportFailedError(
-                f"None of the {self.summary.read} rows of {self._label} is a page view ({self.summary.examples[0]})"
+                f"None of the {self.summary.read} rows of {self._label} is a page view ({self._why})"
             )
+
+    @property
+    def _why(self) -> str:
+        if self.summary.examples:
+            return self.summary.examples[0]
+        return ", ".join(f"{reason.value}: {count}" for reason, count in self.summary.skipped.most_common())
 
     @property
     def _is_known(self) -> bool:
@@ -181,17 +174,19 @@ class _Table:
             )
         return text
 
-    def _page_view(self, row: Mapping[str, object]) -> intake.Row | None:
-        path, session, time = (row[field] for field in self._fields)
-        try:
-            return intake.Row(
-                intake.normalise_path(path),  # type: ignore[arg-type]
-                intake.check_session_key(str(session) if isinstance(session, (int, UUID)) else session),
-                intake.check_time(time),
-            )
-        except intake.RefusedError as error:
-            self.summary.skip(Skip[error.reason.name], f"primary key {row['pk']}: {error}")
-            return None
+    def _page_views(self, chunk: list[dict[str, Any]]) -> list[intake.Row]:
+        page_views = []
+        for row, outcome in zip(chunk, self._reader.page_views(chunk, self._source_using), strict=True):
+            if isinstance(outcome, intake.Row):
+                if self._duplicates.is_first(outcome):
+                    page_views.append(outcome)
+                else:
+                    self.summary.skip(Skip.DUPLICATE)
+            elif isinstance(outcome, Skip):
+                self.summary.skip(outcome)
+            else:
+                self.summary.skip(Skip[outcome.reason.name], f"primary key {row['pk']}: {outcome}")
+        return page_views
 
 
 def _key_column(model: type[models.Model]) -> Any:
@@ -202,6 +197,6 @@ def _key_column(model: type[models.Model]) -> Any:
     return field
 
 
-def _key(label: str, fields: Fields, source_using: str) -> str:
-    key = f"model:{label} {' '.join(fields)} {source_using}"
+def _key(label: str, columns: str, source_using: str) -> str:
+    key = f"model:{label} {columns} {source_using}"
     return key if len(key) <= 255 else f"model:{hashlib.sha256(key.encode()).hexdigest()}"

@@ -1,9 +1,10 @@
-"""The session keys of the visitors of a log."""
+"""The session keys of imported page views: keyed hashes of address and user agent."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from base64 import urlsafe_b64encode
 
 from django_pagestats.models import SiteSecret
 
@@ -21,13 +22,13 @@ def site_secret(using: str) -> bytes:
 
 
 class SessionKeys:
-    """Session keys from addresses and user agents: keyed hashes, which nobody without the secret can try out."""
+    """Session keys from addresses and user agents, which nobody without the secret can try out."""
 
     def __init__(self, secret: bytes) -> None:
         self._keyed = hashlib.blake2b(key=secret, digest_size=KEY_BYTES)
 
     def key(self, address: str, agent: str) -> str:
-        """32 hexadecimal digits; no address can contain the NUL between the two."""
+        """22 characters of URL-safe base64; no address can contain the NUL between the two."""
         keyed = self._keyed.copy()
         keyed.update(f"{address}\0{agent}".encode())
-        return keyed.hexdigest()
+        return urlsafe_b64encode(keyed.digest()).rstrip(b"=").decode("ascii")
