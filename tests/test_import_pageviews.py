@@ -56,6 +56,7 @@ class TestLogs:
     def test_tells_what_it_did(self, log: str) -> None:
         assert run(log) == (
             "2 page views imported from 4 lines.\n"
+            "Format: combined.\n"
             "2 lines skipped:\n"
             "  static file: 1\n"
             "  malformed: 1\n"
@@ -63,7 +64,7 @@ class TestLogs:
             "  line 3: 'junk'\n"
         )
         assert run(log) == (
-            "0 page views imported from 0 lines.\nAn earlier import ended after line 4: went on from there.\n"
+            "0 page views imported from 0 lines.\nFormat: combined.\nAn earlier import ended after line 4: went on from there.\n"
         )
 
     def test_a_last_line_without_a_newline_is_counted_in_the_note(self, log: str) -> None:
@@ -79,7 +80,7 @@ class TestLogs:
             "nothing more is written to this log, --complete takes it as it is.\n"
         )
         assert run(str(log), complete=True) == (
-            "1 page views imported from 1 lines.\n1 of the page views have no user agent in this log: robots among them "
+            "1 page views imported from 1 lines.\nFormat: combined.\n1 of the page views have no user agent in this log: robots among them "
             "cannot be told, and an address is a visitor.\n"
         )
         assert run(str(log), "--complete").startswith("0 page views imported from 0 lines.")
@@ -101,7 +102,7 @@ class TestLogs:
         other.write_text(LINE.format("/a") + LINE.format("/x"))
         with pytest.raises(CommandError, match="--another-log"):
             run(str(other))
-        assert "1 page views imported from 2 lines.\n1 lines skipped:\n  duplicate: 1" in run(
+        assert "1 page views imported from 2 lines.\nFormat: combined.\n1 lines skipped:\n  duplicate: 1" in run(
             str(other), another_log=True
         )
 
@@ -158,7 +159,7 @@ class TestModels:
         [
             ({}, "Give either a log"),
             ({**MODEL, "file": "-"}, "Give either a log"),
-            ({"from_model": "admin.LogEntry"}, "needs --path-field, --session-field, --time-field too"),
+            ({"from_model": "admin.LogEntry"}, "--from-model needs --path-field, --session-field, --time-field too"),
             ({**MODEL, "another_log": True}, "--another-log is for a log"),
             ({**MODEL, "complete": True}, "--complete is for a log"),
             ({"file": "-", "path_field": "x"}, "--path-field: only with --from-model"),

@@ -6,6 +6,7 @@ from django_pagestats.importing.logs import import_log
 from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
 from django_pagestats.importing.packages import PACKAGES, package_reader
 from django_pagestats.importing.rows import Fields
+from django_pagestats.importing.several import in_order, matching
 from django_pagestats.importing.tables import import_model, import_rows
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "import_log",
     "import_model",
     "import_rows",
+    "in_order",
+    "matching",
     "package_reader",
 ]

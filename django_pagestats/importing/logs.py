@@ -107,6 +107,7 @@ class _Log:
         self._source.name = self._stream.name[-255:]
         if place:
             ended_after = self._trail.line_count + self._trail.is_within_line
+            self.summary.went_on = True
             self.summary.notes.append(f"An earlier import ended after line {ended_after}: went on from there.")
 
     def _read_first_line(self) -> str:

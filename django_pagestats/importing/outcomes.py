@@ -59,10 +59,25 @@ class Summary:
     skipped: Counter[Skip] = field(default_factory=Counter)
     #: what was wrong with the first bad ones, each with its line number or primary key
     examples: list[str] = field(default_factory=list)
-    #: what the user should know besides
+    #: what the user should know besides; of an import that went on, first where that was
     notes: list[str] = field(default_factory=list)
+    #: whether an earlier import had taken the beginning
+    went_on: bool = False
+    #: of several logs: why some could not be imported
+    failures: list[str] = field(default_factory=list)
 
     def skip(self, reason: Skip, example: str | None = None) -> None:
         self.skipped[reason] += 1
         if example is not None and len(self.examples) < EXAMPLES:
             self.examples.append(example)
+
+    def add(self, other: Summary, name: str) -> None:
+        """Take in what the import of another log did. Where each went on is of no interest with many."""
+        self.read += other.read
+        self.imported += other.imported
+        self.skipped += other.skipped
+        self.examples += [f"{name}: {example}" for example in other.examples[: EXAMPLES - len(self.examples)]]
+        self.notes += [f"{name}: {note}" for note in other.notes[other.went_on :]]
+        known = self.format.split("; ") if self.format else []
+        if other.format and other.format not in known:
+            self.format = "; ".join([*known, other.format])

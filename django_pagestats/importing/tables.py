@@ -117,6 +117,7 @@ class _Table:
         last = self._pk.to_python(self._place.pk)
         counts = self._rows.order_by().aggregate(rows=Count("pk"), before=Count("pk", filter=Q(pk__lte=last)))
         self.total = counts["rows"] - counts["before"]
+        self.summary.went_on = True
         self.summary.notes.append(f"An earlier import ended at primary key {self._place.pk}: went on from there.")
         if (late := counts["before"] - self._place.rows) > 0:
             self.summary.notes.append(

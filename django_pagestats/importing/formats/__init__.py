@@ -19,6 +19,7 @@ _Make = Callable[[Reading], Format]
 
 #: in the order in which a line is tried
 _FORMATS: dict[str, _Make] = {
+    "daphne": Daphne,  # with --time-zone its lines are of the common format too
     "combined": Combined,
     "vhost-combined": VirtualHosts,
     "w3c": W3C,
@@ -27,7 +28,6 @@ _FORMATS: dict[str, _Make] = {
     "aws-alb": AwsBalancer,
     "haproxy": HaProxy,
     "heroku": Heroku,
-    "daphne": Daphne,
     "granian": Granian,
     "uvicorn": Uvicorn,
 }

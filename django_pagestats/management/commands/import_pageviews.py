@@ -1,4 +1,4 @@
-"""Brings in page views from an access log, or from another model's table; docs/importing.md."""
+"""Brings in page views from access logs, or from another model's or package's table; docs/importing.md."""
 
 from __future__ import annotations
 
@@ -15,8 +15,21 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.db import models, reset_queries
 from tqdm import tqdm
 
-from django_pagestats.importing import Fields, OnProgress, Progress, Summary, import_log, import_model
-from django_pagestats.management.base import DatabaseCommand, check_alias
+from django_pagestats.exceptions import PageStatsError
+from django_pagestats.importing import (
+    Fields,
+    OnProgress,
+    Progress,
+    Summary,
+    import_log,
+    import_model,
+    import_rows,
+    in_order,
+    matching,
+    package_reader,
+)
+from django_pagestats.management.base import DatabaseCommand
+from django_pagestats.management.import_options import add_options, check_options, reading_of
 
 #: Between two lines of progress where the output is no terminal.
 LINE_SECONDS = 10
@@ -70,60 +83,49 @@ class Lines:
 
 class Command(DatabaseCommand):
     help = (
-        "Brings in page views from an access log (Apache or nginx, common or combined format, plain or gzipped), or "
-        "from another model's table. What is imported already is recognised and left out: it is safe to run again."
+        "Brings in page views from access logs (of Apache, nginx, Caddy, Traefik, IIS, Cloudflare, CloudFront and others, "
+        "plain or compressed), from another model's table, or from another package's. What is imported already is "
+        "recognised and left out: it is safe to run again."
     )
     #: the standard input, for tests and for calls from code
     stealth_options = ("stdin",)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("file", nargs="?", metavar="FILE|-", help="An access log; - reads the standard input.")
-        parser.add_argument(
-            "--another-log",
-            action="store_true",
-            help="FILE is another log than the imported one that begins with the same line.",
-        )
-        parser.add_argument(
-            "--complete",
-            action="store_true",
-            help="Nothing more is written to FILE: take its last line as it is, with or without a newline.",
-        )
-        parser.add_argument("--from-model", metavar="APP.MODEL", help="Import the rows of this model instead of a log.")
-        parser.add_argument("--path-field", metavar="FIELD", help="The model's field with a path or URL.")
-        parser.add_argument("--session-field", metavar="FIELD", help="The model's field by which a visitor is known.")
-        parser.add_argument("--time-field", metavar="FIELD", help="The model's field with the time of the page view.")
-        parser.add_argument("--from-database", metavar="ALIAS", help="The database of the model's rows.")
+        add_options(parser)
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        options["file"] = list(options["file"] or ())
+        check_options(options)
 
     def work(self, **options: Any) -> None:
         try:
-            summary = self._import_model(options) if options["from_model"] else self._import_log(options)
+            summary = self._import_logs(options) if options["file"] else self._import_rows(options)
         except KeyboardInterrupt as error:
             raise CommandError(
                 "Stopped. What was stored is kept, and running this again goes on from there.", returncode=130
             ) from error
         self._tell(summary, options)
+        if summary.failures:
+            raise CommandError("\n".join(summary.failures))
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        model_options = ("path_field", "session_field", "time_field", "from_database")
-        if bool(options["file"]) == bool(options["from_model"]):
-            raise CommandError("Give either a log (a file, or - for the standard input) or --from-model")
-        if options["from_model"]:
-            missing = [name for name in model_options[:3] if not options[name]]
-            if missing:
-                raise CommandError(f"--from-model needs {', '.join(map(_flag, missing))} too")
-            if given := [name for name in ("another_log", "complete") if options[name]]:
-                raise CommandError(f"{_flag(given[0])} is for a log: leave it out with --from-model")
-        elif given := [name for name in model_options if options[name]]:
-            raise CommandError(f"{', '.join(map(_flag, given))}: only with --from-model")
-        if options["from_database"]:
-            check_alias(options["from_database"])
-
-    def _import_log(self, options: dict[str, Any]) -> Summary:
-        file = options["file"]
-        if file == "-":
+    def _import_logs(self, options: dict[str, Any]) -> Summary:
+        if options["file"] == ["-"]:
             stdin = options.get("stdin", sys.stdin)
             return self._import_stream(getattr(stdin, "buffer", stdin), "the standard input", options)
+        reading = reading_of(options)
+        logs = matching(options["file"])
+        if len(logs) == 1:
+            return self._import_file(logs[0], options)
+        whole = Summary()
+        for log in in_order(logs, reading):
+            try:
+                whole.add(self._import_file(log, options), log)
+            except (CommandError, PageStatsError) as error:
+                whole.failures.append(str(error))
+        return whole
+
+    def _import_file(self, file: str, options: dict[str, Any]) -> Summary:
         try:
             with open(file, "rb") as raw:
                 return self._import_stream(raw, file, options)
@@ -136,18 +138,24 @@ class Command(DatabaseCommand):
                 raw,
                 name=name,
                 using=options["database"],
+                reading=reading_of(options),
                 is_another=options["another_log"],
                 is_complete=options["complete"],
                 on_progress=on_progress,
             )
 
-    def _import_model(self, options: dict[str, Any]) -> Summary:
+    def _import_rows(self, options: dict[str, Any]) -> Summary:
+        using, source_using = options["database"], options["from_database"]
         with self._progress("rows", options) as on_progress:
+            if package := options["from_package"]:
+                reader = package_reader(package, using=using)
+                return import_rows(reader, using=using, source_using=source_using, on_progress=on_progress)
             return import_model(
                 _model(options["from_model"]),
                 fields=Fields(options["path_field"], options["session_field"], options["time_field"]),
-                using=options["database"],
-                source_using=options["from_database"],
+                attributes=dict(options["attribute"] or ()),
+                using=using,
+                source_using=source_using,
                 on_progress=on_progress,
             )
 
@@ -172,8 +180,10 @@ class Command(DatabaseCommand):
     def _tell(self, summary: Summary, options: dict[str, Any]) -> None:
         if not options["verbosity"]:
             return
-        what = "rows" if options["from_model"] else "lines"
+        what = "lines" if options["file"] else "rows"
         self.stdout.write(f"{summary.imported:,} page views imported from {summary.read:,} {what}.")
+        if summary.format:
+            self.stdout.write(f"Format: {summary.format}.")
         if summary.skipped:
             self.stdout.write(f"{summary.skipped.total():,} {what} skipped:")
         for reason, count in summary.skipped.most_common():
@@ -184,10 +194,6 @@ class Command(DatabaseCommand):
             self.stderr.write(f"The first bad {what}:")
         for example in summary.examples:
             self.stderr.write(f"  {example}")
-
-
-def _flag(option: str) -> str:
-    return f"--{option.replace('_', '-')}"
 
 
 def _model(label: str) -> type[models.Model]:
