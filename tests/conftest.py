@@ -70,6 +70,14 @@ def database() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
+def own_language() -> None:
+    """LocaleMiddleware leaves its thread in the language of the last request."""
+    from django.utils import translation
+
+    translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
 def recorded_anew() -> None:
     """What a process remembers of visitors, duplicates and what was left out begins with each test."""
     from django_pagestats import salts

@@ -19,12 +19,16 @@ from django_pagestats.models import (
     BuildSegment,
     Generation,
     ImportSource,
+    LeftOut,
+    Notice,
     PageView,
     RunEvent,
+    Salt,
     SharedDay,
     SiteSecret,
     Subject,
     Visitor,
+    VisitorPolicy,
 )
 from tests.factories import START, insert_page_views, make_page_views
 from tests.test_importing_logs import line, load
@@ -33,7 +37,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
 LOG = line("/a") + line("/b") + line("/a", address="192.0.2.9")
 #: in an order in which their rows can be deleted
 DERIVED = [SharedDay, BuildSegment, RunEvent, BackfillRun, Aggregate, Generation, Visitor, Subject]
-KEPT = [PageView, ImportSource, SiteSecret]
+KEPT = [PageView, ImportSource, SiteSecret, Salt, VisitorPolicy, LeftOut, Notice]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling"), pytest.mark.once]
 
