@@ -3,3 +3,4 @@
 from testproject.settings import *  # noqa: F403
 
 INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "django_pagestats"]  # noqa: F405
+ROOT_URLCONF = "tests.removed_urls"
