@@ -117,6 +117,7 @@ PEOPLE = [
     # of text
     "Lynx/2.9.2 libwww-FM/2.14 SSL-MM/1.4.1 OpenSSL/3.5.4",
     "w3m/0.5.3+git20230121",
+    "w3m/0.5.3",
     "Links (2.30; Linux 6.12 x86_64; GNU C 14.2; text)",
     "ELinks/0.18 (textmode; Linux; 80x25-2)",
     # televisions
@@ -129,6 +130,7 @@ PEOPLE = [
     f"Mozilla/5.0 (Linux; Android 15; CUBOT KINGKONG X) {WEBKIT} Chrome/157.0.0.0 Mobile Safari/537.36",
     f"Mozilla/5.0 (Linux; U; Android 9; en-us; Cubot Build/PPR1) {WEBKIT} Version/4.0 Mobile Safari/537.36",
     f"Mozilla/5.0 (Linux; Android 13; Spider 8) {WEBKIT} Chrome/124.0.0.0 Safari/537.36",
+    f"Mozilla/5.0 (Linux; Android 13; Spider 8) {WEBKIT} Chrome/137.0.0.0 Mobile Safari/537.36 YaBrowser/25.1",
     f"Mozilla/5.0 (Linux; Android 14; DISCOVERY_2) {WEBKIT} Chrome/137.0.0.0 Mobile Safari/537.36 YaBrowser/25.1",
     # browsers with the name of a search engine, or with a sign and a number
     f"Mozilla/5.0 (Linux; Android 10; K; wv) {WEBKIT} Version/4.0 Chrome/80.0.3987.132 Mobile Safari/537.36"

@@ -68,8 +68,6 @@ def is_robot(agent: str) -> bool:
 @lru_cache(maxsize=REMEMBERED_AGENTS)
 def _is_robot(agent: str) -> bool:
     agent = agent.strip()
-    if agent in ("", "-"):  # the latter is what logs have for none
-        return True
     lower = agent.lower()
     if any(text.lower() in lower for text in conf.ROBOTS_REMOVE):
         return False
@@ -81,7 +79,7 @@ def _is_robot(agent: str) -> bool:
 
 
 def is_built_as_robots(agent: str) -> bool:
-    """Whether a text names no browser, or says itself that it is a robot's."""
+    """Whether a text names no browser, as one that is missing does not, or says itself that it is a robot's."""
     return not _BROWSERS.search(agent) or bool(_ROBOTS_WORDS.search(_PEOPLES_WORDS.sub("", agent)))
 
 
