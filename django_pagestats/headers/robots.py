@@ -67,7 +67,6 @@ def is_robot(agent: str) -> bool:
 
 @lru_cache(maxsize=REMEMBERED_AGENTS)
 def _is_robot(agent: str) -> bool:
-    agent = agent.strip()
     lower = agent.lower()
     if any(text.lower() in lower for text in conf.ROBOTS_REMOVE):
         return False
