@@ -88,6 +88,19 @@ def test_the_docs_have_every_function_with_its_signature_and_its_statements() ->
     }
 
 
+def test_a_snapshot_has_the_same_functions_but_those_of_no_aggregates() -> None:
+    functions = {name: getattr(stats, name) for name in stats.__all__ if inspect.isfunction(getattr(stats, name))}
+    assert {
+        name: signature_of(function).removeprefix("self, ").removeprefix("self")
+        for name, function in vars(stats.Snapshot).items()
+        if inspect.isfunction(function) and not name.startswith("_") and name != "close"
+    } == {
+        name: signature_of(function)
+        for name, function in functions.items()
+        if name not in {"snapshot", "active_visitors", "active_pages", "visitor_policy"}
+    }
+
+
 def signature_of(function: Callable[..., Any]) -> str:
     parameters = inspect.signature(function).parameters.values()
     return ", ".join(

@@ -141,7 +141,7 @@ def visitor_policy(
 
 @contextmanager
 def snapshot(exact: bool = True, *, using: str | None = None) -> Iterator[Snapshot]:
-    """The same functions, all of whose answers are of one instant; the tail is tallied once.
+    """The same functions, but those of now and of policies; all answers are of one instant, the tail is tallied once.
 
     `exact=False` leaves the tail out: the folded part at once, however long the tail. Outside a transaction the block
     is one, read-only and REPEATABLE READ: write nothing in it. Inside `atomic()` it is that transaction; if that shows

@@ -115,7 +115,12 @@ class ShortTail(Tail):
     def page_views_by_path(self, span: Span, paths: Collection[str]) -> dict[str, int]:
         if span == EVERYTHING:
             return self._count_by_path
-        return {path: len(visitors) for path, visitors in self._groups_by_path(span).items()}
+        wanted = {self._paths[path]: path for path in paths if path in self._paths}
+        counts: Counter[str] = Counter()
+        for (day, subject), visitors in self._tally.page_days.items():
+            if subject in wanted and day in span:
+                counts[wanted[subject]] += len(visitors)
+        return counts
 
     def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
         return {bucket: len(visitors) for bucket, visitors in self._groups(span, path).items()}
