@@ -32,6 +32,15 @@ def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tending, "_told", {})
 
 
+@pytest.fixture(autouse=True)
+def a_machine_that_is_not_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time enough for all that a test is about, but for those that are about the time."""
+    monkeypatch.setattr(tending, "SECONDS", 30.0)
+
+
+SECONDS = tending.SECONDS
+
+
 def go_by(**time: float) -> None:
     """As if so much time had gone by since anybody kept up, or since the first look."""
     gone = timedelta(**time)
@@ -254,6 +263,7 @@ class TestWhatItCosts:
 
     def test_a_slow_fold_ends_after_the_chunk_that_it_is_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A chunk that took all the time there is: the rest is the next minute's."""
+        monkeypatch.setattr(tending, "SECONDS", SECONDS)
         monkeypatch.setattr(chunks, "FIRST_CHUNK_SIZE", 5)
         make_page_views(50)
         tending.tend_here()
@@ -261,7 +271,7 @@ class TestWhatItCosts:
         fold = folding.Folder.fold
 
         def fold_slowly(*args: Any, **expected: Any) -> Any:
-            time.sleep(tending.SECONDS)
+            time.sleep(SECONDS)
             return fold(*args, **expected)
 
         monkeypatch.setattr(folding.Folder, "fold", fold_slowly)
@@ -279,6 +289,7 @@ class TestWhatItCosts:
         tending.tend_here()
         go_by(minutes=5)
         monkeypatch.setattr(type(database_for("default")), "CHUNK_SECONDS", 1.0)
+        monkeypatch.setattr(tending, "SECONDS", SECONDS)
         wanted = []
         fold = folding.Folder.fold
 
@@ -288,7 +299,7 @@ class TestWhatItCosts:
 
         monkeypatch.setattr(folding.Folder, "fold", look)
         tending.tend_here()
-        assert wanted and max(wanted) <= tending.SECONDS / 2
+        assert wanted and max(wanted) <= SECONDS / 2
 
     @pytest.mark.parametrize("seconds", [0.0, 0.2])
     def test_what_is_waited_for_first_takes_no_time_of_the_fold(
@@ -351,13 +362,13 @@ class TestWhatElseItDoes:
 
         def step_slowly(self: folding.AllTime) -> bool:
             is_done = step(self)
-            time.sleep(tending.SECONDS)
+            time.sleep(SECONDS)
             return is_done
 
         monkeypatch.setattr(folding.AllTime, "step", step_slowly)
         with small_steps():
             for seed in range(1, 30):
-                folding.keep_up("default", seconds=tending.SECONDS)
+                folding.keep_up("default", seconds=SECONDS)
                 assert_exact()
                 if active_generation().all_moved_at is not None:
                     break
