@@ -142,6 +142,15 @@ class TestWithoutAQueue:
         assert_all_counted()
         assert not BuildSegment.objects.exists()
 
+    def test_parts_are_cut_for_nobody(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+        small_parts(monkeypatch)
+        settings.PAGESTATS_WORKERS = 3
+        make_page_views(45)
+        start(kind="rebuild")
+        for _ in range(3):
+            request()
+            assert not BuildSegment.objects.exists()
+
     def test_a_run_with_nothing_to_wait_for_is_no_worker_lost(self) -> None:
         """However long nobody looks at its page."""
         make_page_views(25)
