@@ -18,6 +18,7 @@ from django.db import connection
 from django_pagestats.importing import Progress
 from django_pagestats.management.commands import import_pageviews
 from django_pagestats.models import ImportSource, PageView
+from tests.logs import log_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LINE = (
@@ -64,7 +65,8 @@ class TestLogs:
             "  line 3: 'junk'\n"
         )
         assert run(log) == (
-            "0 page views imported from 0 lines.\nFormat: combined.\nAn earlier import ended after line 4: went on from there.\n"
+            "0 page views imported from 0 lines.\nFormat: combined.\nAn earlier import ended after line 4: went on "
+            "from there.\n"
         )
 
     def test_a_last_line_without_a_newline_is_counted_in_the_note(self, log: str) -> None:
@@ -80,8 +82,8 @@ class TestLogs:
             "nothing more is written to this log, --complete takes it as it is.\n"
         )
         assert run(str(log), complete=True) == (
-            "1 page views imported from 1 lines.\nFormat: combined.\n1 of the page views have no user agent in this log: robots among them "
-            "cannot be told, and an address is a visitor.\n"
+            "1 page views imported from 1 lines.\nFormat: combined.\n1 of the page views have no user agent in this "
+            "log: robots among them cannot be told, and an address is a visitor.\n"
         )
         assert run(str(log), "--complete").startswith("0 page views imported from 0 lines.")
 
@@ -142,6 +144,75 @@ class TestLogs:
 
 
 @pytest.mark.django_db
+class TestSeveralLogs:
+    """Two files that were rotated: the later one has the earlier name."""
+
+    @pytest.fixture
+    def logs(self, tmp_path: Path, settings: Any) -> Path:
+        settings.PAGESTATS_DUPLICATE_SECONDS = 1_800
+        early, late = LINE.replace("12:00:00", "11:50:00"), LINE
+        (tmp_path / "access.log").write_text(late.format("/a") + late.format("/b"))
+        (tmp_path / "access.log.1.gz").write_bytes(gzip.compress((early.format("/a") + "junk\n").encode()))
+        (tmp_path / "access.log.2").write_text("")
+        return tmp_path
+
+    def test_in_the_order_of_their_first_lines(self, logs: Path) -> None:
+        told = run(str(logs / "access.log"), str(logs / "access.log.1.gz"))
+        assert list(PageView.objects.order_by("pk").values_list("path", "viewed_at__minute")) == [("/a", 50), ("/b", 0)]
+        assert told == (
+            "2 page views imported from 4 lines.\n"
+            "Format: combined.\n"
+            "2 lines skipped:\n"
+            "  malformed: 1\n"
+            "  duplicate: 1\n"
+            "The first bad lines:\n"
+            f"  {logs}/access.log.1.gz: line 2: 'junk'\n"
+        )
+        assert run(f"{logs}/access.log*") == "0 page views imported from 0 lines.\nFormat: combined.\n"
+
+    def test_patterns_and_names_are_taken_once(self, logs: Path) -> None:
+        assert run(f"{logs}/*.log*", str(logs / "access.log")).startswith("2 page views imported from 4 lines.")
+        with pytest.raises(CommandError, match=r"No file matches .*nothing\*"):
+            run(f"{logs}/nothing*")
+
+    def test_one_that_fails_does_not_stop_the_others(self, logs: Path) -> None:
+        (logs / "access.log.0").write_text("hello\n")
+        with pytest.raises(CommandError, match=r"access\.log\.0 is no access log(.|\n)*Cannot read .*missing"):
+            run(f"{logs}/access.log*", str(logs / "missing"))
+        assert PageView.objects.count() == 2
+
+    def test_two_formats(self, logs: Path) -> None:
+        (logs / "json.log").write_bytes(log_of("caddy", "/c"))
+        assert "Format: combined; caddy." in run(f"{logs}/*.log*")
+
+
+@pytest.mark.django_db
+class TestHowALogIsRead:
+    def test_format_address_host_and_time_zone(self, tmp_path: Path) -> None:
+        log = tmp_path / "access.log"
+        log.write_bytes(log_of("vhost-combined", "/a") + b"shop." + log_of("vhost-combined", "/b")[4:])
+        assert "other host: 1" in run(str(log), "--host", "example.org")
+        log.write_text('10.0.0.1 [28/Nov/2026:10:00:00] "GET /x HTTP/1.1" 200 "Mozilla/5.0 (X11; Linux)" "192.0.2.9"\n')
+        string = '%h [%{%d/%b/%Y:%T}t] "%r" %>s "%{User-Agent}i" "%{X-Forwarded-For}i"'
+        options = ["--format", string, "--time-zone", "Europe/Berlin", "--address", "last-quoted"]
+        assert "Format: Apache LogFormat." in run(str(log), *options)
+        assert PageView.objects.get(path="/x").viewed_at.hour == 9
+
+    @pytest.mark.parametrize(
+        ("option", "value", "message"),
+        [
+            ("--format", "clf", "There is no format 'clf'"),
+            ("--address", "0", "'0': say first, last-quoted"),
+            ("--address", "", "'': say first"),
+            ("--time-zone", "Mars/Olympus", "'Mars/Olympus' is no time zone"),
+        ],
+    )
+    def test_what_is_wrong(self, option: str, value: str, message: str, log: str) -> None:
+        with pytest.raises(CommandError, match=message):
+            run(log, option, value)
+
+
+@pytest.mark.django_db
 class TestModels:
     def test_tells_what_it_did(self) -> None:
         user = User.objects.create(username="ann")
@@ -154,10 +225,39 @@ class TestModels:
         assert "the path 'b' must begin with '/'" in told
         assert run(**MODEL, stdout=Terminal()).count("0 page views imported from 0 rows.") == 1
 
+    def test_attributes(self) -> None:
+        user = User.objects.create(username="ann", first_name="Pro", is_staff=True)
+        for path, message in (("/a", "x"), ("/b", ""), ("/c", "y" * 256)):
+            LogEntry.objects.create(
+                user=user,
+                object_repr=path,
+                action_flag=1,
+                change_message=message,
+                action_time=datetime.now(timezone.utc),
+            )
+        named = ["plan=user__first_name", "staff=user__is_staff", "what=change_message"]
+        told = run(*[f"--attribute={pair}" for pair in named], **MODEL)
+        assert list(PageView.objects.order_by("pk").values_list("path", "attributes")) == [
+            ("/a", {"plan": "Pro", "staff": "true", "what": "x"}),
+            ("/b", {"plan": "Pro", "staff": "true"}),
+        ]
+        assert "invalid attribute: 1" in told
+        assert "the attribute what 'yyy" in told
+        assert run(**MODEL).startswith("0 page views imported from 0 rows."), "they are the same rows"
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
             ({}, "Give either a log"),
+            ({**MODEL, "from_package": "hitcount"}, "Give either a log"),
+            ({"file": "-", "from_database": "default"}, "--from-database: only with --from-model or --from"),
+            ({"file": "-", "attribute": [("a", "b")]}, "--attribute: only with --from-model"),
+            ({"from_package": "hitcount", "path_field": "x"}, "--path-field: only with --from-model"),
+            ({"from_package": "hitcount", "host": ["x"]}, "--host is for a log: leave it out with --from"),
+            ({**MODEL, "format": "combined"}, "--format is for a log"),
+            ({**MODEL, "address": "last-quoted"}, "--address is for a log"),
+            ({**MODEL, "attribute": [("Plan", "user")]}, "the attribute 'Plan' needs a name"),
+            ({**MODEL, "attribute": [("plan", "nothing")]}, "has no field 'nothing'"),
             ({**MODEL, "file": "-"}, "Give either a log"),
             ({"from_model": "admin.LogEntry"}, "--from-model needs --path-field, --session-field, --time-field too"),
             ({**MODEL, "another_log": True}, "--another-log is for a log"),

@@ -165,7 +165,7 @@ class LineReader:
         if self._attributes.lacks_own_hosts and "source" in self._attributes.wanted:
             notes.append(
                 "Where visitors came from was not told: this log does not say which host it is of, so a referrer may be"
-                " the site itself. Set PAGESTATS_OWN_HOSTS, or give --host."
+                " the site itself. Set PAGESTATS_OWN_HOSTS."
             )
         return notes
 

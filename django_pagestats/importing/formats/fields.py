@@ -14,6 +14,35 @@ from django_pagestats.importing.times import logged_time
 Look = Callable[[str], str | None]
 _NONE = ("", "-")
 
+#: what the middleware looks at
+TELLING_HEADERS = (
+    *("Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"),
+    *("X-Sec-Purpose", "X-Requested-With", "X-Turbo-Request-Id", "Turbo-Frame", "X-Up-Version", "Accept"),
+    *("HX-Request", "HX-Boosted", "HX-History-Restore-Request", "HX-Preloaded", "Signature-Agent"),
+    *("Accept-Language", "Sec-GPC", "DNT", "Sec-CH-UA", "Sec-CH-UA-Platform", "Sec-CH-UA-Mobile"),
+)
+_TELLING = frozenset(map(wsgi_name, TELLING_HEADERS))
+
+
+@dataclass(frozen=True)
+class HeaderNames:
+    """Where a log has the headers of a request; upper and lower case make no difference, as in HTTP."""
+
+    #: the key of an object that has them
+    inside: str = ""
+    #: or else what is before, and after, a header in the name of its field
+    prefix: str = ""
+    suffix: str = ""
+    #: or else each by itself: the header's name in WSGI -> the name of the field
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    def wsgi_name(self, name: str) -> str:
+        """The header that a field is, if it is one that tells something; else empty."""
+        if not name.startswith(self.prefix) or not name.endswith(self.suffix):
+            return ""
+        known = wsgi_name(name[len(self.prefix) : len(name) - len(self.suffix)])
+        return known if known in _TELLING else ""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -33,21 +62,21 @@ class Names:
     host: tuple[str, ...] = ()
     country: tuple[str, ...] = ()
     content_type: tuple[str, ...] = ()
-    #: name in WSGI -> name of the field
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: HeaderNames = HeaderNames()
 
     def with_address(self, where: str) -> Names:
         """The same, with the address in a field of that name; a place in a line is no name."""
         return self if is_place(where) else replace(self, address=(where, *self.address))
 
-    def parts(self, look: Look, *, zone: tzinfo | None, has: Callable[[str], bool]) -> Parts | None:
+    def parts(
+        self, look: Look, *, zone: tzinfo | None, has: Callable[[str], bool], headers: Mapping[str, str]
+    ) -> Parts | None:
         """What a line says; None for one without time, request, or status. `has`: whether the log has such a field."""
         at = self._at(look, zone)
         method, target = self._asked(look)
         status = _first(look, self.status)
         if at is None or not target or not status:
             return None
-        headers = {name: value for name, key in self.headers.items() if (value := look(key)) not in (None, *_NONE)}
         return Parts(
             address=_first(look, self.address),
             at=at,
@@ -74,26 +103,6 @@ class Names:
         if query and "?" not in target:
             target = f"{target}?{query.removeprefix('?')}"
         return _first(look, self.method) or ("GET" if not self.method else ""), target
-
-
-def headers_called(pattern: str, *names: str) -> dict[str, str]:
-    """The headers that tell whether a page was asked for, each under the name that a log has for it.
-
-    In the pattern "{}" is the header, "{lower}" it in small letters with "_" in place of "-".
-    """
-    return {
-        wsgi_name(name): pattern.format(name, lower=name.lower().replace("-", "_"))
-        for name in (*TELLING_HEADERS, *names)
-    }
-
-
-#: what the middleware looks at
-TELLING_HEADERS = (
-    *("Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"),
-    *("X-Sec-Purpose", "X-Requested-With", "X-Turbo-Request-Id", "Turbo-Frame", "X-Up-Version", "Accept"),
-    *("HX-Request", "HX-Boosted", "HX-History-Restore-Request", "HX-Preloaded", "Signature-Agent"),
-    *("Accept-Language", "Sec-GPC", "DNT", "Sec-CH-UA", "Sec-CH-UA-Platform", "Sec-CH-UA-Mobile"),
-)
 
 
 def _first(look: Look, names: tuple[str, ...]) -> str:

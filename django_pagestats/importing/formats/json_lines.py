@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import lru_cache
 
 from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.importing.formats.base import Format, Parts, Reading
-from django_pagestats.importing.formats.fields import Names, headers_called
+from django_pagestats.importing.formats.fields import HeaderNames, Names
 
 #: deeper is no log's
 _DEEPEST = 8
@@ -23,7 +24,7 @@ CADDY = Names(
     referrer=("request.headers.Referer",),
     host=("request.host",),
     content_type=("resp_headers.Content-Type",),
-    headers=headers_called("request.headers.{}"),
+    headers=HeaderNames(inside="request.headers"),
 )
 TRAEFIK = Names(
     time=("StartUTC",),
@@ -35,7 +36,7 @@ TRAEFIK = Names(
     referrer=("request_Referer",),
     host=("RequestHost", "RequestAddr"),
     content_type=("downstream_Content-Type",),
-    headers=headers_called("request_{}"),
+    headers=HeaderNames(prefix="request_"),
 )
 CLOUDFLARE = Names(
     time=("EdgeStartTimestamp",),
@@ -48,7 +49,7 @@ CLOUDFLARE = Names(
     host=("ClientRequestHost",),
     country=("ClientCountry",),
     content_type=("EdgeResponseContentType",),
-    headers=headers_called("RequestHeaders.{}"),
+    headers=HeaderNames(inside="RequestHeaders"),
 )
 #: what people call the variables in a log_format of JSON
 NGINX = Names(
@@ -63,7 +64,7 @@ NGINX = Names(
     referrer=("http_referer", "http_referrer", "referer", "referrer"),
     host=("host", "http_host", "server_name", "vhost"),
     content_type=("sent_http_content_type",),
-    headers=headers_called("http_{lower}"),
+    headers=HeaderNames(prefix="http_"),
 )
 _NGINX_TIMES = ("time_iso8601", "time_local", "@timestamp", "timestamp", "msec", "ts")
 
@@ -77,14 +78,33 @@ class JsonLines(Format):
         self.name = name
         self._zone = reading.time_zone
         self._names = names.with_address(reading.address)
+        self._header = lru_cache(maxsize=1_000)(names.headers.wsgi_name)
 
     def parts(self, line: str) -> Parts | None:
         found = _object(line)
         if found is None:
             return None
         return self._names.parts(
-            lambda key: _text(_inside(found, key)), zone=self._zone, has=lambda key: _inside(found, key) is not None
+            lambda key: _text(_inside(found, key)),
+            zone=self._zone,
+            has=lambda key: _inside(found, key) is not None,
+            headers=self._headers(found),
         )
+
+    def _headers(self, found: Mapping[str, object]) -> dict[str, str]:
+        names = self._names.headers
+        if names.named:
+            pairs = [(name, _inside(found, key)) for name, key in names.named.items()]
+        elif names.inside or names.prefix:
+            where = _inside(found, names.inside) if names.inside else found
+            pairs = [(self._header(key), value) for key, value in where.items()] if isinstance(where, dict) else []
+        else:
+            pairs = []
+        return {
+            name: text
+            for name, value in pairs
+            if name and (text := _text(value[0] if isinstance(value, list) and value else value)) not in (None, "", "-")
+        }
 
     def sent(self, logged: str) -> bytes:
         return logged.encode(errors="replace")

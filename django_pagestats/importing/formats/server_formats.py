@@ -15,7 +15,7 @@ from typing import NamedTuple
 from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.importing.clients import is_place
 from django_pagestats.importing.formats.base import Format, Parts, Reading, unescaped, wsgi_name
-from django_pagestats.importing.formats.fields import Names
+from django_pagestats.importing.formats.fields import HeaderNames, Names
 from django_pagestats.importing.formats.json_lines import JsonLines
 
 _APACHE = re.compile(r"%(?:!?[0-9]{3}(?:,[0-9]{3})*)?([<>]?)(?:\{([^}]*)\})?(\^[a-z]{2}|[A-Za-z%])")
@@ -119,7 +119,12 @@ class ServerFormat(Format):
             return None
         values = {name: found[number] for name, number in self._groups}
         values["time"] = _whole_time(values)
-        return self._names.parts(values.get, zone=self._zone, has=values.__contains__)
+        headers = {
+            name: value
+            for name, field in self._names.headers.named.items()
+            if (value := values.get(field, "")) not in ("", "-")
+        }
+        return self._names.parts(values.get, zone=self._zone, has=values.__contains__, headers=headers)
 
     def sent(self, logged: str) -> bytes:
         return unescaped(logged)
@@ -288,7 +293,7 @@ def _whole_time(values: Mapping[str, str]) -> str:
 
 def _names(pieces: list[Piece], reading: Reading) -> Names:
     headers = {piece.name: piece.name for piece in pieces if piece.name.startswith("HTTP_")}
-    names = replace(NAMES, headers=headers)
+    names = replace(NAMES, headers=HeaderNames(named=headers))
     if is_place(reading.address):
         return names
     wanted = reading.address.strip("$").lower().replace("-", "_")
@@ -320,7 +325,7 @@ def _json_format(string: str, pieces: list[Piece], reading: Reading, name: str) 
                 found[part] = (*found.get(part, ()), key)
     if "time" not in found or "status" not in found:
         raise ImportFailedError("the string in --format has time or status together with other text in one value")
-    return JsonLines(reading, f"{name} (JSON)", Names(**found, headers=headers))
+    return JsonLines(reading, f"{name} (JSON)", Names(**found, headers=HeaderNames(named=headers)))
 
 
 def _leaves(keys: object, path: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from datetime import timezone
 from urllib.parse import unquote_to_bytes
 
 from django_pagestats.importing.formats.base import Format, Parts, Reading
-from django_pagestats.importing.formats.fields import Names, headers_called
+from django_pagestats.importing.formats.fields import HeaderNames, Names
 from django_pagestats.importing.formats.json_lines import JsonLines
 
 _FIELDS = "#Fields:"
@@ -27,7 +27,7 @@ NAMES = Names(
     referrer=("cs(Referer)",),
     host=("x-host-header", "cs-host", "cs(Host)"),
     content_type=("sc-content-type",),
-    headers=headers_called("cs({})"),
+    headers=HeaderNames(prefix="cs(", suffix=")"),
 )
 
 
@@ -45,6 +45,7 @@ class W3C(Format):
     def __init__(self, reading: Reading) -> None:
         self._names = NAMES.with_address(reading.address)
         self._columns: dict[str, int] = {}
+        self._headers: list[tuple[str, int]] = []
         self._is_cloudfronts = False
 
     def parts(self, line: str) -> Parts | None:
@@ -61,7 +62,8 @@ class W3C(Format):
         def look(name: str) -> str | None:
             return values[columns[name]] if name in columns else None
 
-        return self._names.parts(look, zone=timezone.utc, has=columns.__contains__)
+        headers = {name: value for name, at in self._headers if (value := values[at]) not in ("", "-")}
+        return self._names.parts(look, zone=timezone.utc, has=columns.__contains__, headers=headers)
 
     def is_comment(self, line: str) -> bool:
         return is_directive(line)
@@ -88,6 +90,8 @@ class W3C(Format):
         if line.startswith(_FIELDS):
             names = line[len(_FIELDS) :].split()
             self._columns = {name: position for position, name in enumerate(names)}
+            known = ((self._names.headers.wsgi_name(name), position) for position, name in enumerate(names))
+            self._headers = [(name, position) for name, position in known if name]
             self._is_cloudfronts = _CLOUDFRONTS in self._columns
             self.name = "w3c (CloudFront)" if self._is_cloudfronts else "w3c"
 

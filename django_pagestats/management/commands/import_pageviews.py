@@ -83,7 +83,7 @@ class Lines:
 
 class Command(DatabaseCommand):
     help = (
-        "Brings in page views from access logs (of Apache, nginx, Caddy, Traefik, IIS, Cloudflare, CloudFront and others, "
+        "Brings in page views from access logs (of Apache, nginx, Caddy, Traefik, IIS, Cloudflare, CloudFront, .., "
         "plain or compressed), from another model's table, or from another package's. What is imported already is "
         "recognised and left out: it is safe to run again."
     )
