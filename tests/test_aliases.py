@@ -232,7 +232,8 @@ def test_the_app_in_a_database_of_its_own(tmp_path: Path) -> None:
     assert site.schedules() == []
     site.manage("migrate", "-v0", "--database", "stats")
     log = tmp_path / "access.log"
-    log.write_text('1.2.3.4 - - [28/Nov/2025:10:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "Opera/9.80 (X11; Linux) Presto/2.12"\n')
+    agent = "Opera/9.80 (X11; Linux) Presto/2.12"
+    log.write_text(f'1.2.3.4 - - [28/Nov/2025:10:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "{agent}"\n')
     site.manage("import_pageviews", str(log), "-v0")
     assert "1 page views" in site.manage("backfill_aggregates", "--sync")
     site.manage("verify_aggregates")
