@@ -31,6 +31,13 @@ LIBRARIES = {
 }
 
 
+#: keeps what the script sends
+SENT = """
+    window.sent = []; const send = navigator.sendBeacon;
+    navigator.sendBeacon = function (url, body) { sent.push(body); return send.call(this, url, body); }
+"""
+
+
 class Tab:
     """A tab of its own, whose pages are of the site."""
 
@@ -55,6 +62,10 @@ class Tab:
         there = "return location.pathname != arguments[0] && document.readyState == 'complete'"
         wait_until(lambda: self.driver.execute_script(there, before), f"the page {name}", timeout=10)
         wait_until(lambda: self.title() == name, f"the title {name}", timeout=10)
+
+    def told(self) -> list[str]:
+        """The paths that the script has told of, in order, since the page was loaded; see SENT."""
+        return [body.partition("\n")[0] for body in self.run("return sent")]
 
     def title(self) -> str:
         return str(self.run("return document.querySelector('h1').innerText"))
@@ -177,12 +188,6 @@ def test_the_first_page_and_those_that_links_lead_to(tab: Tab) -> None:
     assert tab.complaints() == []
 
 
-SENT = """
-    window.sent = []; const send = navigator.sendBeacon;
-    navigator.sendBeacon = function (url, body) { sent.push(body); return send.call(this, url, body); }
-"""
-
-
 def test_what_is_sent_is_that_and_no_more(tab: Tab, settings: Any) -> None:
     settings.PAGESTATS_QUERY = ["page"]
     tab.before_each_page(SENT)
@@ -221,7 +226,7 @@ WITHOUT_NAVIGATION = "Object.defineProperty(window, 'navigation', {value: undefi
 
 @pytest.mark.parametrize("before", ["", WITHOUT_NAVIGATION], ids=["navigation", "history"])
 def test_the_pages_of_an_application(tab: Tab, before: str) -> None:
-    tab.before_each_page(before)
+    tab.before_each_page(SENT + before)
     tab.open("/plain/a/")
     assert tab.run("return Boolean(window.navigation)") is not bool(before)
     expect("/plain/a/")
@@ -235,16 +240,19 @@ def test_the_pages_of_an_application(tab: Tab, before: str) -> None:
     expect("/plain/a/", "/plain/b/", "/plain/c/")
     tab.run("history.forward()")
     expect("/plain/a/", "/plain/b/", "/plain/c/", "/plain/b/")
+    assert tab.told() == ["/plain/a/", "/plain/b/", "/plain/c/", "/plain/b/"]
     assert sources() == ["(direct)", None, None, None]
 
 
 def test_a_page_that_was_replaced_is_not_left_for_another_one(tab: Tab) -> None:
     """It has another path by now, and what is pushed has the same."""
+    tab.before_each_page(SENT)
     tab.open("/plain/a/")
     expect("/plain/a/")
     tab.run("history.replaceState({}, '', '/plain/b/'); history.pushState({}, '', '/plain/b/?more')")
     tab.run("history.pushState({}, '', '/plain/c/')")
     expect("/plain/a/", "/plain/c/")
+    assert tab.told() == ["/plain/a/", "/plain/c/"]
 
 
 @pytest.mark.parametrize("kind", ["htmx2", "htmx4", "turbo", "turbo-body"])

@@ -14,6 +14,8 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import include, path, reverse, set_script_prefix
+from django.utils.functional import lazy
+from django.utils.translation import get_language
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -335,20 +337,40 @@ def test_paths_of_each_language_are_pages(path: str, language: str, settings: An
     assert len(paths()) == 1
 
 
-#: of a site whose first language has no prefix
+#: of a site whose first language has no prefix, and whose beacon posts to an address of its page's language
 urlpatterns = [
-    path("ps/", include("django_pagestats.urls")),
-    *i18n_patterns(path("shop/", page), prefix_default_language=False),
+    *i18n_patterns(path("ps/", include("django_pagestats.urls")), path("shop/", page), prefix_default_language=False),
+    # a route that is translated
+    path(lazy(lambda: "laden/" if get_language() == "de" else "store/", str)(), page),
 ]
 
 
 @pytest.mark.urls("tests.test_beacon_endpoint")
 @pytest.mark.parametrize("path", ["/shop/", "/de/shop/"])
+@pytest.mark.parametrize("endpoint", [COLLECT, f"/de{COLLECT}"])
 @pytest.mark.parametrize("language", ["en", "de"])
-def test_a_language_without_a_prefix(path: str, language: str, settings: Any) -> None:
+def test_a_language_without_a_prefix(path: str, endpoint: str, language: str, settings: Any) -> None:
     settings.MIDDLEWARE = ["django.middleware.locale.LocaleMiddleware", *settings.MIDDLEWARE]
-    post(f"{path}\n\n", accept_language=language)
+    headers = browser_headers(accept_language=language)
+    assert_answered(Client().post(endpoint, f"{path}\n\n", content_type="text/plain", headers=headers), 204)
     assert paths() == [path]
+
+
+@pytest.mark.urls("tests.test_beacon_endpoint")
+@pytest.mark.parametrize(("site", "endpoint"), [("en", "/de/ps/note"), ("de", "/en/ps/note")])
+def test_a_route_of_the_visitors_language_and_of_the_sites(site: str, endpoint: str, settings: Any) -> None:
+    settings.LANGUAGE_CODE = site
+    settings.MIDDLEWARE = ["django.middleware.locale.LocaleMiddleware", *settings.MIDDLEWARE]
+    for told in ("/laden/", "/nowhere/"):
+        Client().post(endpoint, f"{told}\n\n", content_type="text/plain", headers=BROWSER)
+    assert paths() == ["/laden/"]
+
+
+def test_a_site_of_one_language(settings: Any) -> None:
+    settings.USE_I18N = False
+    post("/a/\n\n")
+    post("/nowhere/\n\n")
+    assert paths() == ["/a/"]
 
 
 def test_a_site_below_a_prefix(settings: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_script_prefix, resolve
@@ -26,17 +24,12 @@ def match_of(request: HttpRequest, path: str) -> ResolverMatch | None:
 
 
 def _resolved(path_info: str, urlconf: str | None) -> ResolverMatch | None:
-    for language in _languages(path_info):
+    # A URLconf knows the paths of one language at a time, by i18n_patterns() and by routes that are translated: that of
+    # the endpoint's own address or the visitor, that of the path, or the site's, whose paths may have no prefix.
+    for language in dict.fromkeys((get_language(), get_language_from_path(path_info) or settings.LANGUAGE_CODE)):
         with override(language):
             try:
                 return resolve(path_info, urlconf)
             except Resolver404:
                 continue
     return None
-
-
-def _languages(path_info: str) -> Iterator[str | None]:
-    """i18n_patterns() knows the paths of one language at a time, and the endpoint's own path may have none."""
-    if not settings.USE_I18N:
-        return iter((None,))
-    return iter(dict.fromkeys((get_language(), get_language_from_path(path_info), settings.LANGUAGE_CODE)))
