@@ -60,6 +60,16 @@ class FailingCache(BaseCache):
         raise ConnectionError("refused")
 
 
+class ForgetfulCache(FailingCache):
+    """One that is full: what it has at one moment is gone at the next."""
+
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        return False
+
+    def incr(self, *args: Any, **kwargs: Any) -> int:
+        raise ValueError("there is no such key")
+
+
 # -- what a browser looks at: /<kind>/<name>/, where the kind says what the page has in it
 
 KINDS: dict[str, str] = {

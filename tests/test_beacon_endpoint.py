@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -23,7 +24,7 @@ from hypothesis.extra.django import TestCase
 from django_pagestats import ids, salts
 from django_pagestats.beacon import limits, messages, origins
 from django_pagestats.models import LeftOut, PageView, Subject
-from django_pagestats.recording import left_out, new_paths, opting_out
+from django_pagestats.recording import left_out, new_paths, opting_out, suspending
 from tests.beacon_site import BROWSER, page
 from tests.test_recording import Refused
 
@@ -510,7 +511,22 @@ def test_a_cache_that_fails_limits_nobody(settings: Any, caplog: Any) -> None:
     ]
 
 
+def test_a_count_that_a_cache_has_lost_begins_anew(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": "tests.beacon_site.ForgetfulCache"}}
+    settings.PAGESTATS_CACHE = "default"
+    settings.PAGESTATS_RATE_LIMIT = "1/d"
+    assert [limits.is_too_many(asked("192.0.2.1")) for _ in range(3)] == [False] * 3
+
+
 # -- a database in trouble, and a server without threads
+
+
+def test_a_database_that_is_left_alone_is_not_asked(monkeypatch: Any, django_assert_num_queries: Any) -> None:
+    monkeypatch.setattr(suspending, "_until", {"default": time.monotonic() + 30})
+    refused = Refused()
+    with django_assert_num_queries(0):
+        assert_answered(post(), 204)
+    assert refused.since() == {"database": 1}
 
 
 class failing_table:  # noqa: N801 - read as a verb

@@ -186,6 +186,11 @@ def test_the_pixel_says_of_which_page_it_is(settings: Any) -> None:
     )
 
 
+def test_a_page_without_parameters_of_its_own_has_none() -> None:
+    html = rendered("{% pagestats_pixel %}", request("/a/?token=sesame"))
+    assert html == '<noscript><img src="/ps/note.gif?p=%2Fa%2F" alt="" width="1" height="1"></noscript>'
+
+
 # -- the button
 
 
