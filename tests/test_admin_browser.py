@@ -239,6 +239,21 @@ def test_a_page_that_is_left_open_does_the_work_where_there_is_no_cluster(
     assert_all_counted()
 
 
+def test_a_page_that_is_left_open_does_the_work_of_a_cluster_that_is_down(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_page_views(2_000)
+    monkeypatch.setattr(pages, "QUEUED_SECONDS", 2)
+    browser.open(RUNS)
+    browser.click(f'form[action="{RUNS}backfill/"] button')
+    browser.click(".messagelist a")
+    browser.mark()
+    browser.wait(lambda: browser.state() == "Succeeded", "succeeded")
+    browser.assert_the_same()
+    assert OrmQ.objects.count() == 1, "each request has sent a task"
+    assert_all_counted()
+
+
 def test_a_page_that_is_hidden_goes_on_and_one_whose_request_fails_asks_first(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -453,8 +453,16 @@ class TestTheRequest:
             answer = client.get(f"{RUNS}{the_run().pk}/progress/").json()
             page = client.get(f"{RUNS}{the_run().pk}/change/").content.decode()
         assert answer["works"] is False and "data-works" not in page and "/fold/" not in page
+        assert answer["problems"] == []
+        request()
+        with no_queue():
+            answer = client.get(f"{RUNS}{the_run().pk}/progress/").json()
+        assert (answer["works"], answer["problems"]) == (
+            False,
+            ["The page that somebody else has open is doing the work."],
+        )
         assert self.work(Client()).status_code == 302
-        assert the_run().rows_folded == 0
+        assert the_run().rows_folded == 10
 
     def test_it_is_a_post_with_a_token(self, root: Client) -> None:
         make_page_views(45)

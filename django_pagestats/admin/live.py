@@ -85,8 +85,10 @@ class ShowsLive(ObeysWishes):
 
     def _progress(self, request: HttpRequest, run: BackfillRun, now: datetime, *, after: int = 0) -> dict[str, Any]:
         wording = Wording(run, now)
-        works = self.has_control_permission(request) and is_left_to_page(run, now)
-        problems = [text for text in (backfill.missing_cluster(run, now), page_notice(run, now, works=works)) if text]
+        may_work = self.has_control_permission(request)
+        works = may_work and is_left_to_page(run, now)
+        who_works = page_notice(run, now, may_work=may_work)
+        problems = [text for text in (backfill.missing_cluster(run, now), who_works) if text]
         events = list(run.events.using(database_of(run)).filter(pk__gt=after).order_by("-pk")[:EVENTS])
         return {
             "run_id": run.pk,
@@ -170,12 +172,12 @@ def work_on(run: BackfillRun, now: datetime) -> str:
     return ""
 
 
-def page_notice(run: BackfillRun, now: datetime, *, works: bool) -> str:
-    """That this page does the work, or another one that is open; empty where a worker does, or nobody."""
+def page_notice(run: BackfillRun, now: datetime, *, may_work: bool) -> str:
+    """That the page does the work; empty where a worker does, or nobody. Of two that are open each does some of it."""
     is_of_page = run.is_going and run.taken_by == WorkedBy.PAGE and run.enqueued_at is None and run.lease_until > now
-    if not (works or is_of_page):
-        return ""
-    return gettext("This page is doing the work: keep it open, or start a cluster (manage.py qcluster).")
+    if may_work and (is_of_page or is_left_to_page(run, now)):
+        return gettext("This page is doing the work: keep it open, or start a cluster (manage.py qcluster).")
+    return gettext("The page that somebody else has open is doing the work.") if is_of_page else ""
 
 
 def announcement(wording: Wording, problems: list[str]) -> str:
