@@ -31,11 +31,11 @@ ENVIRONMENTS = {
     BUFFERED: {"PAGESTATS_BUFFER": "1"},
 }
 SERVERS = {
-    "gunicorn, 2 workers": (gunicorn("--workers", "2"), "/page/a/", {}),
+    "gunicorn, 2 workers": (gunicorn("--workers", "2"), "/page/a/", {"PAGESTATS_CONN_MAX_AGE": "600"}),
     "gunicorn, 2 workers of 4 threads": (
         gunicorn("--workers", "2", "--worker-class", "gthread", "--threads", "4"),
         "/page/a/",
-        {},
+        {"PAGESTATS_CONN_MAX_AGE": "600"},
     ),
     # a connection that is kept leaks under ASGI: see docs/recording.md
     "uvicorn, async view": (uvicorn(), "/async/a/", {"PAGESTATS_CONN_MAX_AGE": "0"}),
