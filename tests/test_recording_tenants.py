@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.db import connection, connections
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 
+from django_pagestats.middleware import PageViewMiddleware
 from django_pagestats.models import LeftOut, PageView
 from django_pagestats.recording import buffering, flush, record_page_view
+from testproject.load import BROWSER
 from testproject.settings import KIND
 from tests.recorders import as_a_site
 
@@ -26,7 +32,7 @@ SCHEMAS = ("first", "second")
 @pytest.fixture
 def tenants(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The default connection, of every thread, has schemas; there are two, with tables of ours."""
-    tables = [model._meta.db_table for model in (PageView, LeftOut)]
+    tables = [model._meta.db_table for model in apps.get_app_config("django_pagestats").get_models()]
     with connection.cursor() as cursor:
         for schema in SCHEMAS:
             cursor.execute(f"CREATE SCHEMA {schema}")
@@ -127,5 +133,24 @@ def test_an_event_loop_that_does_not_know_the_tenant(
         return record_page_view(path="/", session_key="k")
 
     assert asyncio.run(view()) is False
-    assert "write PAGESTATS_BUFFER = False" in caplog.text
+    assert "record its page view by sync_to_async" in caplog.text
     assert buffering.size() == 0
+
+
+def test_the_middleware_takes_a_thread_for_it(tenants: Any, buffered: None, settings: Any) -> None:
+    """That of the request, in which the tenant was set."""
+    settings.PAGESTATS_ENABLED = True
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        await sync_to_async(lambda: connections["default"].set_schema("first"))()  # type: ignore[attr-defined]
+        return HttpResponse("<!doctype html>")
+
+    async def serve() -> None:
+        middleware: Any = PageViewMiddleware(view)
+        meta = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in BROWSER.items()}
+        await middleware(RequestFactory().get("/a/", **meta))
+        await sync_to_async(lambda: connections["default"].close())()
+
+    asyncio.run(serve())
+    flush()
+    assert stored("first") == ["/a/"]

@@ -56,6 +56,9 @@ SEAM_TESTS = [
     "test_migrations.py",
     "test_oracle.py",
     "test_recording.py",
+    "test_recording_background.py",
+    "test_recording_buffering.py",
+    "test_recording_storing.py",
     "test_removal.py",
     "test_stats.py",
     "test_stats_ranges.py",
@@ -68,6 +71,7 @@ CRASH_TESTS = sorted(path.name for path in TESTS.glob("test_crash_*.py"))
 #: the files of each group
 GROUPS = {
     "processes": [*CRASH_TESTS, "test_checks_servers.py", "test_cluster.py", "test_removal.py"],
+    "served": ["test_served.py"],
     "latin1": ["test_latin1.py"],  # its database is made once
     "browser": ["test_admin_browser.py"],
     "beacon": ["test_beacon_browser.py"],

@@ -37,7 +37,7 @@ def place_of(alias: str) -> Place:
     if schema is not None and in_event_loop():
         raise UnknownSchemaError(
             f"The database {alias!r} has a schema for each tenant, and an event loop does not know which a request has:"
-            " write PAGESTATS_BUFFER = False, and page views are stored in the thread that knows it."
+            " record its page view by sync_to_async, in the thread that knows it."
         )
     return Place(alias, schema)
 

@@ -80,7 +80,7 @@ async def arecord_request(
     request: HttpRequest, response: HttpResponseBase | None = None, **kwargs: Any
 ) -> Reason | None:
     """The same from an event loop: by one hop to a thread, or none where a buffer takes it and no database is asked."""
-    if conf.BUFFER and not _asks_the_site():
+    if conf.BUFFER and not _asks_the_site() and not storing.needs_a_thread():
         try:
             return record_request(request, response, **kwargs)
         except SynchronousOnlyOperation:

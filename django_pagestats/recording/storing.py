@@ -15,7 +15,7 @@ from django_pagestats.conf import conf
 from django_pagestats.exceptions import GarbledTextError
 from django_pagestats.intake import RefusedError, Row
 from django_pagestats.models import PageView, Reason
-from django_pagestats.recording import background, buffering, direct, left_out, suspending
+from django_pagestats.recording import background, buffering, direct, left_out, places, suspending
 from django_pagestats.sequences import sequence_behind
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,17 @@ def store(row: Row, *, using: str | None = None) -> Reason | None:
     if reason is not None:
         _count(reason, using)
     return reason
+
+
+def needs_a_thread() -> bool:
+    """Whether `store` is not for an event loop: it asks the database, or only a thread knows whose schema it is.
+
+    Never raises.
+    """
+    try:
+        return not conf.BUFFER or places.schema_of(router.db_for_write(PageView)) is not None
+    except Exception:  # a router's; `store` meets it again, and says so
+        return True
 
 
 def _insert(row: Row, alias: str) -> Reason | None:
