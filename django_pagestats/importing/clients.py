@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from django_pagestats.headers.addresses import address_of
 from django_pagestats.importing.formats.base import FIRST, LAST_QUOTED
@@ -41,10 +41,10 @@ def client_of(logged: str) -> str | None:
 def is_private(client: str) -> bool:
     """Whether it is an address of a network of one's own, of this machine, or of a link."""
     try:
-        network = ip_network(client)
+        address = ip_address(client.partition("/")[0])
     except ValueError:
         return False  # a name
-    return any(network.version == own.version and network.network_address in own for own in _PRIVATE)
+    return any(address in own for own in _PRIVATE)
 
 
 def picker(where: str) -> Picker | None:

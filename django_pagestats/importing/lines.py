@@ -47,6 +47,13 @@ class Visitor(NamedTuple):
     country: str
 
 
+class Agent(NamedTuple):
+    """A person's user agent, as it was sent."""
+
+    text: str
+    attributes: Pairs
+
+
 class LineReader:
     """Reads the lines of one log."""
 
@@ -60,6 +67,8 @@ class LineReader:
         self._honours_gpc, self._honours_dnt = conf.HONOUR_GPC, conf.HONOUR_DNT
         self._visitor = lru_cache(maxsize=REMEMBERED)(self._any_visitor)
         self._origin = lru_cache(maxsize=REMEMBERED)(self._any_origin)
+        self._agent = lru_cache(maxsize=REMEMBERED)(self._any_agent)
+        self._client = lru_cache(maxsize=2 * REMEMBERED)(self._any_client)
         self._page = lru_cache(maxsize=REMEMBERED)(self._any_page)
         self._counts = _Counts()
 
@@ -127,21 +136,33 @@ class LineReader:
     def _any_visitor(
         self, address: str, logged_agent: str | None, hints: tuple[str, ...], session: str
     ) -> Visitor | Skip:
-        """Who asked, or why nobody did. Where a format has no user agent, nobody can be told to be a robot."""
-        agent = "" if logged_agent is None else self._sent_text(logged_agent)
-        if logged_agent is not None and is_robot(agent):
+        """Who asked, or why nobody did."""
+        agent = self._agent(logged_agent, hints)
+        if agent is None:
             return Skip.ROBOT
-        client = client_of(address)
-        if client is None and not session:
+        client, is_own, country = self._client(address)
+        if session:
+            key = self._session_keys.key(f"session {session}", "")  # no address has a space
+        elif client:
+            key = self._session_keys.key(client, agent.text)
+        else:
             return Skip.NO_ADDRESS
-        # no address has the space of the former
-        key = (
-            self._session_keys.key(f"session {session}", "") if session else self._session_keys.key(client or "", agent)
-        )
-        meta = {"HTTP_USER_AGENT": agent, **dict(zip(_HINTS, hints, strict=False))}
-        attributes = self._attributes.of_agent(meta) if agent else ()
-        country = self._attributes.country_of(client) if client else ""
-        return Visitor(key, is_private(client or ""), attributes, country)
+        return Visitor(key, is_own, agent.attributes, country)
+
+    def _any_agent(self, logged: str | None, hints: tuple[str, ...]) -> Agent | None:
+        """None for a robot's. Where a format has no user agent, nobody can be told to be one."""
+        if logged is None:
+            return Agent("", ())
+        text = self._sent_text(logged)
+        if is_robot(text):
+            return None
+        meta = {"HTTP_USER_AGENT": text, **dict(zip(_HINTS, hints, strict=False))}
+        return Agent(text, self._attributes.of_agent(meta))
+
+    def _any_client(self, logged: str) -> tuple[str, bool, str]:
+        """Whose address it is, empty for nobody's; whether that is a private one; and its country."""
+        client = client_of(logged)
+        return (client, is_private(client), self._attributes.country_of(client)) if client else ("", False, "")
 
     def _sent_text(self, logged: str) -> str:
         return self._log.sent(logged).decode(errors="replace")
