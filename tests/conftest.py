@@ -18,6 +18,7 @@ workers.draw()
 workers.leave_out_children()
 collect_ignore = [
     *(workers.PROJECT_TESTS if os.environ.get("PAGESTATS_DB") else ()),
+    *(workers.SERVERLESS_TESTS if KIND in torture.SERVERS else ()),
     *(workers.CRASH_TESTS if torture.IS_OFF else ()),
 ]
 

@@ -31,9 +31,9 @@ PAGE_VIEWS = 60_000
 TO_THE_END = 600.0
 
 
-def make_large_table() -> None:
+def make_large_table(page_views: int = PAGE_VIEWS) -> None:
     """So many page views that a run takes three hundred chunks; by plain SQL, which takes a tenth of the ORM's time."""
-    wanted = traffic.page_views(PAGE_VIEWS, seed=3, visitors=5_000, paths=40, days=20, start=START)
+    wanted = traffic.page_views(page_views, seed=3, visitors=5_000, paths=40, days=20, start=START)
     adapted = connection.ops.adapt_datetimefield_value
     rows = [(path, key, adapted(viewed_at)) for path, key, viewed_at in wanted]
     with connection.cursor() as cursor:
@@ -139,17 +139,13 @@ def next_link() -> int:
 def assert_consistent() -> None:
     """At any moment without a worker: what is folded is what a plain count finds up to the cursor, in sum."""
     generation = active_generation()
-    counted = PageView.objects.filter(pk__lte=generation.cursor).aggregate(
-        page_views=Count("pk"), visitors=Count("session_key", distinct=True)
-    )
+    counted = _counted(generation.cursor)
     stored = Aggregate.objects.filter(generation=generation.pk)
     levels = stored.values_list("dimension", "granularity").annotate(Sum("page_views"))
     sums = {tuple(level): total for *level, total in levels.exclude(granularity=ALL)}
     assert set(sums.values()) <= {counted["page_views"]}, (sums, counted)
     assert len(sums) == (3 if counted["page_views"] else 0)
-    of_all_time = PageView.objects.filter(pk__lte=generation.all_cursor).aggregate(
-        page_views=Count("pk"), visitors=Count("session_key", distinct=True)
-    )
+    of_all_time = counted if generation.all_cursor == generation.cursor else _counted(generation.all_cursor)
     answering = stored.filter(granularity=ALL, bucket=generation.all_bucket)
     sums = dict(answering.values_list("dimension").annotate(Sum("page_views")))
     assert set(sums.values()) <= {of_all_time["page_views"]}, (sums, of_all_time)
@@ -158,10 +154,16 @@ def assert_consistent() -> None:
     assert site == of_all_time["visitors"]
 
 
-def assert_right(visitors: int) -> None:
+def _counted(cursor: int) -> dict[str, int]:
+    return PageView.objects.filter(pk__lte=cursor).aggregate(
+        page_views=Count("pk"), visitors=Count("session_key", distinct=True)
+    )
+
+
+def assert_right(visitors: int, page_views: int = PAGE_VIEWS) -> None:
     """In the end, with nobody at work: every aggregate and every answer is as counted by hand."""
     rows = rows_upto()
-    assert len(rows) == PAGE_VIEWS + visitors
+    assert len(rows) == page_views + visitors
     answers = stats.summary()
     count = count_naively(rows)
     assert (answers.page_views, answers.visitors, answers.paths) == (count.page_views, count.visitors, count.paths)

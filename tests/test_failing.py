@@ -670,7 +670,7 @@ def test_the_time_out_of_the_session_is_put_back() -> None:
 @pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_the_log_says_how_far_it_is_at_most_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
-    make_page_views(400)
+    make_page_views(120)
     links = Links()
     with caplog.at_level(logging.INFO, logger="django_pagestats"):
         links.start(chunk_size=2)

@@ -299,6 +299,7 @@ def test_moves_of_the_cursor_and_merges_fail_and_every_link_comes_three_times(ki
     assert the_run().failure_count == 0, "counted in a row"
 
 
+@pytest.mark.in_turn(1)
 @pytest.mark.django_db(transaction=True)
 def test_control_with_cursor_and_aggregates_in_two_transactions_page_views_are_counted_twice(
     monkeypatch: pytest.MonkeyPatch,
@@ -309,6 +310,7 @@ def test_control_with_cursor_and_aggregates_in_two_transactions_page_views_are_c
     assert Aggregate.objects.get(dimension=SITE, granularity=ALL).page_views > 120
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.django_db(transaction=True)
 def test_control_without_the_epoch_there_are_many_chains(monkeypatch: pytest.MonkeyPatch) -> None:
     """All else is still right: a chunk's transaction compares the cursor too."""

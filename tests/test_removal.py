@@ -29,6 +29,7 @@ from django_pagestats.apps import schedule_tending
 from testproject.cluster import MANAGE
 from testproject.settings import KIND
 from tests import servers
+from tests.chains import only_on
 from tests.cluster import Site, wait_until
 
 OURS = [(tasks.LINK, ("default", 7, 0)), (tasks.TEND, ("default",))]
@@ -143,6 +144,7 @@ def manage(file: Path, *words: str) -> str:
     ).stderr
 
 
+@only_on("sqlite")  # on a file of its own
 def test_migrating_to_zero_removes_the_schedule(tmp_path: Path) -> None:
     file = tmp_path / "site.sqlite3"
     with closing(sqlite3.connect(file)) as database:

@@ -45,6 +45,7 @@ from tests.factories import ALL, START, insert_page_views, make_page_views
 from tests.patching import replace
 from tests.test_backfill import raising
 from tests.test_ids import run_at_once
+from tests.torture import SERVERS
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("no_settling", "small")]
 
@@ -390,7 +391,7 @@ def test_a_segment_rests_and_is_throttled_as_its_run(settings: Any, monkeypatch:
     settings.PAGESTATS_THROTTLE = []
     links.deliver(link)
     assert segments()[0].wait_reason == "" and segments()[0].rows_folded == 10
-    backfill.change_nice("default", 100, via="test")
+    backfill.change_nice("default", 5, via="test")
     rests: list[float] = []
     replace(monkeypatch.setattr, folding.rest, lambda seconds, using: rests.append(seconds))
     settings.PAGESTATS_LINK_SECONDS = 100  # so long a rest is one in this worker
@@ -653,6 +654,7 @@ def test_a_sweep_leaves_a_generation_alone_of_which_somebody_holds_a_segment(mon
 # -- processes
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("stops", [True, False], ids=["stopped", "alive"])
 def test_a_process_that_was_started_ends_with_who_has_started_it(stops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django_pagestats.spawned.END_SECONDS", 1.0)
@@ -674,12 +676,18 @@ def tell_and_wait(using: str, *, pipe: Connection) -> None:
 
 @only_on("postgresql", "mysql")
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("kind", ["backfill", "rebuild"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("backfill", marks=pytest.mark.in_turn(0, of=SERVERS)),
+        pytest.param("rebuild", marks=pytest.mark.in_turn(1, of=SERVERS)),
+    ],
+)
 def test_processes_build_one_generation(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PartsOfFold, "LEAST", 500)
     monkeypatch.setattr(PartsOfPass, "LEAST", 5)
     monkeypatch.setattr(parts, "PATIENCE_SECONDS", 3.0)
-    make_page_views(20_000)
+    make_page_views(6_000)
     seen: set[int] = set()
     fold = folding.Folder.fold
 
@@ -699,7 +707,7 @@ def test_processes_build_one_generation(kind: str, monkeypatch: pytest.MonkeyPat
     started = backfill.run_here("default", kind=kind, via="test", chunk_size=100, workers=3, watch=watch)
     assert started.run is not None and started.run.status == "succeeded", started.run and started.run.error
     assert seen, "others have folded"
-    assert started.run.rows_folded == 20_000
+    assert started.run.rows_folded == 6_000
     assert_all_counted()
 
 

@@ -26,6 +26,7 @@ from tests.factories import insert_page_views, make_page_views
 from tests.test_verify import DAY_1, PAGE, SITE, fold, other  # noqa: F401 - a fixture
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("no_settling"),
 ]

@@ -66,6 +66,11 @@ def test_processes_go_to_one_worker_and_other_tests_to_any() -> None:
     assert [name for name in (*workers.GROUP_OF, *workers.SEAM_TESTS) if not (ROOT / "tests" / name).exists()] == []
 
 
+def test_what_is_left_out_on_servers_asks_no_database() -> None:
+    texts = [(ROOT / "tests" / name).read_text() for name in workers.SERVERLESS_TESTS]
+    assert not [word for text in texts for word in ("django_db", "connection", "database_for", "KIND") if word in text]
+
+
 @pytest.mark.skipif(not CI.exists(), reason="what CI runs is no part of an sdist")
 def test_every_pair_is_tested_and_every_version_goes_through_all_tests() -> None:
     text = CI.read_text()
@@ -85,6 +90,13 @@ def test_every_pair_is_tested_and_every_version_goes_through_all_tests() -> None
     assert everything | {name.removesuffix("-seams") for name in seams} == pairs
     for place in 0, 1:  # each Python, each Django
         assert {pair.split("-")[place] for pair in everything} == {pair.split("-")[place] for pair in pairs}
+
+
+@pytest.mark.parametrize("named", torture.KINDS)
+def test_whatever_goes_in_turn_is_done_somewhere_each_day(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGESTATS_TURN", named)
+    assert {torture.turn(shift) for shift in range(3)} == set(torture.KINDS)
+    assert {torture.turn(shift, of=torture.SERVERS) for shift in range(2)} == set(torture.SERVERS)
 
 
 def test_all_workers_draw_the_same_lots(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 PAGESTATS_TORTURE   unset: the bounded form, part of `make test`. A number: the long form, with so many rounds of random
                     seeds, what `make torture` does. 0: nothing of it, for the pairs of versions beside the newest
 PAGESTATS_TURN      sqlite, postgresql or mariadb: where the tests marked `in_turn` run in the bounded form. Unset: a
-                    different one each day, by the number of the day in UTC, modulo 3
+                    different one each day, by the number of the day in UTC, modulo 3. Those of servers only go by the
+                    same number, modulo 2
 PAGESTATS_DRAW      a number from which the seeds of the long form come; unset: drawn by lot (tests/workers.py)
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import pytest
@@ -18,16 +20,17 @@ import pytest
 from testproject.settings import KIND
 
 KINDS = ("sqlite", "postgresql", "mariadb")
+SERVERS = ("postgresql", "mariadb")
 FORM = os.environ.get("PAGESTATS_TORTURE") or "bounded"
 IS_LONG = FORM not in ("bounded", "0")
 IS_OFF = FORM == "0"
 
 
-def turn(shift: int = 0) -> str:
+def turn(shift: int = 0, *, of: Sequence[str] = KINDS) -> str:
     """The database in turn; `shift` places on, for tests that need not all be on the same one."""
     named = os.environ.get("PAGESTATS_TURN")
     today = datetime.now(timezone.utc).date()
-    return KINDS[((KINDS.index(named) if named else today.toordinal()) + shift) % len(KINDS)]
+    return of[((KINDS.index(named) if named else today.toordinal()) + shift) % len(of)]
 
 
 def is_chosen(item: pytest.Item) -> bool:
@@ -37,7 +40,7 @@ def is_chosen(item: pytest.Item) -> bool:
     if item.get_closest_marker("torture") is not None:
         return False
     marker = item.get_closest_marker("in_turn")
-    return marker is None or turn(*marker.args) == KIND
+    return marker is None or turn(*marker.args, **marker.kwargs) == KIND
 
 
 def seeds() -> list[int]:

@@ -24,6 +24,14 @@ PROJECT_TESTS = [
     "test_packaging.py",
     "test_workers.py",
 ]
+#: no server has a part in these: pure functions, and commands on SQLite files of their own. Runs on SQLite have them
+SERVERLESS_TESTS = [
+    "test_buckets.py",
+    "test_checks_settings.py",
+    "test_commands.py",
+    "test_tally.py",
+    "test_verify_totals.py",
+]
 #: what sits on the seams between us and Django, or Python: enough for a pair of versions of which each has been through
 #: all tests with another partner (.ci/run). Whatever Django calls, and how it is asked: the admin, commands, checks,
 #: migrations, routers, deletion, requests, the queue and its processes; what Python reads and writes: arguments, times,
