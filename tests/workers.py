@@ -26,10 +26,15 @@ PROJECT_TESTS = [
 ]
 #: no server has a part in these: pure functions, and commands on SQLite files of their own. Runs on SQLite have them
 SERVERLESS_TESTS = [
+    "test_beacon_tags.py",
     "test_buckets.py",
     "test_checks_settings.py",
     "test_commands.py",
+    *sorted(path.name for path in TESTS.glob("test_headers_*.py")),
+    "test_importing_opening.py",
+    "test_recording_country.py",
     "test_tally.py",
+    "test_update_lists.py",
     "test_verify_totals.py",
 ]
 #: what sits on the seams between us and Django, or Python: enough for a pair of versions of which each has been through
