@@ -4,8 +4,8 @@
 
 Made-up logs of one site: a quarter of the lines are style sheets, the pages follow Zipf's law, there are some thousands
 of visitors, and each referrer is either none, the site itself, or another. Each log is imported into an empty table of
-page views, with the settings as they are by default: attributes, duplicates, robots. The time is the processor's of this
-process, so that of a database server is not in it; the lines that are only read are measured beside it.
+page views, with the settings as they are by default: attributes, duplicates, robots. The time is the processor's of
+this process, so that of a database server is not in it; the lines that are only read are measured beside it.
 """
 
 from __future__ import annotations
