@@ -371,6 +371,20 @@ def test_duration(seconds: float, text: str) -> None:
 # --- the list of page views
 
 
+def test_what_is_known_of_a_page_view(root: Client) -> None:
+    hostile = {"source": "<script>alert(1)</script>" * 4, "campaign": "=cmd|' /C calc'!A0", "plan": "\u202eevil"}
+    for attributes in (hostile, {"browser": "Firefox"}, None, ["no", "object"], "text"):
+        PageView.objects.create(path="/", session_key="k", viewed_at=datetime.now(timezone.utc), attributes=attributes)
+    page = root.get(PAGE_VIEWS).text
+    assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;&lt;script&gt;" in page
+    view = PageView.objects.order_by("pk")[0]
+    shown = root.get(f"{PAGE_VIEWS}{view.pk}/change/").text
+    assert "<script>alert(1)" not in shown
+    assert "campaign: =cmd|&#x27; /C calc&#x27;!A0<br>plan: " in shown
+    for other in PageView.objects.order_by("pk")[1:]:
+        assert root.get(f"{PAGE_VIEWS}{other.pk}/change/").status_code == 200
+
+
 def test_all_page_views_by_primary_key_page_by_page(root: Client) -> None:
     shuffled = random.Random(1).sample(range(1_000), 120)
     rows = insert_page_views([("/a", "k", NOON + timedelta(hours=hours)) for hours in shuffled])

@@ -13,6 +13,8 @@ from django.core.paginator import Paginator
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -122,11 +124,11 @@ class PageViewChangeList(ChangeList):
 
 @admin.register(PageView)
 class PageViewAdmin(ShowsNotices, OffersBackfillAction):
-    list_display = ("id", "time", "short_path", "session_key")
+    list_display = ("id", "time", "short_path", "session_key", "came_from")
     list_per_page = 50
     sortable_by = ()
     show_full_result_count = False
-    fields = ("id", "path", "session_key", "time")
+    fields = ("id", "path", "session_key", "time", "known")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PageViewChangeList
@@ -143,3 +145,18 @@ class PageViewAdmin(ShowsNotices, OffersBackfillAction):
     @admin.display(description=_("path"))
     def short_path(self, view: PageView) -> str:
         return Truncator(view.path).chars(200)
+
+    @admin.display(description=_("source"), empty_value="")
+    def came_from(self, view: PageView) -> str | None:
+        """Of an arrival; empty for who came from a page of the site, and for what was recorded without attributes."""
+        attributes: Any = view.attributes
+        source = attributes.get("source") if isinstance(attributes, dict) else None
+        return None if source is None else Truncator(source).chars(60)
+
+    @admin.display(description=_("attributes"))
+    def known(self, view: PageView) -> SafeString | None:
+        """Each name with its value, a line each."""
+        attributes: Any = view.attributes
+        if not isinstance(attributes, dict) or not attributes:
+            return None
+        return format_html_join(mark_safe("<br>"), "{}: {}", sorted(attributes.items()))
