@@ -301,6 +301,26 @@ class TestWhatItCosts:
         tending.tend_here()
         assert wanted and max(wanted) <= SECONDS / 2
 
+    def test_a_step_towards_all_time_is_made_to_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        database = type(database_for("default"))
+        monkeypatch.setattr(database, "STEP_ROWS", 100)
+        make_page_views(40)
+        folding.keep_up("default", seconds=10)
+        make_page_views(300, seed=1)
+        steps = []
+        tally = folding.AllTime._tally_gap
+
+        def look(self: folding.AllTime) -> None:
+            before = self.generation.all_cursor
+            tally(self)
+            steps.append(active_generation().all_cursor - before)
+
+        monkeypatch.setattr(folding.AllTime, "_tally_gap", look)
+        monkeypatch.setattr(time, "monotonic", lambda: 0.0)  # however busy the machine is
+        folding.keep_up("default", seconds=SECONDS)
+        assert len(steps) >= 15 and max(steps) <= 20
+        assert_all_counted()
+
     @pytest.mark.parametrize("seconds", [0.0, 0.2])
     def test_what_is_waited_for_first_takes_no_time_of_the_fold(
         self, seconds: float, monkeypatch: pytest.MonkeyPatch

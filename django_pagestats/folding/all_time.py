@@ -98,6 +98,8 @@ class AllTime:
         self.generation = Generation.objects.using(using).get(pk=generation)
         #: subjects above this one are made by others; None: by nobody
         self.pass_upto: int | None = None
+        #: of a gap that is tallied, page views of one step
+        self.step_rows = self.database.STEP_ROWS
         self._fence = fence
         self._days: tuple[int, Days] | None = None
         self._reader = Reader(using, self.generation)
@@ -168,7 +170,7 @@ class AllTime:
 
     def _tally_gap(self) -> None:
         generation, reader = self.generation, self._reader
-        chunk = reader.next_chunk(generation.all_cursor, generation.cursor, self.database.STEP_ROWS)
+        chunk = reader.next_chunk(generation.all_cursor, generation.cursor, self.step_rows)
         prepared = self.database.prepare(chunk.tally.of_all_time(generation.all_bucket))
         moved = self._moved_to(chunk.upto)
         try:
@@ -274,9 +276,13 @@ def gap_is_worth_it(generation: Generation, now: datetime) -> bool:
     return gap >= min(worth, conf.TAIL_LIMIT // 2)
 
 
-def close_gap(using: str, generation: int, *, deadline: float) -> None:
-    """Close the gap of the generation that answers, if that is worth it, and as far as there is time for it."""
+def close_gap(using: str, generation: int, *, deadline: float, part: float = 1.0) -> None:
+    """Close the gap of the generation that answers, if that is worth it, and as far as there is time for it.
+
+    `part`: steps of such a part of the usual page views, for whoever has less time than a step may take.
+    """
     all_time = AllTime(using, generation)
+    all_time.step_rows = max(1, int(all_time.step_rows * part))
     if not gap_is_worth_it(all_time.generation, database_now(using)):
         return
     is_done = False

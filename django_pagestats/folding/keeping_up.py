@@ -52,16 +52,16 @@ def keep_up(using: str, *, seconds: float) -> KeptUp:
     if runs.exclude(status=BackfillRun.Status.PAUSED).exists():
         return KeptUp(reason="a run is at work on this generation") if tail else KeptUp()
     settling = _settle(using, generation) if tail else None
-    deadline = time.monotonic() + seconds
+    deadline, part = time.monotonic() + seconds, min(1.0, seconds)
     if is_in_pass(generation):  # it is of this cursor: a chunk now would have it begin anew, each time
-        close_gap(using, generation.pk, deadline=deadline)
+        close_gap(using, generation.pk, deadline=deadline, part=part)
     if isinstance(settling, horizon.Settling):
         with Folder(using, generation) as folder:
             folder.chunk_seconds = min(folder.chunk_seconds, seconds / CHUNKS)
             kept_up = _fold_until(folder, settling.target, deadline)
     else:
         kept_up = KeptUp(reason=settling or "")
-    close_gap(using, generation.pk, deadline=deadline)
+    close_gap(using, generation.pk, deadline=deadline, part=part)
     return kept_up
 
 
