@@ -207,6 +207,29 @@ else:
         run_site(RECORD + script, PAGESTATS_BUFFER="1", PAGESTATS_BUFFER_SECONDS="0.01")
         assert sorted(paths()) == ["/child", "/parent"]
 
+    def test_a_fork_waits_until_the_thread_does_nothing(self) -> None:
+        """In the middle of a statement the driver holds locks of its own, which nobody would give back in the child."""
+        script = """
+import os, time
+from django_pagestats.recording import buffering
+write, begun = buffering._write_batch, []
+def slow(*arguments):
+    begun.append(1)
+    time.sleep(0.5)
+    write(*arguments)
+    begun.clear()
+buffering._write_batch = slow
+view(path='/parent', session_key='k')
+while not begun:
+    time.sleep(0.01)
+if pid := os.fork():
+    assert os.waitpid(pid, 0)[1] == 0
+else:
+    os._exit(len(begun))
+"""
+        run_site(RECORD + script, PAGESTATS_BUFFER="1", PAGESTATS_BUFFER_SECONDS="0.01")
+        assert paths() == ["/parent"]
+
     def test_a_child_of_multiprocessing(self) -> None:
         """As a worker of django-q2 is one: it ends without what Python runs at the end of others."""
         script = """

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 #: flush() waits so long for the thread, and the end of a process does: a database that hangs must not hold it up
 FLUSH_SECONDS = 10.0
+#: a fork waits so long until the thread does nothing: in the middle of a statement the driver's own locks are held, and
+#: stay so for ever in the child
+FORK_SECONDS = 2.0
 #: a job whose interval cannot be told, as with a setting that is no number, is due again after so long
 _FALLBACK_SECONDS = 60.0
 
@@ -65,10 +68,13 @@ class _State:
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
         self.woken = threading.Event()
+        #: held by the thread while it does something; whoever forks the process takes it too
+        self.working = threading.Lock()
         #: how many rounds were asked for by flush(), and up to which of them all is done
         self.asked = self.answered = 0
         self.done = threading.Condition()
         self.is_ending = False
+        self.is_held = False
 
     def is_alive(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
@@ -189,11 +195,12 @@ def _run(state: _State) -> None:
     while True:
         state.woken.clear()
         asked = state.asked
-        for job in _in_order():
-            now = time.monotonic()
-            if job.due_at <= now or (job.is_flushed and asked > state.answered):
-                job.do(now)
-        _close(set(connections))
+        with state.working:
+            for job in _in_order():
+                now = time.monotonic()
+                if job.due_at <= now or (job.is_flushed and asked > state.answered):
+                    job.do(now)
+            _close(set(connections))
         with state.done:
             state.answered = asked
             state.done.notify_all()
@@ -241,6 +248,18 @@ def _hook_ends() -> None:
         util.Finalize(None, _at_exit, exitpriority=0)
 
 
+def _before_fork() -> None:
+    state = _state
+    if state.is_alive() and state.thread is not threading.current_thread():
+        state.is_held = state.working.acquire(timeout=FORK_SECONDS)
+
+
+def _after_fork() -> None:
+    if _state.is_held:
+        _state.is_held = False
+        _state.working.release()
+
+
 def _forget() -> None:
     global _state
     _state = _State()
@@ -248,5 +267,5 @@ def _forget() -> None:
         forget()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)
 atexit.register(_at_exit)
