@@ -195,19 +195,25 @@ def _run(state: _State) -> None:
     while True:
         state.woken.clear()
         asked = state.asked
-        with state.working:
-            for job in _in_order():
-                now = time.monotonic()
-                if job.due_at <= now or (job.is_flushed and asked > state.answered):
-                    job.do(now)
-            _close(set(connections))
+        _work(state, [job for job in _in_order() if job.is_flushed], at_once=asked > state.answered)
         with state.done:
             state.answered = asked
             state.done.notify_all()
             if state.is_ending and state.asked == asked:
                 return
+        # whoever waits for what is flushed, such as the end of the process, does not wait for the rest
+        _work(state, [job for job in _in_order() if not job.is_flushed])
         soonest = min((job.due_at for job in _jobs.values()), default=time.monotonic() + _FALLBACK_SECONDS)
         state.woken.wait(max(0.0, soonest - time.monotonic()))
+
+
+def _work(state: _State, jobs: list[_Job], *, at_once: bool = False) -> None:
+    with state.working:
+        for job in jobs:
+            now = time.monotonic()
+            if at_once or job.due_at <= now:
+                job.do(now)
+        _close(set(connections))
 
 
 def _close(aliases: set[str]) -> None:
