@@ -25,6 +25,7 @@ from django_pagestats.exceptions import ImportFailedError
 from django_pagestats.headers.robots import is_robot
 from django_pagestats.importing import Progress, Reading, Skip, Summary, import_log
 from django_pagestats.importing.lines import LineReader
+from django_pagestats.importing.opening import MAGICS
 from django_pagestats.importing.pages import STATIC_EXTENSIONS
 from django_pagestats.importing.streams import BLOCK_BYTES, MAX_LINE_BYTES, LogStream
 from django_pagestats.importing.times import event_time
@@ -240,7 +241,7 @@ class TestStream:
         plain = b"".join(members)
         read = plain, not plain.endswith(b"\n") and bool(plain)
         gzipped = (b"\0" * zeros).join(gzip.compress(member) for member in members)
-        if not plain.startswith(b"\x1f\x8b"):
+        if not plain.startswith(MAGICS):
             assert self.read(io.BytesIO(plain)) == self.read(Pipe(plain)) == read
         assert self.read(io.BytesIO(gzipped)) == self.read(Pipe(gzipped)) == read
 

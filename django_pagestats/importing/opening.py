@@ -91,7 +91,9 @@ _COMPRESSIONS = (
         _zstandard,
     ),
 )
-_LONGEST_MAGIC = max(len(magic) for compression in _COMPRESSIONS for magic in compression.magics)
+#: what compressed bytes begin with
+MAGICS = tuple(magic for compression in _COMPRESSIONS for magic in compression.magics)
+_LONGEST_MAGIC = max(map(len, MAGICS))
 
 
 class Opened:
