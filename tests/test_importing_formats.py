@@ -520,8 +520,10 @@ class TestGoingOn:
 
     @pytest.mark.parametrize("name", ["combined", "caddy"])
     def test_a_whole_last_line_needs_no_newline(self, name: str) -> None:
-        log = log_of(name, "/a", "/b")
-        assert load(log[:-1]).imported == 2
+        one, log = log_of(name, "/a"), log_of(name, "/a", "/b")
+        assert load(one[:-1]).imported == 1
+        assert load(one).imported == 0
+        assert load(log[:-1]).imported == 1
         assert load(log + log_of(name, "/c")).imported == 1
 
     def test_the_last_field_is_not_there_yet(self) -> None:
