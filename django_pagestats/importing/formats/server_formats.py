@@ -17,64 +17,19 @@ from django_pagestats.importing.clients import is_place
 from django_pagestats.importing.formats.base import Format, Parts, Reading, unescaped, wsgi_name
 from django_pagestats.importing.formats.fields import HeaderNames, Names
 from django_pagestats.importing.formats.json_lines import JsonLines
+from django_pagestats.importing.formats.server_names import (
+    APACHE_HEADERS,
+    APACHE_NAMES,
+    APACHE_PASSED_OVER,
+    NGINX_NAMES,
+    PATTERNS,
+    STRFTIME,
+)
 
 _APACHE = re.compile(r"%(?:!?[0-9]{3}(?:,[0-9]{3})*)?([<>]?)(?:\{([^}]*)\})?(\^[a-z]{2}|[A-Za-z%])")
 _NGINX = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _QUOTED_TEXT = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
-#: what each of Apache's letters is; those that are not here are passed over
-_APACHE_NAMES = {
-    "h": "address",
-    "a": "address",
-    "r": "request",
-    "m": "method",
-    "U": "path",
-    "q": "query",
-    "s": "status",
-    "v": "host",
-    "V": "host",
-    "t": "time",
-}
-_APACHE_PASSED_OVER = frozenset("ABbCDefHIkLlnOopPRSTuXi") | {"^ti", "^to", "^FU", "^FB"}
-_NGINX_NAMES = {
-    "remote_addr": "address",
-    "binary_remote_addr": "address",
-    "realip_remote_addr": "realip_remote_addr",
-    "proxy_protocol_addr": "address",
-    "http_x_forwarded_for": "http_x_forwarded_for",
-    "proxy_add_x_forwarded_for": "proxy_add_x_forwarded_for",
-    "request": "request",
-    "request_method": "method",
-    "request_uri": "target",
-    "uri": "path",
-    "document_uri": "path",
-    "args": "query",
-    "query_string": "query",
-    "status": "status",
-    "host": "host",
-    "http_host": "host",
-    "server_name": "server_name",
-    "time_local": "time",
-    "time_iso8601": "time",
-    "msec": "time",
-    "http_user_agent": "agent",
-    "http_referer": "referrer",
-    "sent_http_content_type": "content_type",
-}
-_APACHE_HEADERS = {"user-agent": "agent", "referer": "referrer", "host": "host"}
-
-#: values that have the character in them that others end with
-_TIME = r"[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} [+-][0-9]{4}"
-_PATTERNS = {
-    "%t": r"\[" + _TIME + r"\]",
-    "time_local": _TIME,
-    "time_iso8601": r"[0-9T:+-]{20,25}Z?",
-    "msec": r"[0-9]{1,12}\.[0-9]{3}",
-    "status": r"[0-9]{3}",
-    "http_x_forwarded_for": r"[^\s,\"]*(?:, ?[^\s,\"]+)*",
-    "proxy_add_x_forwarded_for": r"[^\s,\"]*(?:, ?[^\s,\"]+)*",
-    "X-Forwarded-For": r"[^\s,\"]*(?:, ?[^\s,\"]+)*",
-}
 _IN_QUOTES = r'[^"\\]*(?:\\.[^"\\]*)*'
 
 NAMES = Names(
@@ -165,7 +120,7 @@ def _nginx_pieces(string: str) -> Iterator[Piece]:
             yield Piece(literal=string[end : found.start()])
         end = found.end()
         variable = found[1] or found[2]
-        name = _NGINX_NAMES.get(variable, "")
+        name = NGINX_NAMES.get(variable, "")
         if not name and variable.startswith("http_"):
             name = variable.upper()
         yield Piece(name=name or variable, written=variable)
@@ -192,14 +147,14 @@ def _directive(written: str, argument: str | None, letter: str) -> Piece:
     if letter == "%":
         return Piece(literal="%")
     if letter == "i" and argument:
-        return Piece(name=_APACHE_HEADERS.get(argument.lower()) or wsgi_name(argument), written=argument)
+        return Piece(name=APACHE_HEADERS.get(argument.lower()) or wsgi_name(argument), written=argument)
     if letter == "t" and argument:
         return _apache_time(written, argument)
     if letter == "a" and argument:  # %{c}a: the proxy that asked
         return Piece(name="peer_address", written=written)
-    if name := _APACHE_NAMES.get(letter):
+    if name := APACHE_NAMES.get(letter):
         return Piece(name=name, written="%t" if letter == "t" else written)
-    if letter not in _APACHE_PASSED_OVER:
+    if letter not in APACHE_PASSED_OVER:
         raise ImportFailedError(f"{written} in --format is nothing that LogFormat has")
     return Piece(name=f"other_{letter}", written=written)
 
@@ -209,32 +164,14 @@ def _apache_time(written: str, argument: str) -> Piece:
     if kind in ("sec", "msec", "usec"):
         return Piece(name="time", written=written)
     # the parts of a second, and a zone of its own, may stand beside a time that is complete to the second
-    pattern = _STRFTIME.get(kind)
+    pattern = STRFTIME.get(kind)
     if pattern is None:
         raise ImportFailedError(
             f"{written} in --format cannot be used: of times %t, %{{sec}}t, %{{msec}}t, %{{usec}}t and"
-            f" {', '.join(f'%{{{known}}}t' for known in _STRFTIME)} are known"
+            f" {', '.join(f'%{{{known}}}t' for known in STRFTIME)} are known"
         )
     name = "time" if "%T" in kind or "%H" in kind else ("fraction" if "frac" in kind else "zone")
     return Piece(name=name, written=f"strftime {kind}")
-
-
-_STRFTIME = {
-    "%d/%b/%Y:%T": r"[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8}",
-    "%d/%b/%Y:%H:%M:%S": r"[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8}",
-    "%d/%b/%Y:%T %z": _TIME,
-    "%d/%b/%Y:%H:%M:%S %z": _TIME,
-    "%Y-%m-%dT%T": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}",
-    "%Y-%m-%dT%H:%M:%S": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}",
-    "%Y-%m-%d %T": r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}",
-    "%Y-%m-%d %H:%M:%S": r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}",
-    "%Y-%m-%dT%T%z": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[+-][0-9]{4}",
-    "%Y-%m-%dT%H:%M:%S%z": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[+-][0-9]{4}",
-    "%Y-%m-%d %H:%M:%S %z": r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} [+-][0-9]{4}",
-    "msec_frac": r"[0-9]{3}",
-    "usec_frac": r"[0-9]{6}",
-    "%z": r"[+-][0-9]{4}",
-}
 
 
 def _check(pieces: list[Piece]) -> None:
@@ -266,10 +203,10 @@ def _pattern(pieces: list[Piece]) -> tuple[str, list[tuple[str, int]]]:
 
 
 def _value(piece: Piece, before: str, after: Piece, *, is_last: bool) -> str:
-    if piece.written in _PATTERNS or piece.name == "status":
-        return _PATTERNS.get(piece.written, _PATTERNS["status"])
+    if piece.written in PATTERNS or piece.name == "status":
+        return PATTERNS.get(piece.written, PATTERNS["status"])
     if piece.written.startswith("strftime "):
-        return _STRFTIME[piece.written.removeprefix("strftime ")]
+        return STRFTIME[piece.written.removeprefix("strftime ")]
     if before.endswith('"') and after.literal.startswith('"'):
         return _IN_QUOTES
     if is_last:
