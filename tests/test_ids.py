@@ -16,6 +16,7 @@ from pyroaring import BitMap
 from django_pagestats import folding, horizon, ids, stats
 from django_pagestats.exceptions import SubjectIdsExhaustedError, VisitorIdsExhaustedError
 from django_pagestats.ids import IdCache, known_subject_ids, known_visitor_ids, subject_ids, visitor_ids
+from django_pagestats.merging import database_for, postgresql
 from django_pagestats.models import Subject, Visitor
 from tests.chains import assert_exact
 from tests.factories import START as AT
@@ -48,6 +49,13 @@ LOOK_ALIKES = [
 LONG = ["/" + "x" * 2_046 + end for end in ("a", "b", "A", "é", "😀")]
 DAY = timedelta(days=1)
 IdsOf = Callable[..., dict[str, int]]
+
+
+@pytest.fixture(params=["few", "many"] if connection.vendor == "postgresql" else ["few"])
+def as_so_many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL inserts many at once in another way than a few."""
+    if request.param == "many":
+        monkeypatch.setattr(postgresql, "MANY_VALUES", 1)
 
 
 def run_at_once(*works: Callable[[threading.Barrier], object]) -> list[BaseException]:
@@ -102,6 +110,7 @@ def test_session_keys_of_the_greatest_length_are_stored_whole() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("as_so_many")
 def test_more_than_one_statement_of_them() -> None:
     keys = [f"key-{number}" for number in range(2_500)]
     found = visitor_ids("default", keys[::2])
@@ -159,7 +168,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.usefixtures("counters_put_back")
+@pytest.mark.usefixtures("counters_put_back", "as_so_many")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("ids_of", "model", "beyond", "error"), KINDS)
 def test_a_new_id_that_does_not_fit_is_refused_and_nothing_stored(
@@ -270,7 +279,22 @@ def test_the_cache_is_filled_after_the_commit_only() -> None:
 # -- at once
 
 
+@pytest.mark.django_db
+@pytest.mark.usefixtures("as_so_many")
+def test_an_insert_leaves_alone_what_is_there_already() -> None:
+    before = visitor_ids("default", ["b", "d"])
+    rows = [(session_key,) for session_key in "abcde"]
+    table = Visitor._meta.db_table
+    told = database_for("default").insert_values(
+        table, ["session_key"], rows, unique=["session_key"], key="session_key"
+    )
+    stored = dict(Visitor.objects.values_list("session_key", "pk"))
+    assert sorted(stored) == list("abcde") and stored.items() >= {**before, **told}.items()
+    assert told.keys() in ({"a", "c", "e"}, set()), "those inserted, or nothing where nobody tells"
+
+
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("as_so_many")
 @pytest.mark.parametrize(("ids_of", "model"), [(visitor_ids, Visitor), (subject_ids, Subject)])
 def test_overlapping_inserts_at_once_get_one_id_each(
     ids_of: IdsOf, model: type[Visitor | Subject], monkeypatch: pytest.MonkeyPatch
@@ -372,6 +396,7 @@ def test_a_deadlock_that_does_not_end_is_raised(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("as_so_many")
 def test_three_folds_of_the_same_visitors_and_subjects_at_once() -> None:
     """Three generations' worth of readers over the same page views: no deadlock reaches a fold, and one wins."""
     dice = random.Random(5)

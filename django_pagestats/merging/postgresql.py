@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from django.db import OperationalError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 
 from django_pagestats.merging.arrays import number_array, text_array
 from django_pagestats.merging.base import (
@@ -30,7 +30,9 @@ from django_pagestats.tally import Level
 
 #: of the texts in one array; escaped they may be four times as long
 ARRAY_CHARACTERS = 2_000_000
-
+#: of so many it pays to insert them as if nobody else had any: that takes a third less time than with ON CONFLICT, and
+#: whoever inserts has just looked
+MANY_VALUES = 1_000
 
 #: what a run has filled
 ANALYZED = (AGGREGATE_TABLE, Subject._meta.db_table, Visitor._meta.db_table)
@@ -196,13 +198,24 @@ class PostgreSQL(LookupDatabase):
     def insert_values(
         self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, unique: Sequence[str], key: str
     ) -> dict[str, int]:
+        if len(rows) >= MANY_VALUES:
+            try:
+                with transaction.atomic(using=self.connection.alias):
+                    return self._insert_values(table, columns, rows, "", key)
+            except IntegrityError:  # somebody else was faster with one of them: as if it had not been tried
+                pass
+        return self._insert_values(table, columns, rows, f" ON CONFLICT ({', '.join(unique)}) DO NOTHING", key)
+
+    def _insert_values(
+        self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], on_conflict: str, key: str
+    ) -> dict[str, int]:
         inserted: dict[str, int] = {}
         arrays = ", ".join("%s::integer[]" if isinstance(value, int) else "%s::text[]" for value in rows[0])
         with self.connection.cursor() as cursor:
             for portion in portions_by_size(rows, ARRAY_CHARACTERS, size=lambda row: len(row[-1])):
                 cursor.execute(
                     f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
-                    f" ON CONFLICT ({', '.join(unique)}) DO NOTHING RETURNING {key}, id",
+                    f"{on_conflict} RETURNING {key}, id",
                     [
                         number_array(values) if isinstance(values[0], int) else text_array(values)
                         for values in zip(*portion, strict=True)
