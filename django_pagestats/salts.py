@@ -25,7 +25,8 @@ GRACE = timedelta(hours=2)
 #: how often a process that asks for salts looks for those whose time is over
 LOOK_SECONDS = 600.0
 
-_known: dict[tuple[str, str], bytes] = {}
+#: alias, schema, period -> the salt
+_known: dict[tuple[str, str | None, str], bytes] = {}
 _looked_at: dict[str, float] = {}
 _lock = threading.Lock()
 
@@ -55,17 +56,32 @@ def salt(period: str, *, using: str | None = None) -> bytes:
     Raises the database's errors.
     """
     alias = using or router.db_for_write(Salt)
-    known = _known.get((alias, period))
-    if known is None:
-        known = _stored(period, alias)
-        # what a transaction has made may be rolled back: only what is there for all is remembered
-        if not connections[alias].in_atomic_block:
-            with _lock:
-                _known[alias, period] = known
+    known = remembered(period, using=alias)
+    return _asked(period, alias) if known is None else known
+
+
+def remembered(period: str, *, using: str) -> bytes | None:
+    """The salt of a period if this process knows it, and need not look after those whose time is over."""
+    if time.monotonic() >= _looked_at.get(using, 0.0):
+        return None
+    return _known.get((using, _schema(using), period))
+
+
+def _asked(period: str, alias: str) -> bytes:
+    found = _stored(period, alias)
+    # what a transaction has made may be rolled back: only what is there for all is remembered
+    if not connections[alias].in_atomic_block:
+        with _lock:
+            _known[alias, _schema(alias), period] = found
     if time.monotonic() >= _looked_at.get(alias, 0.0):
         _looked_at[alias] = time.monotonic() + LOOK_SECONDS
         delete_expired(using=alias)
-    return known
+    return found
+
+
+def _schema(alias: str) -> str | None:
+    """The tenant's, where each has tables of its own: its salts are other ones."""
+    return getattr(connections[alias], "schema_name", None)
 
 
 def _stored(period: str, alias: str) -> bytes:
@@ -84,7 +100,7 @@ def delete_expired(*, using: str | None = None, now: datetime | None = None) -> 
     at = now or datetime.now(timezone.utc)
     alias = using or router.db_for_write(Salt)
     with _lock:
-        for known in [key for key in _known if is_over(key[1], at)]:
+        for known in [key for key in _known if is_over(key[2], at)]:
             del _known[known]
     salts = Salt.objects.using(alias)
     over = [period for period in salts.values_list("period", flat=True) if is_over(period, at)]

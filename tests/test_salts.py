@@ -96,6 +96,17 @@ class TestRemembered:
         with django_assert_num_queries(0):
             assert salts.salt("2100-07-01") == first
 
+    def test_each_tenants_schema_has_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As under django-tenants, whose connections know their schema: here both have one table, emptied between."""
+        found = {}
+        for schema in ("one", "two"):
+            monkeypatch.setattr(connections["default"], "schema_name", schema, raising=False)
+            found[schema] = salts.salt("2100-07-01")
+            Salt.objects.all().delete()
+        assert found["one"] != found["two"]
+        monkeypatch.setattr(connections["default"], "schema_name", "one", raising=False)
+        assert salts.salt("2100-07-01") == found["one"]
+
     def test_memory_goes_with_the_row(self) -> None:
         first = salts.salt("2100-06-30")
         salts.delete_expired(now=MIDNIGHT + timedelta(hours=2))

@@ -8,9 +8,10 @@ from django.db import connections, router
 
 from django_pagestats.models import VisitorPolicy
 from django_pagestats.recording import suspending
+from django_pagestats.recording.places import schema_of
 
-#: alias -> the policy that this process knows to be the last row's
-_noted: dict[str, str] = {}
+#: alias and schema -> the policy that this process knows to be the last row's
+_noted: dict[tuple[str, str | None], str] = {}
 
 
 def note(policy: str, *, at: datetime, using: str | None = None) -> None:
@@ -20,12 +21,13 @@ def note(policy: str, *, at: datetime, using: str | None = None) -> None:
     Raises the database's errors.
     """
     alias = using or router.db_for_write(VisitorPolicy)
-    if _noted.get(alias) == policy:
+    place = (alias, schema_of(alias))
+    if _noted.get(place) == policy:
         return
     with suspending.watched(alias):
         _write(policy, at, alias)
     if not connections[alias].in_atomic_block:  # a row that may be rolled back is no row yet
-        _noted[alias] = policy
+        _noted[place] = policy
 
 
 def _write(policy: str, at: datetime, alias: str) -> None:

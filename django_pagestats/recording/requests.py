@@ -100,19 +100,21 @@ def _recorded(
     page = _page_to_record(request, path, query)
     if isinstance(page, Reason):
         return _Outcome(page)
-    if suspending.is_resting(router.db_for_write(PageView)):
+    using = router.db_for_write(PageView)
+    if suspending.is_resting(using):
         return _Outcome(Reason.DATABASE)
     at = datetime.now(timezone.utc)
     address = client_address(request.META)
-    visitor = visitors.visitor_of(request, response, address=address, at=at)
+    visitor = visitors.visitor_of(request, response, address=address, at=at, using=using)
     if visitor is None:
         return _Outcome(Reason.NO_VISITOR)
     known = attributes.attributes_of(request, response, query=query, referrer=referrer)
     if known.is_spam:
         return _Outcome(Reason.REFERRER_SPAM)
-    policies.note(conf.VISITOR_KEY, at=at)
-    row = intake.row(path=page, session_key=visitor.session_key, viewed_at=at, attributes=known.values)
-    outcome = _stored(row, seen_by)
+    policies.note(conf.VISITOR_KEY, at=at, using=using)
+    # checked, each where it was made
+    row = intake.Row(page, visitor.session_key, at, intake.attributes_text(known.values))
+    outcome = _stored(row, using, seen_by)
     if outcome.reason is None:
         proxies.watch(request.META, address)
     if outcome.reason is None and visitor.new_cookie is not None and response is not None:
@@ -134,7 +136,7 @@ def _page_to_record(request: HttpRequest, path: str, query: str) -> str | Reason
     return page
 
 
-def _stored(row: intake.Row, seen_by: str) -> _Outcome:
+def _stored(row: intake.Row, using: str, seen_by: str) -> _Outcome:
     is_both = conf.RECORD_WITH == "both"
     if is_both and seen_by != MIDDLEWARE and duplicates.take_mark(row.session_key, row.path):
         return _Outcome(Reason.DUPLICATE)
@@ -142,7 +144,7 @@ def _stored(row: intake.Row, seen_by: str) -> _Outcome:
         return _Outcome(Reason.UNKNOWN_PATH)
     if not duplicates.is_first(row.session_key, row.path):
         return _Outcome(Reason.DUPLICATE)
-    reason = storing.store(row)
+    reason = storing.store(row, using=using)
     if reason is not None:
         duplicates.forget(row.session_key, row.path)
     elif is_both and seen_by == MIDDLEWARE:

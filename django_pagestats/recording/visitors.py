@@ -98,8 +98,10 @@ def set_cookie(request: HttpRequest, response: HttpResponseBase, value: str) -> 
 def _hashed(period: str, using: str | None, *parts: str) -> str:
     """By the salt of the period; the permanent one is a random key too, and not SECRET_KEY, which gets rotated."""
     alias = using or router.db_for_write(Salt)
-    with suspending.watched(alias):
-        salt = salts.salt(period, using=alias)
+    salt = salts.remembered(period, using=alias)
+    if salt is None:
+        with suspending.watched(alias):
+            salt = salts.salt(period, using=alias)
     return salts.keyed_hash(salt, *parts)
 
 
