@@ -27,6 +27,8 @@ MOST_VISITORS = 2**32 - 1_000_001
 #: ids that the aggregates' column can hold
 MOST_SUBJECTS = 2**31 - 1
 DEADLOCK_TRIES = 10
+#: where so many or more were all new, the next ones most likely are too: they are inserted without a look at first
+MANY_NEW = 1_000
 PATHS = f" AND dimension = {Dimension.PAGE:d}"
 
 
@@ -74,6 +76,8 @@ class IdCache:
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
         self._characters = 0
+        #: the last ones that were fetched were many, and all of them new: a first backfill
+        self.are_new = False
         #: the value with the highest id of each fetch, and that id
         self._witnesses: list[tuple[str, int]] = []
 
@@ -139,22 +143,29 @@ def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None =
     nothing, where an id does not fit a visitor set, and SequenceBehindError.
     """
     limit = _Limit(using, Visitor, MOST_VISITORS, "a visitor set", VisitorIdsExhaustedError)
+    cache = cache or IdCache()
+    told = 0
 
     def insert(missing: set[str]) -> dict[str, int]:
+        nonlocal told
         rows = [(session_key,) for session_key in sorted(missing)]
         with limit.told():
             inserted = database_for(using).insert_values(
                 Visitor._meta.db_table, ["session_key"], rows, unique=["session_key"], key="session_key"
             )
+        told = len(inserted)
         if others := missing.difference(inserted):
             inserted.update(_stored_visitor_ids(using, others))
         limit.check(inserted)
         return inserted
 
     def fetch(missing: set[str]) -> dict[str, int]:
-        return _fetch(using, missing, known=known_visitor_ids, insert=insert)
+        found = _fetch(using, missing, known=known_visitor_ids, insert=insert, are_new=cache.are_new)
+        # those that are there already cost an id each, so it is not taken for granted twice
+        cache.are_new = MANY_NEW <= len(missing) == told
+        return found
 
-    return (cache or IdCache()).resolve(session_keys, fetch)
+    return cache.resolve(session_keys, fetch)
 
 
 def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
@@ -225,8 +236,10 @@ def _fetch(
     *,
     known: Callable[[str, Iterable[str]], dict[str, int]],
     insert: Callable[[set[str]], dict[str, int]],
+    are_new: bool = False,
 ) -> dict[str, int]:
-    found = known(using, missing)
+    """value -> id of those that are missing in a cache; `are_new`: most likely the database has none of them."""
+    found = {} if are_new else known(using, missing)
     if new := missing.difference(found):
         found.update(_insert(using, insert, new))
         if others := new.difference(found):

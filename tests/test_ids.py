@@ -254,6 +254,30 @@ def test_the_cache_is_bounded_by_characters_too(monkeypatch: pytest.MonkeyPatch)
         assert sum(map(len, (*cache._young, *cache._old))) <= 2_300
 
 
+@pytest.mark.django_db
+def test_after_many_that_were_all_new_the_next_are_inserted_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the database tells what it has inserted, and until some are there already."""
+    monkeypatch.setattr(ids, "MANY_NEW", 3)
+    cache = IdCache()
+    looked: list[set[str]] = []
+    look = ids.known_visitor_ids
+
+    def look_and_tell(using: str, session_keys: Iterable[str]) -> dict[str, int]:
+        looked.append(set(session_keys))
+        return look(using, session_keys)
+
+    monkeypatch.setattr(ids, "known_visitor_ids", look_and_tell)
+    tells = connection.vendor != "mysql"
+    others = visitor_ids("default", ["b1", "c1"])
+    looked.clear()
+    for keys, looks in [("a1 a2 a3", True), ("b0 b1 b2", not tells), ("c0 c1 c2", True), ("d0", True), ("e0", True)]:
+        found = visitor_ids("default", keys.split(), cache)
+        assert looked == ([set(keys.split())] if looks else []), keys
+        looked.clear()
+        assert dict(Visitor.objects.values_list("session_key", "pk")) == {**others, **found}
+    assert len(set(found.values())) == len(found) == 11
+
+
 class UndoneError(Exception):
     """Raised to roll back."""
 
