@@ -24,6 +24,7 @@ from django_pagestats.apps import schedule_tending
 from django_pagestats.models import BackfillRun
 from testproject.cluster import MANAGE
 from testproject.settings import KIND
+from tests.chains import only_on
 from tests.checking import running
 from tests.factories import make_page_views
 from tests.routers import DefaultRouter, StatsRouter
@@ -223,6 +224,7 @@ class OwnDatabase:
             return [name for (name,) in database.execute("SELECT name FROM django_q_schedule")]
 
 
+@only_on("sqlite")  # both are files of its own
 def test_the_app_in_a_database_of_its_own(tmp_path: Path) -> None:
     """The README's commands, with a router; nothing is left in the cluster by the one that came too early."""
     site = OwnDatabase(tmp_path)

@@ -14,7 +14,7 @@ from testproject.load import Load, Server, gunicorn, uvicorn
 from tests.cluster import wait_until
 from tests.recorders import site_environment
 
-pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.once, pytest.mark.in_turn(1), pytest.mark.django_db(transaction=True)]
 
 PAGES = [f"/page/{number}/" for number in range(5)] + ["/async/a/", "/hand/a/"]
 REQUESTS = 50
