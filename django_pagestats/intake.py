@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 from django.db import connections
 from django.utils.encoding import repercent_broken_unicode
 
+from django_pagestats.conf import conf
 from django_pagestats.conf.complaints import ATTRIBUTE_NAME
 from django_pagestats.merging import database_for
 from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView, Reason
@@ -32,6 +33,8 @@ BATCH_BYTES = 2_000_000
 #: An attribute's value has at most so many characters, and all of a page view, as JSON, at most so many bytes.
 ATTRIBUTE_MAX_LENGTH = 255
 ATTRIBUTES_MAX_BYTES = 4_096
+#: Of a query with more parameters none is looked at.
+MOST_PARAMETERS = 1_000
 #: made once: a new one for each page view took as long as all checks of its attributes
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
@@ -207,6 +210,19 @@ def normalise_path(url: str) -> str:
         raise RefusedError(
             Reason.INVALID_PATH, f"the path {shown(url)} has half a surrogate pair, which is no character: take it out"
         ) from error
+
+
+def query_of_page(query: str) -> str:
+    """Those parameters of PAGESTATS_QUERY that a query has, sorted, as "?page=2"; empty for none."""
+    wanted = conf.QUERY
+    if not wanted or not query:
+        return ""
+    try:
+        given = parse_qsl(query, max_num_fields=MOST_PARAMETERS)
+    except ValueError:  # more than any link has
+        return ""
+    kept = sorted((name, value) for name, value in given if name in wanted)
+    return f"?{urlencode(kept)}" if kept else ""
 
 
 def path_of_target(target: bytes) -> str:

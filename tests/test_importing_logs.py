@@ -109,6 +109,12 @@ class TestLine:
         assert key == SessionKeys(b"secret").key("192.0.2.1", FIREFOX)
         assert re.fullmatch("[A-Za-z0-9_-]{22}", key)
 
+    def test_parameters_that_make_a_page(self, settings: Any) -> None:
+        settings.PAGESTATS_QUERY = ["page", "q"]
+        assert self.read(line("/a?q=b%20c&token=secret&page=2#top"))[0] == "/a?page=2&q=b+c"
+        assert self.read(line("/a?token=secret"))[0] == "/a"
+        assert self.read(line("/a?" + "&".join(["page=1"] * 1_001)))[0] == "/a"
+
     def test_common_has_no_user_agent_to_be_a_robot_by(self) -> None:
         assert self.read(line("/a", agent=None)) == ("/a", SessionKeys(b"secret").key("192.0.2.1", ""), NOON, None)
 

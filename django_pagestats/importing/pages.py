@@ -28,7 +28,7 @@ _HOST = re.compile(rb"https?://([^/?#]{1,255})", re.IGNORECASE)
 
 
 class Page(NamedTuple):
-    """A page's path; the query, which is not stored; and the host, where the target has it."""
+    """A page's path, with what PAGESTATS_QUERY keeps; the query, which is not stored; the host, if it is there."""
 
     path: str
     query: str
@@ -43,9 +43,13 @@ def page(target: bytes) -> Page | Skip:
         return Skip.INVALID_PATH
     if is_static(path):
         return Skip.STATIC_FILE
-    query = target.partition(b"#")[0].partition(b"?")[2]
+    query = target.partition(b"#")[0].partition(b"?")[2].decode("ascii", "replace")
+    try:
+        path = intake.check_path(path + intake.query_of_page(query))
+    except intake.RefusedError:
+        return Skip.INVALID_PATH
     host = None if target.startswith(b"/") else _HOST.match(target)
-    return Page(path, query.decode("ascii", "replace"), host[1].decode("ascii", "replace") if host else "")
+    return Page(path, query, host[1].decode("ascii", "replace") if host else "")
 
 
 def is_static(path: str) -> bool:

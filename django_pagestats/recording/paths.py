@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -39,7 +39,7 @@ def page_of(request: HttpRequest, path: str, query: str) -> str | Reason:
 
 
 def _page_of(request: HttpRequest, path: str, query: str) -> str | Reason:
-    page: object = path + _query_of(query)
+    page: object = path + intake.query_of_page(query)
     if conf.PATH is not None:
         page = import_string(conf.PATH)(request, page)
     if page is None:
@@ -105,15 +105,6 @@ def match_of(request: HttpRequest, path_info: str) -> ResolverMatch | None:
         return resolve(path_info, getattr(request, "urlconf", None))
     except Resolver404:
         return None
-
-
-def _query_of(query: str) -> str:
-    """Those parameters of PAGESTATS_QUERY that a query has, sorted, as "?page=2"; empty for none."""
-    wanted = conf.QUERY
-    if not wanted or not query:
-        return ""
-    kept = sorted((name, value) for name, value in parse_qsl(query, max_num_fields=1_000) if name in wanted)
-    return f"?{urlencode(kept)}" if kept else ""
 
 
 def without_language(request: HttpRequest, path: str) -> str:
