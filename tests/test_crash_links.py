@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.models import F
+from django.db.models import F, Q
 from django_q.models import OrmQ
 
 from django_pagestats import backfill, tasks
@@ -172,7 +172,7 @@ def test_control_without_the_epoch_a_link_that_comes_twice_makes_two_chains(monk
 def test_control_without_a_look_at_the_epoch_two_watchdogs_send_two_links(monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2)
 
-    def revive(run: BackfillRun, *, now: datetime, enqueue: backfill.Enqueue) -> bool:
+    def revive(run: BackfillRun, is_free: Q, *, now: datetime, enqueue: backfill.Enqueue) -> bool:
         both.wait(30)  # both have seen the run without a worker
         BackfillRun.objects.filter(pk=run.pk).update(epoch=F("epoch") + 1, lease_until=now + HOUR)
         enqueue("default", run.pk, BackfillRun.objects.get(pk=run.pk).epoch)
