@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -67,8 +68,9 @@ def _is_page_view(request: HttpRequest, response: HttpResponseBase) -> bool:
     try:
         return is_page_view(request, response)
     except Exception:
-        logger.exception("Whether a request was a page view could not be told")
-        left_out.count(Reason.UNEXPECTED)
+        with suppress(Exception):  # a log handler or a time zone that is none is not the request's trouble
+            logger.exception("Whether a request was a page view could not be told")
+            left_out.count(Reason.UNEXPECTED)
         return False
 
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import secrets
 import threading
-import time
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -22,12 +21,8 @@ KEY_BYTES = 16
 PERMANENT = "permanent"
 #: how long after its period a salt is kept: for servers whose clocks are slow
 GRACE = timedelta(hours=2)
-#: how often a process that asks for salts looks for those whose time is over
-LOOK_SECONDS = 600.0
-
 #: alias, schema, period -> the salt
 _known: dict[tuple[str, str | None, str], bytes] = {}
-_looked_at: dict[str, float] = {}
 _lock = threading.Lock()
 
 
@@ -61,9 +56,7 @@ def salt(period: str, *, using: str | None = None) -> bytes:
 
 
 def remembered(period: str, *, using: str) -> bytes | None:
-    """The salt of a period if this process knows it, and need not look after those whose time is over."""
-    if time.monotonic() >= _looked_at.get(using, 0.0):
-        return None
+    """The salt of a period if this process knows it; asks no database."""
     return _known.get((using, _schema(using), period))
 
 
@@ -73,9 +66,7 @@ def _asked(period: str, alias: str) -> bytes:
     if not connections[alias].in_atomic_block:
         with _lock:
             _known[alias, _schema(alias), period] = found
-    if time.monotonic() >= _looked_at.get(alias, 0.0):
-        _looked_at[alias] = time.monotonic() + LOOK_SECONDS
-        delete_expired(using=alias)
+    delete_expired(using=alias)  # with a new day one of the last days is over
     return found
 
 
@@ -95,7 +86,7 @@ def _stored(period: str, alias: str) -> bytes:
 def delete_expired(*, using: str | None = None, now: datetime | None = None) -> int:
     """Delete the salts whose period ended more than two hours ago, here and in the database; gives their number.
 
-    Called by whatever records, and by keeping up.
+    Called with each new period, by the thread of a process that records, and by keeping up.
     """
     at = now or datetime.now(timezone.utc)
     alias = using or router.db_for_write(Salt)
@@ -126,4 +117,3 @@ def forget() -> None:
     """Forget what this process remembers; for tests, and after a restore."""
     with _lock:
         _known.clear()
-        _looked_at.clear()

@@ -32,7 +32,7 @@ EVERY = timedelta(minutes=1)
 #: when nobody else has done it for so long, or has missed two ticks of its schedule, nobody does
 IDLE = timedelta(minutes=5)
 #: where nobody comes, no recording finds that the day of a salt is over
-SALT_SECONDS = 3_600.0
+SALT_SECONDS = 600.0
 #: rows of aggregates that one statement deletes: on SQLite nobody else writes meanwhile
 SWEPT_ROWS = 1_000
 

@@ -18,6 +18,7 @@ from types import TracebackType
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECONDS_TO_START = 60
+SECONDS_TO_END = 20
 #: what a browser sends with a page that somebody has opened
 BROWSER = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
@@ -53,7 +54,13 @@ class Server:
     def __enter__(self) -> Server:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=BASE_DIR, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command,
+                cwd=BASE_DIR,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + SECONDS_TO_START
         while not self._answers():
@@ -77,9 +84,21 @@ class Server:
             return False
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Send a signal, and wait until it has ended."""
+        """Send a signal, and wait until it has ended, and its workers have, who may outlive it and write."""
         os.kill(self.process.pid, number)
         self.process.wait(SECONDS_TO_START)
+        deadline = time.monotonic() + SECONDS_TO_END
+        while self._has_workers():
+            if time.monotonic() > deadline:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def _has_workers(self) -> bool:
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 class Load:

@@ -17,6 +17,7 @@ from django.views import View
 from django.views.decorators.cache import cache_page
 
 from django_pagestats.decorators import not_counted
+from django_pagestats.models import PageView
 
 MIDDLEWARE = "django_pagestats.middleware.PageViewMiddleware"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -110,6 +111,7 @@ urlpatterns = [
     re_path(r"^tags/(?P<name>[a-z]+)/$", page),
     path("blog/", include(([path("<slug:slug>/", page)], "blog"))),
     path("admin/", admin.site.urls),
+    path("ps/", include("django_pagestats.urls")),
     *i18n_patterns(path("about/", page)),
 ]
 
@@ -134,3 +136,10 @@ def raises(*args: Any) -> Any:
 
 def without_number(request: HttpRequest, path: str) -> str | None:
     return None if path.startswith("/users/0") else path.rstrip("0123456789/") + "/"
+
+
+def asks_in_a_loop(request: HttpRequest) -> bool:
+    async def ask() -> bool:
+        return PageView.objects.exists()
+
+    return asyncio.run(ask())

@@ -46,6 +46,9 @@ def test_a_callable_that_is_not_there(settings: Any, name: str) -> None:
     (message,) = checks.check_recording()
     assert message.id == "pagestats.E092"
     assert f"PAGESTATS_{name} names 'tests.recording_site.nowhere'" in message.msg
+    for wrong in ("FIREFOX", "async_page"):
+        setattr(settings, f"PAGESTATS_{name}", f"tests.recording_site.{wrong}")
+        assert found() == ["pagestats.E092"]
     setattr(settings, f"PAGESTATS_{name}", "tests.recording_site.raises")
     assert found() == []
 

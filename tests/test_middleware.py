@@ -12,11 +12,12 @@ from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 
-from django_pagestats import recording
+from django_pagestats import recording, salts
 from django_pagestats.middleware import PageViewMiddleware
 from django_pagestats.models import PageView
-from django_pagestats.recording import left_out
+from django_pagestats.recording import left_out, suspending
 from django_pagestats.recording.requests import record_request
 from testproject import settings as project
 from tests.recorders import as_a_site
@@ -238,9 +239,10 @@ class TestPaths:
 
     def test_routes(self, browser: Client, site: Any) -> None:
         site.PAGESTATS_PATH = "django_pagestats.recording.paths.route"
-        for path in ("/users/7/", "/tags/red/", "/blog/a-b/", "/"):
+        for path in ("/users/7/", "/users/8/", "/users/7/", "/tags/red/", "/blog/a-b/", "/"):
             browser.get(path)
-        assert paths() == ["/users/<number>/", "/tags/<name>/", "/blog/<slug>/", "/"]
+        assert paths() == ["/users/<number>/", "/users/<number>/", "/tags/<name>/", "/blog/<slug>/", "/"]
+        assert left_out.counted() == {"duplicate": 1}
 
 
 class TestTheSiteDoesNotNotice:
@@ -384,3 +386,88 @@ def test_a_database_that_is_down_is_asked_once_in_half_a_minute(
             assert browser.get(path).status_code == 200
         assert len(asked) == 1
         assert left_out.counted() == {"database": 3}
+
+
+class TestBoth:
+    """The middleware counts a page, and the beacon of the same page tells of it: one page view."""
+
+    def tell(self, client: Client, path: str) -> None:
+        assert (
+            client.post("/ps/note", f"{path}\n\n", "text/plain", HTTP_SEC_FETCH_SITE="same-origin").status_code == 204
+        )
+
+    @pytest.fixture(autouse=True)
+    def both(self, site: Any) -> None:
+        site.PAGESTATS_RECORD_WITH = "both"
+
+    @pytest.mark.parametrize("policy", ["daily", "session", "cookie", "user"])
+    def test_is_counted_once_under_each_policy(self, browser: Client, site: Any, policy: str) -> None:
+        site.PAGESTATS_VISITOR_KEY = policy
+        for path in ("/session/", "/users/1/"):
+            browser.get(path)
+            self.tell(browser, path)
+        assert paths() == ["/session/", "/users/1/"]
+
+    def test_a_client_that_keeps_no_cookie(self, site: Any) -> None:
+        site.PAGESTATS_VISITOR_KEY = "cookie"
+        Client(**BROWSER).get("/")
+        self.tell(Client(**BROWSER), "/")
+        assert paths() == ["/"]
+
+    def test_a_page_before_midnight_and_its_beacon_after_it(
+        self, browser: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        browser.get("/")
+        monkeypatch.setattr(salts, "day_of", lambda at: "2100-01-02")
+        self.tell(browser, "/")
+        assert paths() == ["/"]
+
+    def test_where_each_view_counts(self, browser: Client, site: Any) -> None:
+        site.PAGESTATS_DUPLICATE_SECONDS = 0
+        for _ in range(2):
+            browser.get("/")
+        for _ in range(3):
+            self.tell(browser, "/")
+        assert paths() == ["/", "/", "/"]
+
+
+def test_a_page_view_that_is_not_recorded_uses_up_no_new_value(browser: Client, site: Any) -> None:
+    site.PAGESTATS_NEW_VALUES_PER_DAY = 3
+    for number in range(10):
+        browser.get(f"/?utm_source=made-up-{number}")
+    browser.get("/users/1/?utm_source=newsletter")
+    sources = [view.attributes["source"] for view in PageView.objects.order_by("pk")]
+    assert sources == ["made-up-0", "newsletter"]
+
+
+def test_a_socket_without_an_address_is_noticed(browser: Client, caplog: pytest.LogCaptureFixture) -> None:
+    browser.get("/", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR="203.0.113.7")
+    assert left_out.counted() == {"no_visitor": 1}
+    assert "PAGESTATS_TRUSTED_PROXIES" in caplog.text
+
+
+def test_a_time_zone_that_is_none_breaks_no_page(browser: Client, site: Any) -> None:
+    site.PAGESTATS_TIME_ZONE = "Nowhere/Land"
+    assert browser.get("/").status_code == 200
+    assert browser.get("/", HTTP_DNT="1").status_code == 200
+    assert browser.get("/", HTTP_SEC_PURPOSE="prefetch").status_code == 200
+    assert browser.get("/not-counted/").status_code == 200
+
+
+def test_a_callable_that_asks_the_database_in_a_loop_breaks_no_page(browser: Client, site: Any) -> None:
+    site.PAGESTATS_CONSENT = "tests.recording_site.asks_in_a_loop"
+    assert browser.get("/").status_code == 200
+    assert left_out.counted() == {"unexpected": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_is_not_asked_for_of_a_database_that_is_left_alone(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser.get("/")
+    browser.cookies["sessionid"] = "a" * 32
+    with as_a_site(monkeypatch):
+        suspending.suspend("default", "a test")
+        with CaptureQueriesContext(connection) as queries:
+            browser.get("/users/1/")
+    assert len(queries) == 0

@@ -71,6 +71,11 @@ class TestMark:
         clock.now += 60
         assert not duplicates.take_mark("v", "/")
 
+    def test_each_view_has_its_own(self) -> None:
+        for _ in range(2):
+            duplicates.mark("v", "/")
+        assert [duplicates.take_mark("v", "/") for _ in range(3)] == [True, True, False]
+
 
 class TestMemoryOfAProcess:
     def test_is_bounded_and_the_oldest_go_first(self) -> None:
@@ -100,12 +105,32 @@ class TestSharedCache:
         duplicates.forget("v", "/")
         assert duplicates.is_first("v", "/")
 
-    def test_one_that_fails_means_a_view_more(self, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def test_one_that_fails_is_left_alone_and_the_process_remembers(
+        self, settings: Any, caplog: pytest.LogCaptureFixture, clock: Clock
+    ) -> None:
         settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
         settings.PAGESTATS_CACHE = "default"
-        memory.forget()
         assert duplicates.is_first("v", "/")
-        assert duplicates.is_first("v", "/")
+        assert not duplicates.is_first("v", "/")
+        told = "The cache 'default' is left alone by this process for 30 s: it failed (ConnectionError)."
+        assert caplog.messages == [told]
+        clock.now += 30
         duplicates.mark("v", "/")
-        assert not duplicates.take_mark("v", "/")
-        assert caplog.messages == ["The cache 'default' failed (ConnectionError): page views are counted without it."]
+        assert duplicates.take_mark("v", "/")
+        assert caplog.messages == [told, told]
+
+    def test_one_that_is_slow_is_left_alone(
+        self, settings: Any, caplog: pytest.LogCaptureFixture, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        def wait(*args: Any, **kwargs: Any) -> bool:
+            asked.append(args)
+            clock.now += 5
+            return True
+
+        settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
+        settings.PAGESTATS_CACHE = "default"
+        monkeypatch.setattr(BrokenCache, "add", wait)
+        assert [duplicates.is_first("v", path) for path in "abc"] == [True, True, True]
+        assert len(asked) == 1

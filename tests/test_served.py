@@ -45,7 +45,10 @@ def test_gunicorn(how: str, is_buffered: bool, tmp_path: Path) -> None:
     environment = {"PAGESTATS_BUFFER": str(int(is_buffered)), "PAGESTATS_BUFFER_SECONDS": NEVER}
     with serve(GUNICORN[how], tmp_path, **environment) as server:
         load = Load(server.port, PAGES, keeps_alive=False)
-        load.run(requests=REQUESTS)
+        for _ in range(20):  # on a busy machine one worker may take all at first
+            load.run(requests=REQUESTS)
+            if len(load.bodies) > 1:
+                break
         before = stored()
         server.stop()
     assert how == "recycled" or not load.failed

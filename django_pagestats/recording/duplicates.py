@@ -9,6 +9,8 @@ from django_pagestats.recording.memory import memory
 
 #: PAGESTATS_RECORD_WITH = "both": so long a beacon's request belongs to the page view that the middleware counted
 MARK_SECONDS = 60.0
+#: of one client on one page within that time
+MOST_MARKS = 4
 
 
 def is_first(session_key: str, path: str) -> bool:
@@ -26,14 +28,19 @@ def forget(session_key: str, path: str) -> None:
         memory().delete(_key("view", session_key, path))
 
 
-def mark(session_key: str, path: str) -> None:
-    """The middleware has counted this view: the beacon of the same page need not."""
-    memory().add(_key("mark", session_key, path), MARK_SECONDS)
+def mark(client: str, path: str) -> None:
+    """The middleware has counted this view: the beacon of the same page need not.
+
+    `client` is who asked, by what page and beacon have in common; the session key may change between the two.
+    """
+    for number in range(MOST_MARKS):  # a mark for each view, where each is counted
+        if memory().add(_key(f"mark{number}", client, path), MARK_SECONDS):
+            return
 
 
-def take_mark(session_key: str, path: str) -> bool:
+def take_mark(client: str, path: str) -> bool:
     """Whether the middleware has counted the view that a beacon tells of; true once for each."""
-    return memory().delete(_key("mark", session_key, path))
+    return any(memory().delete(_key(f"mark{number}", client, path)) for number in range(MOST_MARKS))
 
 
 def _key(kind: str, session_key: str, path: str) -> str:

@@ -6,9 +6,11 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
 from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 
 from django_pagestats.conf import conf
 
@@ -17,8 +19,8 @@ logger = logging.getLogger(__name__)
 #: keys that a process remembers; the oldest go first
 MOST_KEYS = 50_000
 PREFIX = "pagestats"
-#: a cache that fails is told of so often
-TOLD_SECONDS = 60.0
+#: a cache that failed, or was slow, is not asked for so long
+ALONE_SECONDS = 30.0
 
 
 class Memory(Protocol):
@@ -62,28 +64,41 @@ class OfProcess:
 
 
 class OfCache:
-    """Keys in one of the site's caches. One that fails remembers nothing: a view more is counted, never one lost."""
+    """Keys in one of the site's caches; while that fails or is slow, the process remembers alone.
+
+    So a view more may be counted, and never one lost.
+    """
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
 
     def add(self, key: str, seconds: float) -> bool:
-        try:
-            return bool(caches[self._alias].add(f"{PREFIX}:{key}", 1, timeout=max(1, round(seconds))))
-        except Exception as error:  # each backend has its own
-            _tell(self._alias, error)
-            return True
+        name, timeout = f"{PREFIX}:{key}", max(1, round(seconds))
+        done = self._ask(lambda cache: bool(cache.add(name, 1, timeout=timeout)))
+        return own.add(key, seconds) if done is None else done
 
     def delete(self, key: str) -> bool:
+        done = self._ask(lambda cache: bool(cache.delete(f"{PREFIX}:{key}")))
+        return own.delete(key) if done is None else done
+
+    def _ask(self, what: Callable[[BaseCache], bool]) -> bool | None:
+        """None: the cache is not to be asked, or could not answer."""
+        began = time.monotonic()
+        if began < _left_alone.get(self._alias, 0.0):
+            return None
         try:
-            return bool(caches[self._alias].delete(f"{PREFIX}:{key}"))
-        except Exception as error:
-            _tell(self._alias, error)
-            return False
+            done = what(caches[self._alias])
+        except Exception as error:  # each backend has its own
+            _leave_alone(self._alias, f"it failed ({type(error).__name__})")
+            return None
+        if time.monotonic() - began > conf.SLOW_SECONDS:
+            _leave_alone(self._alias, f"it took {time.monotonic() - began:.1f} s (PAGESTATS_SLOW_SECONDS)")
+        return done
 
 
 own = OfProcess()
-_told_at = 0.0
+#: alias -> the time, of the monotonic clock, until which a cache is not asked
+_left_alone: dict[str, float] = {}
 
 
 def memory() -> Memory:
@@ -91,15 +106,12 @@ def memory() -> Memory:
     return own if conf.CACHE is None else OfCache(conf.CACHE)
 
 
-def _tell(alias: str, error: Exception) -> None:
-    global _told_at
-    if time.monotonic() >= _told_at:
-        _told_at = time.monotonic() + TOLD_SECONDS
-        logger.error("The cache %r failed (%s): page views are counted without it.", alias, type(error).__name__)
+def _leave_alone(alias: str, why: str) -> None:
+    _left_alone[alias] = time.monotonic() + ALONE_SECONDS
+    logger.error("The cache %r is left alone by this process for %d s: %s.", alias, ALONE_SECONDS, why)
 
 
 def forget() -> None:
     """Forget all that this process remembers; for tests."""
-    global _told_at
     own.clear()
-    _told_at = 0.0
+    _left_alone.clear()

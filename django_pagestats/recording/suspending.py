@@ -44,9 +44,18 @@ def is_resting(alias: str) -> bool:
     return until is not None and time.monotonic() < until
 
 
+class SuspendedError(DatabaseError):
+    """This database is left alone for a while."""
+
+
 @contextmanager
 def watched(alias: str) -> Iterator[None]:
-    """Around what is asked of our tables before an INSERT: a database that fails or is slow there is left alone too."""
+    """Around what is asked of a database before an INSERT: one that fails or is slow there is left alone too.
+
+    Raises SuspendedError where it is left alone already, and what is within raises.
+    """
+    if is_resting(alias):
+        raise SuspendedError(f"the database {alias!r} is left alone for a while")
     began = time.monotonic()
     try:
         yield
@@ -54,7 +63,7 @@ def watched(alias: str) -> Iterator[None]:
         suspend(alias, f"{type(error).__name__}: {error}")
         raise
     if time.monotonic() - began > conf.SLOW_SECONDS:
-        suspend(alias, f"a look at our tables took {time.monotonic() - began:.1f} s (PAGESTATS_SLOW_SECONDS)")
+        suspend(alias, f"a look at a table took {time.monotonic() - began:.1f} s (PAGESTATS_SLOW_SECONDS)")
 
 
 def suspend(alias: str, cause: str) -> None:

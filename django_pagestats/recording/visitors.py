@@ -62,6 +62,14 @@ def visitor_of(
     return Visitor(_hashed(period, using, address, agent))
 
 
+def client_of(request: HttpRequest, address: str, *, using: str | None = None) -> str:
+    """Who asks, by address and user agent alone: the same for a page and its beacon, whatever the policy, for ever.
+
+    For the memory of a minute; it is stored nowhere.
+    """
+    return _hashed(salts.PERMANENT, using, "client", address, str(request.META.get("HTTP_USER_AGENT", "")))
+
+
 def _of_the_site(policy: str, request: HttpRequest, using: str | None) -> Visitor | None:
     own: object = import_string(policy)(request)
     if own is None:
@@ -108,16 +116,21 @@ def _hashed(period: str, using: str | None, *parts: str) -> str:
 def session_of(request: HttpRequest) -> str | None:
     """The key of the session that the visitor has already; none is made, and none is taken on trust from a cookie."""
     session: Any = getattr(request, "session", None)
-    if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+    if session is None or not has_session_cookie(request):
         return None
     session.keys()  # reads it: the key of one that does not exist is forgotten
     key: str | None = session.session_key
     return key
 
 
+def has_session_cookie(request: HttpRequest) -> bool:
+    """Whether there may be a session; it is read only then."""
+    return settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
 def user_of(request: HttpRequest) -> Any:
-    """The user who is signed in, or None; the session is read only where the request carries its cookie."""
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+    """The user who is signed in, or None."""
+    if not has_session_cookie(request):
         return None
     user: Any = getattr(request, "user", None)
     return user if user is not None and user.is_authenticated else None
