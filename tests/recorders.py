@@ -47,13 +47,12 @@ def as_a_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         try:
             yield
         finally:
-            thread = background._state.thread
-            background._state.is_ending = True
-            background._state.asked += 1
-            background._state.woken.set()
-            if thread is not None:
-                thread.join(30)
-                assert not thread.is_alive()
+            state = background._state
+            state.end()
+            for thread in (state.writer.thread, state.other.thread):
+                if thread is not None:
+                    thread.join(30)
+                    assert not thread.is_alive()
             left_out._counts.clear()
 
 

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from django_pagestats.models import LeftOut, PageView, Reason
-from django_pagestats.recording import background, flush, left_out
+from django_pagestats.recording import background, flush, left_out, working
 from testproject.settings import KIND
 from tests.cluster import wait_until
 from tests.recorders import as_a_site, locked, paths, run_site
@@ -77,12 +77,12 @@ class TestThread:
         job = Job(monkeypatch)
         background.every(lambda: float("none"), job.work, name="a bad setting", is_flushed=True)
         handler = Raising()
-        background.logger.addHandler(handler)
+        working.logger.addHandler(handler)
         try:
             background.start()
             wait_until(lambda: job.done > 3, "the other goes on")
         finally:
-            background.logger.removeHandler(handler)
+            working.logger.removeHandler(handler)
 
     def test_what_is_flushed_is_done_at_once_and_the_rest_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         job = Job(monkeypatch, seconds=600)
@@ -94,6 +94,43 @@ class TestThread:
             flush()
             assert job.done == done
         assert seldom == [1]
+
+    @pytest.mark.parametrize("is_registered_first", [True, False])
+    def test_what_waits_long_holds_up_no_writing(
+        self, is_registered_first: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As keeping up does where somebody else holds a lock: page views are written all the while."""
+        begun, goes_on = threading.Event(), threading.Event()
+
+        def wait_long() -> None:
+            begun.set()
+            goes_on.wait(60)
+
+        job = Job(monkeypatch, seconds=0.01)
+        monkeypatch.setattr(background, "FLUSH_SECONDS", 60)
+        try:
+            if not is_registered_first:
+                background.start()
+                wait_until(lambda: job.done, "the thread runs")
+                assert not background._state.other.is_alive()
+            background.every(lambda: 600, wait_long, name="waits long", is_flushed=False)
+            background.start()
+            assert begun.wait(30)
+            done = job.done
+            wait_until(lambda: job.done > done + 2, "the other job is done again and again")
+            began = time.monotonic()
+            flush()
+            assert time.monotonic() - began < 30
+        finally:
+            goes_on.set()
+        assert threading.get_ident() not in job.threads
+        assert len(job.threads) == 1
+
+    def test_where_nothing_else_is_to_be_done_there_is_no_second_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        job = Job(monkeypatch)
+        background.start()
+        wait_until(lambda: job.done > 2, "the job is done again and again")
+        assert background._state.other.thread is None
 
     def test_what_was_left_out_is_written_last(self, monkeypatch: pytest.MonkeyPatch) -> None:
         order: list[str] = []
@@ -129,7 +166,7 @@ class TestThread:
 def test_in_a_test_environment_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(monkeypatch)
     background.start()
-    assert not background._state.is_alive()
+    assert not background._state.writer.is_alive()
     flush()
     assert job.threads == {threading.get_ident()}
 
@@ -171,7 +208,7 @@ if pid := os.fork():
 else:
     view(path='/child', session_key='k')
     from django_pagestats.recording import background
-    assert background._state.is_alive()
+    assert background._state.writer.is_alive()
     flush()
     os._exit(0)
 """
@@ -229,6 +266,50 @@ else:
 """
         run_site(RECORD + script, PAGESTATS_BUFFER="1", PAGESTATS_BUFFER_SECONDS="0.01")
         assert paths() == ["/parent"]
+
+    def test_the_end_does_not_wait_for_what_is_no_writing(self) -> None:
+        script = """
+import threading, time
+from django_pagestats.recording import background
+begun = threading.Event()
+background.every(lambda: 600, lambda: begun.set() or time.sleep(50), name="waits long", is_flushed=False)
+view(path='/a', session_key='k')
+assert begun.wait(30)
+"""
+        began = time.monotonic()
+        run_site(RECORD + script, PAGESTATS_BUFFER="1", PAGESTATS_BUFFER_SECONDS="600")
+        assert time.monotonic() - began < 40
+        assert paths() == ["/a"]
+
+    def test_a_fork_waits_for_both_threads_but_not_for_ever(self) -> None:
+        """Afterwards both go on; what the second one was busy with is not begun by the child."""
+        script = """
+import os, threading
+from django_pagestats.recording import background
+background.FORK_SECONDS = 0.2
+begun, goes_on, done = threading.Event(), threading.Event(), []
+def wait_long():
+    begun.set()
+    goes_on.wait(30)
+    done.append(os.getpid())
+background.every(lambda: 0.05, wait_long, name="waits long", is_flushed=False)
+view(path='/parent', session_key='k')
+assert begun.wait(30)
+if pid := os.fork():
+    assert os.waitpid(pid, 0)[1] == 0
+    goes_on.set()
+    while len(done) < 2:
+        pass
+    assert set(done) == {os.getpid()}
+else:
+    assert background._state.other.thread is None and background._state.other.working.acquire(timeout=0)
+    background._state.other.working.release()
+    view(path='/child', session_key='k')
+    flush()
+    os._exit(0)
+"""
+        run_site(RECORD + script, PAGESTATS_BUFFER="1", PAGESTATS_BUFFER_SECONDS="600")
+        assert sorted(paths()) == ["/child", "/parent"]
 
     def test_a_child_of_multiprocessing(self) -> None:
         """As a worker of django-q2 is one: it ends without what Python runs at the end of others."""

@@ -345,7 +345,7 @@ class TestThread:
             buffering._buffer.failing[place].next_at += 600
             record("/b", "/c", "/d")
             background.wake(buffering.NAME)
-            wait_until(lambda: not background._state.woken.is_set(), "the thread has looked")
+            wait_until(lambda: not background._state.writer.woken.is_set(), "the thread has looked")
             assert len(tries) == 1
         flush()
         assert paths() == ["/a", "/b", "/c", "/d"]

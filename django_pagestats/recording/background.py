@@ -1,8 +1,9 @@
-"""One daemon thread in each process that records: it writes what was gathered, and does what is due each minute.
+"""Two daemon threads in each process that records: one writes what was gathered, one does the rest that is due.
 
-It is started by what first needs it in a process, also after a fork, and closes its connections after each round: so
-that no process holds one more than it had, none gets stale, and a fork inherits none. While a test environment is set
-up there is no thread: `flush()` does the writing where a test asks for it.
+So that nothing which may wait long, as keeping the statistics up may, holds up the page views. They are started by what
+first needs them in a process, also after a fork, and close their connections after each round: so that no process holds
+more than it had, none gets stale, and a fork inherits none. While a test environment is set up there is no thread:
+`flush()` does the writing where a test asks for it.
 """
 
 from __future__ import annotations
@@ -10,74 +11,61 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
-import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from django.db import connections
 from django.test.utils import _TestState
 
 from django_pagestats.recording import places
-
-logger = logging.getLogger(__name__)
+from django_pagestats.recording.working import Job, Worker, close
 
 #: flush() waits so long for the thread, and the end of a process does: a database that hangs must not hold it up
 FLUSH_SECONDS = 10.0
-#: a fork waits so long until the thread does nothing: in the middle of a statement the driver's own locks are held, and
+#: a fork waits so long until the threads do nothing: in the middle of a statement the driver's own locks are held, and
 #: stay so for ever in the child
 FORK_SECONDS = 2.0
-#: a job whose interval cannot be told, as with a setting that is no number, is due again after so long
-_FALLBACK_SECONDS = 60.0
 
-
-@dataclass
-class _Job:
-    """Something that the thread does every so many seconds; `is_flushed`: and whoever calls flush(), at once."""
-
-    name: str
-    seconds: Callable[[], float]
-    work: Callable[[], None]
-    is_flushed: bool
-    due_at: float = field(default=0.0)
-
-    def do(self, now: float) -> None:
-        try:
-            self.due_at = now + _FALLBACK_SECONDS
-            self.due_at = now + self.seconds()
-            self.work()
-        except Exception as error:
-            with contextlib.suppress(Exception):  # a log handler that raises must not end the thread
-                logger.error("%s failed, and is tried again: %s: %s", self.name, type(error).__name__, error)
-
-
-_jobs: dict[str, _Job] = {}
+_jobs: dict[str, Job] = {}
 _last: set[str] = set()
 #: what a forked process does not share with its parent is forgotten in it
 _forgetting: list[Callable[[], None]] = []
+#: who says at the end what is not written
+_telling: list[Callable[[], None]] = []
 
 
 class _State:
-    """The thread of one process, and who waits for it; a forked process gets a new one."""
+    """The threads of one process, and who waits for the one that writes; a forked process gets a new one."""
 
     def __init__(self) -> None:
         self.pid = 0
-        self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
-        self.woken = threading.Event()
-        #: held by the thread while it does something; whoever forks the process takes it too
-        self.working = threading.Lock()
+        self.writer = Worker(lambda: _in_order(is_flushed=True))
+        self.other = Worker(lambda: _in_order(is_flushed=False))
         #: how many rounds were asked for by flush(), and up to which of them all is done
         self.asked = self.answered = 0
         self.done = threading.Condition()
-        self.is_ending = False
-        self.is_held = False
+        #: the process ends; and the thread that writes has ended with it
+        self.is_ending = self.is_over = False
 
-    def is_alive(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
+    def ask(self) -> int:
+        """Ask for a round; the number of it, 0: nobody does it any more."""
+        with self.done:
+            if self.is_over:
+                return 0
+            self.asked += 1
+            return self.asked
+
+    def end(self) -> None:
+        """Have both threads end, the one that writes after a round that begins later than this."""
+        with self.done:
+            self.is_ending = True
+            self.asked += 1
+        for worker in (self.writer, self.other):
+            worker.woken.set()
 
 
 _state = _State()
@@ -88,11 +76,12 @@ _has_tested = False
 def every(
     seconds: Callable[[], float], work: Callable[[], None], *, name: str, is_flushed: bool, is_last: bool = False
 ) -> None:
-    """Have `work` done by the thread each time so many seconds have passed; one that raises is logged, and goes on.
+    """Have `work` done by a thread each time so many seconds have passed; one that raises is logged, and goes on.
 
-    `is_last`: after the others, of which it writes down what they could not do.
+    `is_flushed`: it writes what was gathered, and flush() waits for it; what may wait long for others is not, and has a
+    thread of its own. `is_last`: after the others, of which it writes down what they could not do.
     """
-    _jobs[name] = _Job(name, seconds, work, is_flushed)
+    _jobs[name] = Job(name, seconds, work, is_flushed)
     _last.update([name] if is_last else [])
 
 
@@ -101,13 +90,18 @@ def after_fork(forget: Callable[[], None]) -> None:
     _forgetting.append(forget)
 
 
+def at_end(tell: Callable[[], None]) -> None:
+    """Have `tell` called when a process has written at its end what it could: it logs what is left, which is lost."""
+    _telling.append(tell)
+
+
 def is_testing() -> bool:
     """Whether a test environment is set up: nothing happens by itself then."""
     return hasattr(_TestState, "saved_data")
 
 
 def start() -> None:
-    """Start the thread if this process has none yet; a comparison if it has. Never raises."""
+    """Start the threads if this process has none yet; a comparison if it has. Never raises."""
     global _has_tested
     if _state.pid == os.getpid():
         return
@@ -123,15 +117,15 @@ def start() -> None:
         thread = threading.Thread(target=_run, args=(state,), name="django-pagestats", daemon=True)
         with contextlib.suppress(RuntimeError):  # the interpreter ends, or the system has no more: the next one tries
             thread.start()
-            state.thread, state.pid = thread, os.getpid()
+            state.writer.thread, state.pid = thread, os.getpid()
             _hook_ends()
 
 
 def wake(name: str, *, within: float = 0.0) -> None:
-    """Have the thread do this job at once, or within so many seconds."""
+    """Have its thread do this job at once, or within so many seconds."""
     job = _jobs[name]
     job.due_at = min(job.due_at, time.monotonic() + within)
-    _state.woken.set()
+    (_state.writer if job.is_flushed else _state.other).woken.set()
 
 
 def flush() -> None:
@@ -147,22 +141,28 @@ def flush() -> None:
         _flush_here()
         return
     state = _state
-    if not state.is_alive() or state.pid != os.getpid():
+    number = state.ask() if state.writer.is_alive() and state.pid == os.getpid() else 0
+    if not number:
         _flush_here()
         return
-    with state.done:
-        state.asked += 1
-        number = state.asked
-    state.woken.set()
-    if state.thread is threading.current_thread() or places.in_event_loop() or _in_transaction():
+    state.writer.woken.set()
+    if state.writer.thread is threading.current_thread() or places.in_event_loop() or _in_transaction():
         return
     with state.done:
         state.done.wait_for(lambda: state.answered >= number, FLUSH_SECONDS)
 
 
+def flush_at_end() -> None:
+    """Write what this process has gathered, and log what could not be: nobody will try it again."""
+    flush()
+    for tell in _telling:
+        with contextlib.suppress(Exception):  # a log handler that raises must not keep the others from being told
+            tell()
+
+
 def is_flushing() -> bool:
     """Whether somebody waits for all to be written, who may be the end of the process."""
-    return _state.asked > _state.answered or not _state.is_alive()
+    return _state.asked > _state.answered or _state.is_over or not _state.writer.is_alive()
 
 
 def is_ending() -> bool:
@@ -170,18 +170,18 @@ def is_ending() -> bool:
     return _state.is_ending
 
 
-def _in_order() -> list[_Job]:
-    return sorted(_jobs.values(), key=lambda job: job.name in _last)
+def _in_order(*, is_flushed: bool) -> list[Job]:
+    jobs = [job for job in list(_jobs.values()) if job.is_flushed is is_flushed]
+    return sorted(jobs, key=lambda job: job.name in _last)
 
 
 def _flush_here() -> None:
     """On this thread's connections; those that it opened are closed again."""
     opened = {connection.alias for connection in connections.all(initialized_only=True) if connection.connection}
-    for job in _in_order():
-        if job.is_flushed:
-            job.do(time.monotonic())
+    for job in _in_order(is_flushed=True):
+        job.do(time.monotonic())
     if not is_testing():
-        _close({connection.alias for connection in connections.all(initialized_only=True)} - opened)
+        close({connection.alias for connection in connections.all(initialized_only=True)} - opened)
 
 
 def _in_transaction() -> bool:
@@ -193,48 +193,51 @@ def _in_transaction() -> bool:
 
 def _run(state: _State) -> None:
     while True:
-        state.woken.clear()
+        state.writer.woken.clear()
         asked = state.asked
-        _work(state, [job for job in _in_order() if job.is_flushed], at_once=asked > state.answered)
+        state.writer.work(at_once=asked > state.answered)
         with state.done:
             state.answered = asked
             state.done.notify_all()
             if state.is_ending and state.asked == asked:
+                state.is_over = True
                 return
-        # whoever waits for what is flushed, such as the end of the process, does not wait for the rest
-        _work(state, [job for job in _in_order() if not job.is_flushed])
-        soonest = min((job.due_at for job in _jobs.values()), default=time.monotonic() + _FALLBACK_SECONDS)
-        state.woken.wait(max(0.0, soonest - time.monotonic()))
+        _start_other(state)
+        state.writer.rest()
 
 
-def _work(state: _State, jobs: list[_Job], *, at_once: bool = False) -> None:
-    with state.working:
-        for job in jobs:
-            now = time.monotonic()
-            if at_once or job.due_at <= now:
-                job.do(now)
-        _close(set(connections))
+def _start_other(state: _State) -> None:
+    """Unless it runs, or has nothing to do: a job that is not flushed may be registered at any time."""
+    if state.other.is_alive() or not state.other.jobs():
+        return
+    thread = threading.Thread(target=_run_other, args=(state,), name="django-pagestats-other", daemon=True)
+    with contextlib.suppress(RuntimeError):  # the system has no more threads: the next round tries
+        thread.start()
+        state.other.thread = thread
 
 
-def _close(aliases: set[str]) -> None:
-    for connection in connections.all(initialized_only=True):
-        if connection.alias in aliases:
-            with contextlib.suppress(Exception):  # one that is broken may not even close
-                connection.close()
+def _run_other(state: _State) -> None:
+    while True:
+        state.other.woken.clear()
+        if state.is_ending:
+            return
+        state.other.work()
+        state.other.rest()
 
 
 # -- the end of a process, and its beginning
 
 
 def _at_exit() -> None:
-    """Write what is left; the thread, which may be in the middle of it, ends with that."""
+    """Write what is left; the threads, which may be in the middle of something, end with that."""
     if _has_tested:
         return
     state = _state
-    state.is_ending = True
-    flush()
-    if state.thread is not None and state.pid == os.getpid():
-        state.thread.join(0.1)
+    state.end()
+    flush_at_end()
+    for thread in (state.writer.thread, state.other.thread):
+        if thread is not None and state.pid == os.getpid():
+            thread.join(0.1)
 
 
 def _hook_ends() -> None:
@@ -255,15 +258,17 @@ def _hook_ends() -> None:
 
 
 def _before_fork() -> None:
-    state = _state
-    if state.is_alive() and state.thread is not threading.current_thread():
-        state.is_held = state.working.acquire(timeout=FORK_SECONDS)
+    until = time.monotonic() + FORK_SECONDS
+    for worker in (_state.writer, _state.other):
+        if worker.is_alive() and worker.thread is not threading.current_thread():
+            worker.is_held = worker.working.acquire(timeout=max(0.0, until - time.monotonic()))
 
 
 def _after_fork() -> None:
-    if _state.is_held:
-        _state.is_held = False
-        _state.working.release()
+    for worker in (_state.writer, _state.other):
+        if worker.is_held:
+            worker.is_held = False
+            worker.working.release()
 
 
 def _forget() -> None:
