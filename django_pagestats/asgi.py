@@ -83,6 +83,7 @@ class _Lifespan:
 
 
 def _flush() -> None:
-    from django_pagestats.recording import flush  # a site imports this module before Django is set up
+    from django_pagestats.recording import background  # a site imports this module before Django is set up
 
-    flush()
+    background.flush()
+    background.tell_left()

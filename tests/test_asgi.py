@@ -10,6 +10,7 @@ import pytest
 from django.core.asgi import get_asgi_application
 
 from django_pagestats import asgi
+from django_pagestats.recording import background
 
 STARTUP, SHUTDOWN = {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}
 COMPLETE = ["lifespan.startup.complete", "lifespan.shutdown.complete"]
@@ -92,3 +93,12 @@ def test_requests_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert Served(application, monkeypatch).run("http") == []
     assert seen == ["http"]
+
+
+def test_what_could_not_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the end of its server such a process may run nothing more."""
+    done: list[str] = []
+    monkeypatch.setattr(background, "flush", lambda: done.append("flush"))
+    monkeypatch.setattr(background, "_telling", [lambda: done.append("tell")])
+    asgi._flush()
+    assert done == ["flush", "tell"]

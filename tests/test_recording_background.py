@@ -342,25 +342,49 @@ os._exit(0)
 
     def test_a_database_that_hangs_does_not_hold_up_the_end(self) -> None:
         script = "from django_pagestats.recording import background\nbackground.FLUSH_SECONDS = 0.5\n" + (
-            RECORD + "view(path='/a', session_key='k')"
+            RECORD
+            + "view(path='/a', session_key='k')\nview(path='/b', session_key='k')\nview(path='', session_key='k')"
         )
         began = time.monotonic()
         if KIND == "sqlite":
             connection.ensure_connection()
             with locked(60):
-                run_site(script, PAGESTATS_BUFFER="1", timeout=40)
+                said = run_site(script, PAGESTATS_BUFFER="1", timeout=40)
         else:
             with socket.create_server(("127.0.0.1", 0)) as deaf:
                 port = {"postgresql": "PAGESTATS_PG_PORT", "mariadb": "PAGESTATS_MARIADB_PORT"}[KIND]
-                run_site(script, PAGESTATS_BUFFER="1", timeout=40, **{port: str(deaf.getsockname()[1])})
+                said = run_site(script, PAGESTATS_BUFFER="1", timeout=40, **{port: str(deaf.getsockname()[1])})
         assert time.monotonic() - began < 20
         assert paths() == []
+        assert "2 page views were not written when the process ended" in said
+        assert "how many page views were left out was not written when the process ended: 1 invalid_path" in said
 
     def test_a_database_that_is_down_at_the_end_is_said(self) -> None:
         places = {"sqlite": "PAGESTATS_DB_NAME", "postgresql": "PAGESTATS_PG_PORT", "mariadb": "PAGESTATS_MARIADB_PORT"}
         nowhere = {places[KIND]: "/nowhere/db.sqlite3" if KIND == "sqlite" else "1"}
         said = run_site(RECORD + "view(path='/a', session_key='k')", PAGESTATS_BUFFER="1", **nowhere)
         assert "1 page views were not recorded" in said
+        assert "how many page views were left out was not written when the process ended: 1 database" in said
+
+    def test_where_all_is_written_the_end_says_nothing(self) -> None:
+        script = "view(path='/a', session_key='k')\nview(path='', session_key='k')"
+        assert "when the process ended" not in run_site(RECORD + script, PAGESTATS_BUFFER="1")
+
+    def test_a_connection_that_is_lost_at_the_end_is_not_the_last(self) -> None:
+        script = """
+from django.db import OperationalError
+from django_pagestats import intake
+tries, insert = [], intake.insert
+def lost_twice(*arguments, **options):
+    tries.append(0)
+    if len(tries) < 3:
+        raise OperationalError("the connection is lost")
+    return insert(*arguments, **options)
+intake.insert = lost_twice
+for n in range(3): view(path=f'/{n}', session_key='k')
+"""
+        run_site(RECORD + script, PAGESTATS_BUFFER="1", PAGESTATS_BUFFER_SECONDS="600")
+        assert paths() == ["/0", "/1", "/2"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django.db import OperationalError, connection, connections, transaction
 
 from django_pagestats import intake
 from django_pagestats.models import LeftOut, PageView, Reason
-from django_pagestats.recording import background, buffering, flush, record_page_view
+from django_pagestats.recording import background, buffering, flush, left_out, record_page_view, trying
 from django_pagestats.recording.storing import store
 from testproject.settings import KIND
 from tests.cluster import wait_until
@@ -123,13 +124,27 @@ class TestFlushed:
         assert paths() == ["/a", "/b", "/c"]
         assert count_database() == 0
 
-    def test_after_some_tries_they_are_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(buffering, "MOST_TRIES", 3)
+    def test_however_often_it_was_flushed_they_are_kept(self) -> None:
         record("/a", "/b")
         with failing_inserts():
-            for _time in range(3):
-                assert buffering.size() == 2
+            for _time in range(120):
                 flush()
+        assert buffering.size() == 2
+        flush()
+        assert paths() == ["/a", "/b"]
+        assert count_database() == 0
+
+    def test_after_an_hour_they_are_left_out(self) -> None:
+        record("/a", "/b")
+        with failing_inserts():
+            flush()
+            failing = next(iter(buffering._buffer.failing.values()))
+            failing.since -= 3_590
+            flush()
+            assert buffering.size() == 2
+            failing.since -= 10
+            flush()
+        assert buffering.size() == 0
         record("/c")
         flush()
         assert paths() == ["/c"]
@@ -328,6 +343,61 @@ class TestThread:
         wait_until(lambda: paths() == ["/a", "/b"], "they are written at the second try")
         assert failed.is_set()
 
+    def test_who_flushes_has_it_tried_again_on_another_connection(
+        self, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As at the end of a process, which nobody follows: one was kept in a pool while the server started anew."""
+        settings.PAGESTATS_BUFFER_LIMIT = 3
+        tried, insert = [], intake.insert
+
+        def lost_twice(*arguments: Any, **options: Any) -> int:
+            tried.append(connections["default"].connection)
+            if len(tried) < 3:
+                raise OperationalError("the connection is lost")
+            return insert(*arguments, **options)
+
+        monkeypatch.setattr(intake, "insert", lost_twice)
+        record("/a", "/b")
+        flush()
+        assert paths() == ["/a", "/b"]
+        assert len({id(held) for held in tried}) == 3
+        record("/c", "/d", "/e")  # there is room for as many as before
+
+    def test_but_not_for_ever_and_not_where_nobody_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tries: list[float] = []
+
+        def failing(*arguments: Any, **options: Any) -> int:
+            tries.append(0.0)
+            raise OperationalError("no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(intake, "insert", failing)
+            record("/a")
+            background.wake(buffering.NAME)
+            wait_until(lambda: buffering._buffer.failing, "it is tried")
+            assert len(tries) == 1
+            flush()
+            assert len(tries) == 1 + 3
+            patch.setattr(trying, "SECONDS", 0.0)
+            flush()
+            assert len(tries) == 1 + 3 + 1
+        flush()
+        assert paths() == ["/a"]
+
+    def test_how_many_were_left_out_is_tried_again_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried, add = [], left_out.add
+
+        def lost_twice(*arguments: Any) -> None:
+            tried.append(0)
+            if len(tried) < 3:
+                raise OperationalError("the connection is lost")
+            add(*arguments)
+
+        monkeypatch.setattr(left_out, "add", lost_twice)
+        left_out.count(Reason.ROBOT, number=7)
+        flush()
+        assert LeftOut.objects.get(reason=Reason.ROBOT).count == 7
+
     def test_while_it_fails_it_rests(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         """However many page views come: a database that is down is asked seldom."""
         settings.PAGESTATS_BUFFER_ROWS = 1
@@ -358,3 +428,16 @@ def test_each_page_view_has_its_own_time_and_order() -> None:
     assert list(PageView.objects.order_by("pk").values_list("viewed_at", flat=True)) == [
         NOON + timedelta(hours=hour) for hour in range(5)
     ]
+
+
+@pytest.mark.parametrize("is_in_transaction", [False, True])
+def test_the_pool_is_asked_which_of_its_connections_are_broken(
+    is_in_transaction: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are, where the server has started anew; and none is touched in a transaction of the caller's."""
+    done: list[str] = []
+    pool = SimpleNamespace(check=lambda: done.append("check"))
+    pooled = SimpleNamespace(in_atomic_block=is_in_transaction, close=lambda: done.append("close"), pool=pool)
+    monkeypatch.setattr(trying, "connections", {"default": pooled})
+    assert trying._renew("default") is not is_in_transaction
+    assert done == ([] if is_in_transaction else ["close", "check"])

@@ -91,7 +91,7 @@ def after_fork(forget: Callable[[], None]) -> None:
 
 
 def at_end(tell: Callable[[], None]) -> None:
-    """Have `tell` called when a process has written at its end what it could: it logs what is left, which is lost."""
+    """Have `tell` called when a process has written at its end what it could: it logs what is left."""
     _telling.append(tell)
 
 
@@ -152,9 +152,8 @@ def flush() -> None:
         state.done.wait_for(lambda: state.answered >= number, FLUSH_SECONDS)
 
 
-def flush_at_end() -> None:
-    """Write what this process has gathered, and log what could not be: nobody will try it again."""
-    flush()
+def tell_left() -> None:
+    """Log what is not written yet; after the last flush() of a process, which nobody follows."""
     for tell in _telling:
         with contextlib.suppress(Exception):  # a log handler that raises must not keep the others from being told
             tell()
@@ -234,10 +233,11 @@ def _at_exit() -> None:
         return
     state = _state
     state.end()
-    flush_at_end()
+    flush()
     for thread in (state.writer.thread, state.other.thread):
         if thread is not None and state.pid == os.getpid():
             thread.join(0.1)
+    tell_left()
 
 
 def _hook_ends() -> None:

@@ -21,7 +21,7 @@ from django_pagestats.exceptions import GarbledTextError, SequenceBehindError
 from django_pagestats.intake import Row
 from django_pagestats.merging import Trouble, database_for
 from django_pagestats.models import Reason
-from django_pagestats.recording import background, left_out
+from django_pagestats.recording import background, left_out, trying
 from django_pagestats.recording.places import Place, at, place_of
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 NAME = "writing buffered page views"
 #: what could not be written is tried again, each time after twice as long, up to so many seconds
 LONGEST_REST_SECONDS = 30.0
-#: and so many times, which is most of an hour; then it is left out
-MOST_TRIES = 100
+#: for so long since it failed first, however often that was, for each flush() tries too; then it is left out
+KEPT_SECONDS = 3_600.0
 #: how often the thread looks without being asked to
 _IDLE_SECONDS = 60.0
 #: the database says which page view it refuses only by refusing all that come with it
@@ -40,15 +40,19 @@ _ROLLED_BACK = frozenset({Trouble.LOCKED, Trouble.CONFLICT, Trouble.DISK_FULL, T
 
 
 class Failing:
-    """A place whose page views could not be written: how often in a row, and when to try again."""
+    """A place whose page views could not be written: since when, how often in a row, and when to try again."""
 
     def __init__(self) -> None:
+        self.since = time.monotonic()
         self.tries = 0
         self.next_at = 0.0
 
     def again(self) -> None:
         self.tries += 1
         self.next_at = time.monotonic() + min(LONGEST_REST_SECONDS, 2.0 ** min(self.tries - 1, 10))
+
+    def is_over(self) -> bool:
+        return time.monotonic() - self.since >= KEPT_SECONDS
 
 
 class Buffer:
@@ -126,8 +130,7 @@ def _write_place(place: Place) -> None:
     rows = _buffer.take(place)
     batches = deque(intake.batches(rows, attrgetter("path")))
     try:
-        with at(place):
-            _write_batches(batches, place)
+        trying.try_hard(lambda: _write_batches(batches, place), place.alias)
     except Exception as error:
         _keep([row for batch in batches for row in batch], place, error)
     else:
@@ -136,20 +139,21 @@ def _write_place(place: Place) -> None:
 
 def _write_batches(batches: deque[list[Row]], place: Place) -> None:
     """Each in a transaction; when this raises, those that are left are surely not stored."""
-    while batches:
-        batch = batches[0]
-        try:
-            _write_batch(batch, place)
-        except _REFUSED as error:
-            batches.popleft()
-            if len(batch) > 1:  # the halves, so that the one that is refused is found in few steps
-                middle = len(batch) // 2
-                batches.extendleft([batch[middle:], batch[:middle]])
+    with at(place):
+        while batches:
+            batch = batches[0]
+            try:
+                _write_batch(batch, place)
+            except _REFUSED as error:
+                batches.popleft()
+                if len(batch) > 1:  # the halves, so that the one that is refused is found in few steps
+                    middle = len(batch) // 2
+                    batches.extendleft([batch[middle:], batch[:middle]])
+                else:
+                    _leave_out(1, place, error)
             else:
-                _leave_out(1, place, error)
-        else:
-            batches.popleft()
-            _buffer.settle(len(batch))
+                batches.popleft()
+                _buffer.settle(len(batch))
 
 
 def _write_batch(batch: list[Row], place: Place) -> None:
@@ -173,7 +177,7 @@ def _is_rolled_back(error: Exception, place: Place) -> bool:
 def _keep(rows: list[Row], place: Place, error: Exception) -> None:
     failing = _buffer.failing.setdefault(place, Failing())
     failing.again()
-    if failing.tries >= MOST_TRIES or background.is_ending():
+    if failing.is_over() or background.is_ending():
         _leave_out(len(rows), place, error)
         return
     _buffer.put_back(place, rows)
@@ -194,6 +198,11 @@ def _shown(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[: intake.SHOWN_LENGTH]}"
 
 
+def _tell_left() -> None:
+    if number := size():
+        logger.error("%d page views were not written when the process ended", number)
+
+
 def _forget() -> None:
     global _buffer
     _buffer = Buffer()
@@ -201,3 +210,4 @@ def _forget() -> None:
 
 background.every(lambda: _IDLE_SECONDS, write, name=NAME, is_flushed=True)
 background.after_fork(_forget)
+background.at_end(_tell_left)

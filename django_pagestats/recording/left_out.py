@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from datetime import date, datetime, timezone
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from django.db import DEFAULT_DB_ALIAS, router
@@ -12,7 +14,9 @@ from django.db import DEFAULT_DB_ALIAS, router
 from django_pagestats.conf import conf
 from django_pagestats.merging.left_out import add
 from django_pagestats.models import LeftOut, Reason
-from django_pagestats.recording import background, places
+from django_pagestats.recording import background, places, trying
+
+logger = logging.getLogger(__name__)
 
 #: how often what was counted is written
 WRITE_SECONDS = 60.0
@@ -60,14 +64,26 @@ def write() -> None:
     for (using, schema, day, reason), number in taken.items():
         try:
             alias = using or router.db_for_write(LeftOut)
-            with places.at(places.Place(alias, schema)):
-                add(alias, day, reason, number)
+            trying.try_hard(partial(_add, places.Place(alias, schema), day, reason, number), alias)
         except BaseException as error:
             failed = error
             with _lock:
                 _counts[using, schema, day, reason] += number
     if failed is not None:
         raise failed
+
+
+def _add(place: places.Place, day: date, reason: str, number: int) -> None:
+    with places.at(place):
+        add(place.alias, day, reason, number)
+
+
+def _tell_left() -> None:
+    if found := counted():
+        logger.error(
+            "how many page views were left out was not written when the process ended: %s",
+            ", ".join(f"{number} {reason}" for reason, number in sorted(found.items())),
+        )
 
 
 def _forget() -> None:
@@ -78,3 +94,4 @@ def _forget() -> None:
 
 background.every(lambda: WRITE_SECONDS, write, name="writing what was left out", is_flushed=True, is_last=True)
 background.after_fork(_forget)
+background.at_end(_tell_left)
