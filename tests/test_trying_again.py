@@ -35,14 +35,16 @@ def collisions(*, move_every: int, merge_every: int) -> Iterator[None]:
         for table, event, every, states, condition in faults:
             for statement in _trigger(table, event, every, states[connection.vendor], condition):
                 cursor.execute(statement)
-    yield
-    with connection.cursor() as cursor:
-        for table, *_ in faults:
-            if connection.vendor == "postgresql":
-                cursor.execute(f"DROP FUNCTION collide_{table} CASCADE")
-                cursor.execute(f"DROP SEQUENCE collide_{table}_count")
-            else:
-                cursor.execute(f"DROP TRIGGER collide_{table}")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            for table, *_ in faults:
+                if connection.vendor == "postgresql":
+                    cursor.execute(f"DROP FUNCTION collide_{table} CASCADE")
+                    cursor.execute(f"DROP SEQUENCE collide_{table}_count")
+                else:
+                    cursor.execute(f"DROP TRIGGER collide_{table}")
 
 
 def _trigger(table: str, event: str, every: int, state: str, condition: str) -> list[str]:
