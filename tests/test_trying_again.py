@@ -202,7 +202,7 @@ def test_the_database_tells_collisions_and_lost_connections() -> None:
     for every in ({"move_every": 1, "merge_every": 10**9}, {"move_every": 10**9, "merge_every": 1}):
         generation = folding.ensure_active_generation("default")
         with collisions(**every), pytest.raises(OperationalError) as collided:
-            folding.Folder("default", generation).fold(10**9)
+            folding.Folder("default", generation).fold(2**62)
         assert database.trouble(collided.value) is Trouble.CONFLICT
     ends = {"postgresql": "SELECT pg_terminate_backend(pg_backend_pid())", "mysql": "KILL CONNECTION_ID()"}
     for statement in (ends[connection.vendor], "SELECT 1"):
