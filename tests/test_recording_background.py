@@ -213,7 +213,7 @@ else:
     os._exit(0)
 """
         run_site(RECORD + script, PAGESTATS_BUFFER="1", PAGESTATS_BUFFER_SECONDS="600")
-        assert paths() == ["/child", "/parent"]
+        assert sorted(paths()) == ["/child", "/parent"]  # the parent's may be in the first round of its thread
         assert LeftOut.objects.get(reason=Reason.INVALID_PATH).count == 1
 
     def test_after_a_fork_in_the_middle_of_a_write(self) -> None:
