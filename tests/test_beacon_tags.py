@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.views.defaults import page_not_found, server_error
 
-from django_pagestats.beacon import script
+from django_pagestats.beacon import markup, script
 from django_pagestats.recording import opting_out
 from tests.beacon_site import rendered
 
@@ -148,9 +148,11 @@ def test_without_a_request_there_is_no_page() -> None:
 
 @pytest.mark.urls("tests.test_beacon_tags")
 def test_without_the_urls_there_is_no_script_and_a_line_in_the_log(caplog: Any) -> None:
+    markup._tell_of_missing_urls.cache_clear()
     source = "{% pagestats_beacon %}{% pagestats_pixel %}{% pagestats_opt_out %}"
     assert rendered(source, request()) == ""
     assert 'path("ps/", include("django_pagestats.urls"))' in caplog.text
+    assert len(caplog.records) == 1, "once in a process, and not with each page"
 
 
 urlpatterns: list[Any] = []

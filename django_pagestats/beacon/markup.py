@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -109,5 +110,11 @@ def _url(name: str, *args: str) -> str | None:
     try:
         return reverse(f"{NAMESPACE}:{name}", args=args)
     except NoReverseMatch:
-        logger.error('The URLconf has no "django_pagestats.urls": add path("ps/", include("django_pagestats.urls")).')
+        _tell_of_missing_urls()
         return None
+
+
+@lru_cache(maxsize=1)
+def _tell_of_missing_urls() -> None:
+    """Once in a process, and not with each page."""
+    logger.error('The URLconf has no "django_pagestats.urls": add path("ps/", include("django_pagestats.urls")).')
