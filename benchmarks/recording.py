@@ -179,10 +179,12 @@ def ours() -> Iterator[Way]:
 def has_redis() -> bool:
     try:
         import redis
-
+    except ImportError:
+        return False
+    try:
         with redis.Redis(**settings.REDIS, socket_connect_timeout=2) as client:
             return bool(client.ping())
-    except (ImportError, OSError, redis.RedisError):
+    except (OSError, redis.RedisError):
         return False
 
 
