@@ -1,17 +1,25 @@
-"""The database's clock: leases are by it, since workers' clocks differ."""
+"""Clocks: the database's, by which leases are, since workers' clocks differ; and the site's local days."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 from django.db import connections
+
+from django_pagestats.conf import conf
 
 NOW = {
     "mysql": "SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)",
     "postgresql": "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
     "sqlite": "SELECT strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')",
 }
+
+
+def local_day(at: datetime) -> date:
+    """The date of an aware instant in PAGESTATS_TIME_ZONE."""
+    return at.astimezone(ZoneInfo(conf.TIME_ZONE)).date()
 
 
 def database_now(using: str) -> datetime:

@@ -7,11 +7,10 @@ import hashlib
 import secrets
 import threading
 from datetime import date, datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
 
 from django.db import connections, router
 
-from django_pagestats.conf import conf
+from django_pagestats.clock import local_day
 from django_pagestats.models import Salt
 
 SALT_BYTES = 32
@@ -37,7 +36,7 @@ def keyed_hash(salt: bytes, *parts: str) -> str:
 
 def day_of(at: datetime) -> str:
     """The period of a local day of PAGESTATS_TIME_ZONE, such as "2026-11-29"."""
-    return at.astimezone(ZoneInfo(conf.TIME_ZONE)).date().isoformat()
+    return local_day(at).isoformat()
 
 
 def month_of(at: datetime) -> str:
@@ -102,8 +101,7 @@ def is_over(period: str, now: datetime) -> bool:
     """Whether a period ended more than two hours ago, by the local time of PAGESTATS_TIME_ZONE."""
     if period == PERMANENT:
         return False
-    local = (now - GRACE).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
-    return _last_day(period) < local
+    return _last_day(period) < local_day(now - GRACE)
 
 
 def _last_day(period: str) -> date:

@@ -12,13 +12,13 @@ from contextlib import nullcontext
 from datetime import date, datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from django.core.cache import caches
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, connections, router, transaction
 
 from django_pagestats import stats
+from django_pagestats.clock import local_day
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.expiring import Expiring
@@ -93,7 +93,7 @@ def _bound(name: str, bound: Bound) -> Bound:
 
 
 def _today() -> date:
-    return datetime.now(timezone.utc).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
+    return local_day(datetime.now(timezone.utc))
 
 
 # -- asked, or remembered

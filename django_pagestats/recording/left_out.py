@@ -7,11 +7,10 @@ import threading
 from collections import Counter
 from datetime import date, datetime, timezone
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from django.db import DEFAULT_DB_ALIAS, router
 
-from django_pagestats.conf import conf
+from django_pagestats.clock import local_day
 from django_pagestats.merging.left_out import add
 from django_pagestats.models import LeftOut, Reason
 from django_pagestats.recording import background, places, trying
@@ -29,7 +28,7 @@ _lock = threading.Lock()
 
 def count(reason: Reason, *, using: str | None = None, number: int = 1, at: datetime | None = None) -> None:
     """One more page view was left out, at an instant (None: now)."""
-    day = (at or datetime.now(timezone.utc)).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
+    day = local_day(at or datetime.now(timezone.utc))
     schema = places.schema_of(using or DEFAULT_DB_ALIAS)
     with _lock:
         _counts[using, schema, day, reason.value] += number

@@ -11,11 +11,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from datetime import date, datetime, timezone
-from zoneinfo import ZoneInfo
 
 from django.db import router
 
 from django_pagestats.buckets import Dimension
+from django_pagestats.clock import local_day
 from django_pagestats.conf import conf
 from django_pagestats.ids import digest_of
 from django_pagestats.models import Subject
@@ -80,9 +80,7 @@ def is_one_too_many(path: str, *, using: str | None = None, now: datetime | None
     alias = using or router.db_for_write(Subject)
     with suspending.watched(alias):
         is_known = Subject.objects.using(alias).filter(dimension=Dimension.PAGE, digest=digest).exists()
-    if not is_known:
-        day = (now or datetime.now(timezone.utc)).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
-        if not _own.take_new(day):
-            return True
+    if not is_known and not _own.take_new(local_day(now or datetime.now(timezone.utc))):
+        return True
     _own.add(digest)
     return False

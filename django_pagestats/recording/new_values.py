@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import router
 
+from django_pagestats.clock import local_day
 from django_pagestats.conf import conf
 from django_pagestats.models import PageView
 from django_pagestats.recording import background
@@ -132,7 +133,7 @@ def forget() -> None:
 
 
 def _today() -> date:
-    return datetime.now(ZoneInfo(conf.TIME_ZONE)).date()
+    return local_day(datetime.now(timezone.utc))
 
 
 background.every(lambda: LEARN_SECONDS, learn, name="learning the values of attributes", is_flushed=False)

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.core.management.base import CommandError
 
 from django_pagestats import recording
+from django_pagestats.clock import local_day
 from django_pagestats.conf import conf
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.models import LeftOut
@@ -37,7 +37,7 @@ class Command(DatabaseCommand):
 
     def work(self, *, database: str, **options: Any) -> None:
         recording.flush()
-        last = datetime.now(timezone.utc).astimezone(ZoneInfo(conf.TIME_ZONE)).date()
+        last = local_day(datetime.now(timezone.utc))
         first = last - timedelta(days=options["days"] - 1)
         rows = LeftOut.objects.using(database).filter(day__gte=first).order_by("-day", "-count", "reason")
         found = list(rows.values_list("day", "reason", "count"))
