@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django_pagestats import recording, salts
 from django_pagestats.middleware import PageViewMiddleware
 from django_pagestats.models import PageView
-from django_pagestats.recording import left_out, suspending
+from django_pagestats.recording import left_out, proxies, suspending
 from django_pagestats.recording.requests import record_request
 from testproject import settings as project
 from tests.recorders import as_a_site
@@ -440,7 +440,10 @@ def test_a_page_view_that_is_not_recorded_uses_up_no_new_value(browser: Client, 
     assert sources == ["made-up-0", "newsletter"]
 
 
-def test_a_socket_without_an_address_is_noticed(browser: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_socket_without_an_address_is_noticed(
+    browser: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxies, "_watch", proxies.Watch())  # a process tells it once
     browser.get("/", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR="203.0.113.7")
     assert left_out.counted() == {"no_visitor": 1}
     assert "PAGESTATS_TRUSTED_PROXIES" in caplog.text
