@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from inspect import iscoroutinefunction
 from typing import Any
 
 from django.core.checks import CheckMessage
-from django.utils.module_loading import import_string
 
 from django_pagestats.checks.messages import Apps, error, warning
-from django_pagestats.checks.settings import why_not_imported
+from django_pagestats.checks.settings import why_not_called
 from django_pagestats.conf import ATTRIBUTES, Conf, conf
 from django_pagestats.headers import countries
 
@@ -23,7 +21,7 @@ def check_attributes(app_configs: Apps = None, **kwargs: Any) -> list[CheckMessa
         found += _of_country(conf.COUNTRY)
     if not Conf.ATTRIBUTES.complaint():
         own = (path for path in conf.ATTRIBUTES if path not in ATTRIBUTES)
-        found += [attribute_unknown(path, reason) for path in own if (reason := _why_not_called(path))]
+        found += [attribute_unknown(path, reason) for path in own if (reason := why_not_called(path))]
     return found
 
 
@@ -34,18 +32,9 @@ def _of_country(setting: str | os.PathLike[str]) -> list[CheckMessage]:
         reason = countries.why_not_opened(os.fspath(setting))
         return [country_file_unreadable(os.fspath(setting), reason)] if reason else []
     if countries.is_dotted_path(setting):
-        reason = _why_not_called(str(setting))
+        reason = why_not_called(str(setting))
         return [country_unknown(str(setting), reason)] if reason else []
     return [] if conf.TRUSTED_PROXIES else [country_header_never_believed(str(setting))]
-
-
-def _why_not_called(path: str) -> str:
-    if reason := why_not_imported(path):
-        return f"cannot be imported ({reason})"
-    found = import_string(path)
-    if not callable(found):
-        return "cannot be called"
-    return "is a coroutine function, which nobody would await" if iscoroutinefunction(found) else ""
 
 
 def country_file_unreadable(path: str, reason: str) -> CheckMessage:

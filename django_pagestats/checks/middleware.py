@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.checks import CheckMessage
-from django.utils.module_loading import import_string
 
 from django_pagestats.checks.messages import Apps, error, warning
-from django_pagestats.checks.settings import why_not_imported
+from django_pagestats.checks.settings import why_not_called
 from django_pagestats.conf import Conf, conf
 
 OURS = "django_pagestats.middleware.PageViewMiddleware"
@@ -47,16 +45,8 @@ def _callables() -> Iterator[CheckMessage]:
         path = setting.value()
         if path is None or path in POLICIES or setting.complaint():
             continue
-        if reason := why_not_imported(path) or why_not_called(path):
+        if reason := why_not_called(path):
             yield callable_unknown(setting.name, path, reason)
-
-
-def why_not_called(path: str) -> str:
-    """What a path leads to is called, and its answer taken as it is."""
-    found = import_string(path)
-    if not callable(found):
-        return "it is nothing that can be called"
-    return "it is a coroutine function: write a plain one" if iscoroutinefunction(found) else ""
 
 
 def _policy(names: Sequence[str]) -> Iterator[CheckMessage]:
@@ -90,7 +80,7 @@ def middleware_twice() -> CheckMessage:
 def callable_unknown(setting: str, path: str, reason: str) -> CheckMessage:
     return error(
         92,
-        f"{setting} names {path!r}, which cannot be used ({reason}): nothing would be recorded.",
+        f"{setting} names {path!r}, which {reason}: nothing would be recorded.",
         "Correct it; docs/settings.md says what it is called with.",
     )
 

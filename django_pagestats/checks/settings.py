@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
@@ -30,6 +31,16 @@ def why_not_imported(path: str) -> str:
     except Exception as error:  # whatever the module does when it is imported
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def why_not_called(path: str) -> str:
+    """What keeps a dotted path from naming a callable of the site's that is asked; empty: nothing."""
+    if reason := why_not_imported(path):
+        return f"cannot be imported ({reason})"
+    found = import_string(path)
+    if not callable(found):
+        return "cannot be called"
+    return "is a coroutine function, which nobody would await" if iscoroutinefunction(found) else ""
 
 
 def invalid_setting(setting: Setting[Any], complaint: str) -> CheckMessage:
