@@ -21,7 +21,7 @@ from django_pagestats.conf import conf
 from django_pagestats.conf.complaints import RATE
 from django_pagestats.headers.addresses import client_address
 from django_pagestats.models import Salt
-from django_pagestats.recording import suspending
+from django_pagestats.recording import suspending, visitors
 from django_pagestats.recording.memory import PREFIX
 
 logger = logging.getLogger(__name__)
@@ -85,9 +85,7 @@ def is_too_many(request: HttpRequest, *, now: datetime | None = None) -> bool:
     if suspending.is_resting(alias):
         return False
     try:
-        with suspending.watched(alias):
-            salt = salts.salt(salts.day_of(at), using=alias)
-        number = _next(salts.keyed_hash(salt, "rate", address), window, seconds)
+        number = _next(visitors.hashed(salts.day_of(at), alias, "rate", address), window, seconds)
     except Exception as error:  # each backend has its own
         _tell(error)
         return False

@@ -52,14 +52,14 @@ def visitor_of(
     if policy == COOKIE and (visitor := _of_cookie(request, response, using)) is not None:
         return visitor
     if policy == SESSION and (session := session_of(request)) is not None:
-        return Visitor(_hashed(salts.PERMANENT, using, SESSION, session))
+        return Visitor(hashed(salts.PERMANENT, using, SESSION, session))
     if policy == USER and (user := user_of(request)) is not None:
-        return Visitor(_hashed(salts.PERMANENT, using, USER, str(user.pk)))
+        return Visitor(hashed(salts.PERMANENT, using, USER, str(user.pk)))
     if address is None:
         return None
     period = salts.month_of(at) if policy == MONTHLY else salts.day_of(at)
     agent = str(request.META.get("HTTP_USER_AGENT", ""))
-    return Visitor(_hashed(period, using, address, agent))
+    return Visitor(hashed(period, using, address, agent))
 
 
 def client_of(request: HttpRequest, address: str, *, using: str | None = None) -> str:
@@ -67,7 +67,7 @@ def client_of(request: HttpRequest, address: str, *, using: str | None = None) -
 
     For the memory of a minute; it is stored nowhere.
     """
-    return _hashed(salts.PERMANENT, using, "client", address, str(request.META.get("HTTP_USER_AGENT", "")))
+    return hashed(salts.PERMANENT, using, "client", address, str(request.META.get("HTTP_USER_AGENT", "")))
 
 
 def _of_the_site(policy: str, request: HttpRequest, using: str | None) -> Visitor | None:
@@ -76,17 +76,17 @@ def _of_the_site(policy: str, request: HttpRequest, using: str | None) -> Visito
         return None
     if not isinstance(own, str):
         raise TypeError(f"{policy} gave a value of type {type(own).__name__}: it must give text, or None")
-    return Visitor(_hashed(salts.PERMANENT, using, "own", own))
+    return Visitor(hashed(salts.PERMANENT, using, "own", own))
 
 
 def _of_cookie(request: HttpRequest, response: HttpResponseBase | None, using: str | None) -> Visitor | None:
     value = request.COOKIES.get(COOKIE_NAME, "")
     if _COOKIE_VALUE.fullmatch(value):
-        return Visitor(_hashed(salts.PERMANENT, using, COOKIE, value))
+        return Visitor(hashed(salts.PERMANENT, using, COOKIE, value))
     if response is None or "public" in response.get("Cache-Control", "").lower():
         return None
     value = secrets.token_urlsafe(16)
-    return Visitor(_hashed(salts.PERMANENT, using, COOKIE, value), value)
+    return Visitor(hashed(salts.PERMANENT, using, COOKIE, value), value)
 
 
 def set_cookie(request: HttpRequest, response: HttpResponseBase, value: str) -> None:
@@ -103,8 +103,11 @@ def set_cookie(request: HttpRequest, response: HttpResponseBase, value: str) -> 
     patch_vary_headers(response, ["Cookie"])
 
 
-def _hashed(period: str, using: str | None, *parts: str) -> str:
-    """By the salt of the period; the permanent one is a random key too, and not SECRET_KEY, which gets rotated."""
+def hashed(period: str, using: str | None, *parts: str) -> str:
+    """A keyed hash by the salt of a period, which the database is asked for once.
+
+    The permanent salt is a random key too, and not SECRET_KEY, which gets rotated.
+    """
     alias = using or router.db_for_write(Salt)
     salt = salts.remembered(period, using=alias)
     if salt is None:
