@@ -12,6 +12,7 @@ from django.db import connections, router
 
 from django_pagestats.clock import local_day
 from django_pagestats.models import Salt
+from django_pagestats.schemas import schema_of
 
 SALT_BYTES = 32
 #: a session key is the base64 of so many bytes: 22 characters
@@ -56,7 +57,7 @@ def salt(period: str, *, using: str | None = None) -> bytes:
 
 def remembered(period: str, *, using: str) -> bytes | None:
     """The salt of a period if this process knows it; asks no database."""
-    return _known.get((using, _schema(using), period))
+    return _known.get((using, schema_of(using), period))
 
 
 def _asked(period: str, alias: str) -> bytes:
@@ -64,14 +65,9 @@ def _asked(period: str, alias: str) -> bytes:
     # what a transaction has made may be rolled back: only what is there for all is remembered
     if not connections[alias].in_atomic_block:
         with _lock:
-            _known[alias, _schema(alias), period] = found
+            _known[alias, schema_of(alias), period] = found
     delete_expired(using=alias)  # with a new day one of the last days is over
     return found
-
-
-def _schema(alias: str) -> str | None:
-    """The tenant's, where each has tables of its own: its salts are other ones."""
-    return getattr(connections[alias], "schema_name", None)
 
 
 def _stored(period: str, alias: str) -> bytes:

@@ -24,6 +24,7 @@ from django_pagestats.exceptions import PageStatsError
 from django_pagestats.expiring import Expiring
 from django_pagestats.models import Aggregate
 from django_pagestats.objects import path_of
+from django_pagestats.schemas import schema_of
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def _answer(ask: Callable[..., Answer], **asked: Any) -> Answer | Nothing:
     try:
         alias = router.db_for_read(Aggregate)
         # a tenant's schema, where the connection has one: another one has other page views
-        schema = getattr(connections[alias], "schema_name", None)
+        schema = schema_of(alias)
         key = repr((ask.__name__, sorted(asked.items()), alias, schema, _today()))
         found = _remembered(key)
         if found is None:

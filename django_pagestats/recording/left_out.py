@@ -14,6 +14,7 @@ from django_pagestats.clock import local_day
 from django_pagestats.merging.left_out import add
 from django_pagestats.models import LeftOut, Reason
 from django_pagestats.recording import background, places, trying
+from django_pagestats.schemas import schema_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ _lock = threading.Lock()
 def count(reason: Reason, *, using: str | None = None, number: int = 1, at: datetime | None = None) -> None:
     """One more page view was left out, at an instant (None: now)."""
     day = local_day(at or datetime.now(timezone.utc))
-    schema = places.schema_of(using or DEFAULT_DB_ALIAS)
+    schema = schema_of(using or DEFAULT_DB_ALIAS)
     with _lock:
         _counts[using, schema, day, reason.value] += number
     background.start()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 
 from django_pagestats.exceptions import UnknownSchemaError
+from django_pagestats.schemas import schema_of
 
 
 class Place(NamedTuple):
@@ -21,14 +22,6 @@ class Place(NamedTuple):
 
     alias: str
     schema: str | None = None
-
-
-def schema_of(alias: str) -> str | None:
-    """The schema that this thread's connection is in; asks no database. None also for an alias that is none."""
-    if alias not in connections:
-        return None
-    schema: str | None = getattr(connections[alias], "schema_name", None)
-    return schema
 
 
 def place_of(alias: str) -> Place:

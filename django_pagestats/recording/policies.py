@@ -8,7 +8,7 @@ from django.db import connections, router
 
 from django_pagestats.models import VisitorPolicy
 from django_pagestats.recording import suspending
-from django_pagestats.recording.places import schema_of
+from django_pagestats.schemas import schema_of
 
 #: alias and schema -> the policy that this process knows to be the last row's
 _noted: dict[tuple[str, str | None], str] = {}

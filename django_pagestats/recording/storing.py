@@ -15,7 +15,8 @@ from django_pagestats.conf import conf
 from django_pagestats.exceptions import GarbledTextError
 from django_pagestats.intake import RefusedError, Row
 from django_pagestats.models import PageView, Reason
-from django_pagestats.recording import background, buffering, direct, left_out, places, suspending
+from django_pagestats.recording import background, buffering, direct, left_out, suspending
+from django_pagestats.schemas import schema_of
 from django_pagestats.sequences import sequence_behind
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def needs_a_thread() -> bool:
     Never raises.
     """
     try:
-        return not conf.BUFFER or places.schema_of(router.db_for_write(PageView)) is not None
+        return not conf.BUFFER or schema_of(router.db_for_write(PageView)) is not None
     except Exception:  # a router's; `store` meets it again, and says so
         return True
 
