@@ -141,9 +141,13 @@ def test_the_middleware_takes_a_thread_for_it(tenants: Any, buffered: None, sett
     """That of the request, in which the tenant was set."""
     settings.PAGESTATS_ENABLED = True
 
-    def choose_tenant() -> None:
-        connections["default"].close()  # that thread's may be of a test before, and know no schema
+    def forget_connection() -> None:
+        """That thread's: of a test before it knows no schema, and of this one the next test's would be in it."""
+        connections["default"].close()
         del connections["default"]
+
+    def choose_tenant() -> None:
+        forget_connection()
         connections["default"].set_schema("first")  # type: ignore[attr-defined]
 
     async def view(request: HttpRequest) -> HttpResponse:
@@ -154,7 +158,7 @@ def test_the_middleware_takes_a_thread_for_it(tenants: Any, buffered: None, sett
         middleware: Any = PageViewMiddleware(view)
         meta = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in BROWSER.items()}
         await middleware(RequestFactory().get("/a/", **meta))
-        await sync_to_async(lambda: connections["default"].close())()
+        await sync_to_async(forget_connection)()
 
     asyncio.run(serve())
     flush()
