@@ -54,3 +54,11 @@ def test_a_run_keeps_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(folded, size) for _, folded, size in run.history] == [(0, 20), (20, 20), (40, 20), (60, 20)]
     assert [point.chunk_size for point in history.points(run.history)] == [20, 20, 20]
     assert backfill.progress(run).percent == 100
+
+
+def test_a_sample_that_comes_right_after_another_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "FIRST_SECONDS", 0.0)
+    samples: list[Sample] | None = None
+    for seconds, folded in ((0.006, 20), (0.008, 40)):
+        samples = history.longer(samples, (seconds, folded, 20)) or samples
+    assert samples == [(0.0, 0, 20), (0.0, 20, 20), (0.0, 40, 20)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -29,7 +30,8 @@ def longer(history: Sequence[Sample] | None, sample: Sample) -> list[Sample] | N
     seconds = sample[0]
     if seconds < history[-1][0] + interval(history):
         return None
-    history.append((round(seconds, 2), *sample[1:]))
+    # never rounded up: a sample that comes right after it would be of before
+    history.append((math.floor(seconds * 100) / 100, *sample[1:]))
     return history[::2] if len(history) > MOST_POINTS else history
 
 
