@@ -57,6 +57,18 @@ class UncountablePageViewError(PageStatsError):
     """A page view has a time, or a text, that cannot be counted; the message names it, its value and the cure."""
 
 
+class DimensionError(PageStatsError):
+    """The function of a named dimension raised, or gave what cannot be stored; the message names its arguments."""
+
+
+class UnknownDimensionError(PageStatsError):
+    """The generation that answers does not have the dimension; the message names those it has, and the rebuild."""
+
+
+class TailTooLongError(PageStatsError):
+    """More page views are not folded yet than an answer can count in memory; the message names the backfill."""
+
+
 class VisitorIdsExhaustedError(PageStatsError):
     """A visitor's id does not fit the 32 bits of a visitor set."""
 

@@ -1,4 +1,4 @@
-"""Small integer ids of session keys and paths, made in a transaction of their own before the chunk's.
+"""Small integer ids of session keys, paths and values, made in a transaction of their own before the chunk's.
 
 Whoever needs one that is missing inserts it; in sorted order, so that two who insert the same ones wait for each other
 instead of dead-locking.
@@ -29,7 +29,6 @@ MOST_SUBJECTS = 2**31 - 1
 DEADLOCK_TRIES = 10
 #: where so many or more were all new, the next ones most likely are too: they are inserted without a look at first
 MANY_NEW = 1_000
-PATHS = f" AND dimension = {Dimension.PAGE:d}"
 
 
 class Witnesses(NamedTuple):
@@ -129,10 +128,11 @@ def _stored_visitor_ids(using: str, session_keys: Iterable[str]) -> dict[str, in
     return database_for(using).select_ids(Visitor._meta.db_table, "session_key", sorted(set(session_keys)))
 
 
-def known_subject_ids(using: str, paths: Iterable[str]) -> dict[str, int]:
-    """path -> subject id, of those that have one."""
-    by_digest = {digest_of(path): path for path in paths}
-    found = database_for(using).select_ids(Subject._meta.db_table, "digest", sorted(by_digest), PATHS)
+def known_subject_ids(using: str, values: Iterable[str], dimension: int = Dimension.PAGE) -> dict[str, int]:
+    """value of a dimension, such as a path -> subject id, of those that have one."""
+    by_digest = {digest_of(value): value for value in values}
+    where = f" AND dimension = {dimension:d}"
+    found = database_for(using).select_ids(Subject._meta.db_table, "digest", sorted(by_digest), where)
     return {by_digest[digest]: subject for digest, subject in found.items()}
 
 
@@ -168,8 +168,10 @@ def visitor_ids(using: str, session_keys: Iterable[str], cache: IdCache | None =
     return cache.resolve(session_keys, fetch)
 
 
-def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) -> dict[str, int]:
-    """path -> subject id of all of them; those that are new are inserted and committed.
+def subject_ids(
+    using: str, values: Iterable[str], cache: IdCache | None = None, dimension: int = Dimension.PAGE
+) -> dict[str, int]:
+    """value of a dimension, such as a path -> subject id of all of them; those that are new are inserted and committed.
 
     With a cache the dictionary may hold more than was asked for. Raises SubjectIdsExhaustedError, having stored
     nothing, where an id does not fit the aggregates, and SequenceBehindError.
@@ -177,7 +179,7 @@ def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) 
     limit = _Limit(using, Subject, MOST_SUBJECTS, "an aggregate", SubjectIdsExhaustedError)
 
     def insert(missing: set[str]) -> dict[str, int]:
-        rows = sorted((int(Dimension.PAGE), digest_of(path), path) for path in missing)
+        rows = sorted((int(dimension), digest_of(value), value) for value in missing)
         columns = ["dimension", "digest", "value"]
         with limit.told():
             inserted = database_for(using).insert_values(
@@ -187,11 +189,14 @@ def subject_ids(using: str, paths: Iterable[str], cache: IdCache | None = None) 
         return inserted
 
     def fetch(missing: set[str]) -> dict[str, int]:
-        found = _fetch(using, missing, known=known_subject_ids, insert=insert)
+        found = _fetch(using, missing, known=known, insert=insert)
         limit.check(found)
         return found
 
-    return (cache or IdCache()).resolve(paths, fetch)
+    def known(using: str, missing: Iterable[str]) -> dict[str, int]:
+        return known_subject_ids(using, missing, dimension)
+
+    return (cache or IdCache()).resolve(values, fetch)
 
 
 class _Limit(NamedTuple):

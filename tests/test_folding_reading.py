@@ -29,8 +29,8 @@ def test_a_size_that_changes_while_a_chunk_is_read_skips_nothing(monkeypatch: py
     database = type(database_for("default"))
     read = database.read_columns
 
-    def read_and_change_the_size(*args: Any) -> Any:
-        found = read(*args)
+    def read_and_change_the_size(*args: Any, **options: bool) -> Any:
+        found = read(*args, **options)
         folder.chunk_size += 5
         return found
 
@@ -92,11 +92,11 @@ class TestReadingAhead:
         main = threading.get_ident()
         failed = []
 
-        def fail_in_the_thread(*args: Any) -> Any:
+        def fail_in_the_thread(*args: Any, **options: bool) -> Any:
             if threading.get_ident() != main:
                 failed.append(args)
                 raise ZeroDivisionError
-            return read(*args)
+            return read(*args, **options)
 
         monkeypatch.setattr(database, "read_columns", fail_in_the_thread)
         with Folder("default", active_generation(), chunk_size=10) as folder:
@@ -123,9 +123,9 @@ class TestStretches:
         database = type(database_for("default"))
         read = database.read_columns
 
-        def see(self: Any, after: int, upto: int | None, limit: int) -> Any:
+        def see(self: Any, after: int, upto: int | None, limit: int, **options: bool) -> Any:
             seen.append((after, limit))
-            return read(self, after, upto, limit)
+            return read(self, after, upto, limit, **options)
 
         monkeypatch.setattr(database, "read_columns", see)
         return seen

@@ -270,7 +270,7 @@ def test_page_views_are_read_column_by_column_as_they_are_row_by_row(text: str) 
     database = database_for("default")
     for bounds in ((0, None, 100), (rows[1].id, rows[7].id, 3), (rows[4].id, None, 100), (rows[-1].id, None, 3)):
         wanted = [tuple(row) for row in database.read_page_views(*bounds)]
-        assert list(zip(*database.read_columns(*bounds), strict=True)) == wanted
+        assert list(zip(*database.read_columns(*bounds)[:4], strict=True)) == wanted
 
 
 @pytest.mark.django_db

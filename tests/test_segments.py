@@ -439,10 +439,10 @@ def test_what_fails_everybody_fails_the_run_and_names_the_page_view(monkeypatch:
     poisoned = segments()[1].after + 5
     read = Database.read_page_views
 
-    def read_page_views(self: Any, after: int, upto: int | None, limit: int) -> Any:
+    def read_page_views(self: Any, after: int, upto: int | None, limit: int, **options: bool) -> Any:
         if after < poisoned <= (upto or poisoned):
             raise ZeroDivisionError(f"page view {poisoned}")
-        return read(self, after, upto, limit)
+        return read(self, after, upto, limit, **options)
 
     monkeypatch.setattr(Database, "read_page_views", read_page_views)
     links.drain()

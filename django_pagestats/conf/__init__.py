@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, Generic, TypeVar, overload
 
@@ -15,6 +15,7 @@ from django_pagestats.conf.complaints import (
     boolean,
     boolean_or_none,
     country,
+    dimensions,
     header_or_none,
     hosts,
     name_or_path,
@@ -56,6 +57,18 @@ ATTRIBUTES = (
     "country",
     "host",
 )
+#: the named dimensions that there are by default
+DIMENSIONS = {
+    "source": "source",
+    "campaign": "campaign",
+    "entry": "django_pagestats.dimensions.entry",
+    "section": "django_pagestats.dimensions.section",
+    "country": "country",
+    "browser": "browser",
+    "system": "system",
+    "device": "device",
+    "language": "language",
+}
 
 
 class Setting(Generic[T]):
@@ -130,6 +143,9 @@ class Conf:
     READ_SECONDS = Setting[float](5.0, seconds(0, 600))
     #: The django-q2 cluster that gets the tasks; None: the default one.
     CLUSTER = Setting[str | None](None, text_or_none)
+
+    #: Named dimensions: where the values of each come from, an attribute or a function of path and attributes.
+    DIMENSIONS = Setting[Mapping[str, str]](DIMENSIONS, dimensions)
 
     # -- recording
 

@@ -13,6 +13,8 @@ Complaint = str | None
 
 #: what an attribute's name looks like
 ATTRIBUTE_NAME = re.compile(r"[a-z0-9_]{1,32}")
+#: what is counted in any case, and asked for by these names
+RESERVED_DIMENSIONS = ("site", "page", "path")
 #: what PAGESTATS_RATE_LIMIT looks like: a number of requests a second, minute, hour or day
 RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
 #: a REMOTE_ADDR that is empty, as behind a Unix socket, in PAGESTATS_TRUSTED_PROXIES
@@ -130,6 +132,21 @@ def attributes_of(built_in: Collection[str]) -> Callable[[object], Complaint]:
         return None
 
     return complain
+
+
+def dimensions(value: object) -> Complaint:
+    """Names, and where their values come from: the name of an attribute, or the dotted path of a function."""
+    if isinstance(value, (list, tuple)) and not value:
+        return None
+    if not isinstance(value, dict):
+        return f"must be a dictionary of names and where their values come from, not {value!r}"
+    for name, source in value.items():
+        if not isinstance(name, str) or not ATTRIBUTE_NAME.fullmatch(name) or name in RESERVED_DIMENSIONS:
+            reserved = ", ".join(map(repr, RESERVED_DIMENSIONS))
+            return f"has {name!r}, which cannot name a dimension (1 to 32 of a-z0-9_, but for {reserved})"
+        if not isinstance(source, str) or not (ATTRIBUTE_NAME.fullmatch(source) or _is_dotted(source)):
+            return f"has {name!r} from {source!r}, which is neither an attribute's name (1 to 32 of a-z0-9_) nor a path"
+    return None
 
 
 def hosts(value: object) -> Complaint:

@@ -7,6 +7,7 @@ from django.db.models import Min
 
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
+from django_pagestats.dimensions import of_settings, stored
 from django_pagestats.folding.zones import NONE_YET
 from django_pagestats.merging import database_for
 from django_pagestats.models import Generation, PageView
@@ -25,13 +26,19 @@ def first_cursor(using: str) -> int:
 
 
 def new_generation(using: str, cursor: int, *, is_active: bool) -> Generation:
-    """A generation without aggregates, in the zone of the settings; its cursor is below 0 only if that of ids is."""
+    """A generation without aggregates, in the zone and with the dimensions of the settings.
+
+    Its cursor is below 0 only if that of ids is.
+    """
+    generations = Generation.objects.using(using)
+    wanted = of_settings(generations.order_by("pk").values_list("dimensions", flat=True))
     with sequence_told(using):
-        return Generation.objects.using(using).create(
+        return generations.create(
             cursor=min(0, cursor),
             all_cursor=min(0, cursor),
             time_zone=conf.TIME_ZONE,
             zone_rules=NONE_YET,
+            dimensions=stored(wanted),
             is_active=True if is_active else None,
             created_at=database_now(using),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 
 from django_pagestats.buckets import Calendar
+from django_pagestats.dimensions import Spread, Spreading, of_generation
 from django_pagestats.folding.zones import Rules
 from django_pagestats.ids import IdCache, Witnesses, subject_ids, visitor_ids
 from django_pagestats.merging import PageViewColumns, database_for
@@ -20,7 +21,7 @@ from django_pagestats.tally import Tally, tally
 
 logger = logging.getLogger(__name__)
 
-#: paths and session keys that a chunk may bring into memory, whatever its size; it is read in portions of so many rows
+#: of texts that a chunk may bring into memory, whatever its size; it is read in portions of so many rows
 CHUNK_CHARACTERS = 8_000_000
 PORTION_ROWS = 2_500
 
@@ -28,6 +29,8 @@ PORTION_ROWS = 2_500
 CUT_FROM = 2_000
 #: in a row, of ids that were given out
 MOST_LOSSES = 5
+#: ids of values that are remembered, of each named dimension
+MOST_VALUES = 40_000
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Stretch:
     seconds: Sequence[int]  #: whole ones since the epoch
     is_last: bool  #: no page views follow up to the target
     witnesses: Witnesses
+    #: where they count beside site and page; None: the generation has no named dimensions
+    spread: Spread | None = None
 
     def size_to_a_days_end(self, size: int, calendar: Calendar) -> int:
         """How many of the first `size` page views come before the last day of them, if these are more than half.
@@ -86,11 +91,16 @@ class Stretch:
             seconds=[*self.seconds, *more.seconds],
             is_last=more.is_last,
             witnesses=more.witnesses,
+            spread=None if self.spread is None or more.spread is None else self.spread.followed_by(more.spread),
         )
 
     def page_views(self, size: int) -> Iterator[tuple[int, int, int]]:
         """(subject, visitor, second) of the first `size` page views."""
         return zip(self.subjects[:size], self.visitors[:size], self.seconds[:size], strict=True)
+
+    def spread_of(self, size: int) -> Spread | None:
+        """Where the first `size` page views count beside site and page."""
+        return None if self.spread is None else self.spread.part(0, size)
 
     def upto(self, size: int) -> int:
         """The cursor after the first `size` page views."""
@@ -113,6 +123,7 @@ class Stretch:
             subjects=self.subjects[size:],
             visitors=self.visitors[size:],
             seconds=self.seconds[size:],
+            spread=None if self.spread is None else self.spread.part(size, None),
         )
 
 
@@ -137,7 +148,8 @@ class Reader:
         #: a chunk ends with a day where that is near
         self.ends_with_days = ends_with_days
         self._losses = 0
-        self.subjects, self.visitors = IdCache(), IdCache()
+        self.dimensions = of_generation(generation.dimensions)
+        self._forget_ids()
         self._stretch: Stretch | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: Future[Cut] | None = None
@@ -184,7 +196,7 @@ class Reader:
     def _tallied(self, cut: Cut) -> Chunk:
         """Not by the thread that reads ahead: that has more to do already than whoever merges."""
         stretch, size, is_full = cut
-        tallied = tally(stretch.page_views(size), self.calendar)
+        tallied = tally(stretch.page_views(size), self.calendar, stretch.spread_of(size))
         return Chunk(
             generation=self.generation.pk,
             after=stretch.after,
@@ -210,26 +222,29 @@ class Reader:
         """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
         with database_for(self.using).reading():
             page_views, is_last = self._page_views(after, target, size)
-        ids, paths, session_keys, seconds = page_views
+        ids, paths, session_keys, seconds, attributes = page_views
         subject_of = subject_ids(self.using, paths, self.subjects)
         visitor_of = visitor_ids(self.using, session_keys, self.visitors)
         subjects = list(map(subject_of.__getitem__, paths))
         visitors = list(map(visitor_of.__getitem__, session_keys))
-        return Stretch(after, target, ids, subjects, visitors, seconds, is_last, self._witnesses())
+        spread = self._spreading.spread(paths, subjects, attributes) if self._spreading else None
+        return Stretch(after, target, ids, subjects, visitors, seconds, is_last, self._witnesses(), spread)
 
     def _page_views(self, after: int, target: int, size: int) -> tuple[PageViewColumns, bool]:
         """The next page views, and whether they are all up to the target."""
         database = database_for(self.using)
-        columns: tuple[list[Any], ...] = ([], [], [], [])
+        columns: tuple[list[Any], ...] = ([], [], [], [], [])
+        with_attributes = self._spreading is not None
         ids, characters = columns[0], 0
         is_last = False
         while len(ids) < size and characters < CHUNK_CHARACTERS and not is_last:
             limit = min(PORTION_ROWS, size - len(ids))
-            portion = database.read_columns(ids[-1] if ids else after, target, limit)
+            portion = database.read_columns(ids[-1] if ids else after, target, limit, with_attributes=with_attributes)
             for column, values in zip(columns, portion, strict=True):
                 column += values
             is_last = len(portion.ids) < limit
             characters += sum(map(len, portion.paths)) + sum(map(len, portion.session_keys))
+            characters += sum(map(len, filter(None, portion.attributes)))
         return PageViewColumns(*columns), is_last
 
     def read_ahead(self, after: int, target: int, size: int) -> None:
@@ -242,11 +257,13 @@ class Reader:
         self._ahead = self._thread.submit(self.read, after, target, size)
 
     def _witnesses(self) -> Witnesses:
-        return Witnesses(self.subjects.witnesses(), self.visitors.witnesses())
+        caches = (self.subjects, *self.values.values())
+        return Witnesses(tuple(it for cache in caches for it in cache.witnesses()), self.visitors.witnesses())
 
     def confirm(self, witnesses: Witnesses) -> None:
         """They were seen in the database, for example by a merge of their chunk."""
-        self.subjects.confirm(witnesses.subjects)
+        for cache in (self.subjects, *self.values.values()):  # of one table: the newest of all is enough
+            cache.confirm(witnesses.subjects)
         self.visitors.confirm(witnesses.visitors)
         self._losses = 0
 
@@ -272,7 +289,17 @@ class Reader:
     def forget(self) -> None:
         """Drop the ids that are remembered, and what was read ahead with them: the database may have lost some."""
         self.release()
+        self._forget_ids()
+
+    def _forget_ids(self) -> None:
         self.subjects, self.visitors = IdCache(), IdCache()
+        #: by the number of the dimension
+        self.values = {dimension.id: IdCache(MOST_VALUES) for dimension in self.dimensions}
+        self._spreading = Spreading(self.dimensions, self._intern) if self.dimensions else None
+
+    def _intern(self, dimension: int, values: set[str]) -> Mapping[str, int]:
+        """The subjects of values of a dimension, in a transaction of their own where they are new."""
+        return subject_ids(self.using, values, self.values[dimension], dimension)
 
     def release(self) -> None:
         """Drop what was read ahead, once it is read."""

@@ -34,6 +34,7 @@ class PageViewRow(NamedTuple):
     path: str
     session_key: str
     seconds: int  #: whole seconds since the epoch, UTC
+    attributes: str | None = None  #: as the database writes them, where they were asked for
 
 
 class PageViewColumns(NamedTuple):
@@ -43,6 +44,7 @@ class PageViewColumns(NamedTuple):
     paths: Sequence[str]
     session_keys: Sequence[str]
     seconds: Sequence[int]
+    attributes: Sequence[str | None] = ()  #: empty where they were not asked for
 
 
 class Uncountable(NamedTuple):
@@ -169,7 +171,9 @@ class Database(ABC):
         return nullcontext()
 
     @abstractmethod
-    def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
+    def read_page_views(
+        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+    ) -> list[PageViewRow]:
         """The next page views with `after < id <= upto`, in order of id.
 
         Raises RowsLockedError where the database knows only by trying that one of them is not yet committed, and
@@ -177,9 +181,11 @@ class Database(ABC):
         out; where they are missing this is the one place at which all that counts finds them.
         """
 
-    def read_columns(self, after: int, upto: int | None, limit: int) -> PageViewColumns:
+    def read_columns(
+        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+    ) -> PageViewColumns:
         """The same column by column."""
-        rows = self.read_page_views(after, upto, limit)
+        rows = self.read_page_views(after, upto, limit, with_attributes=with_attributes)
         return PageViewColumns(*zip(*rows, strict=True)) if rows else PageViewColumns((), (), (), ())
 
     @abstractmethod

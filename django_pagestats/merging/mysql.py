@@ -95,13 +95,16 @@ class MySQL(LookupDatabase):
     def refuse_garbling(self) -> None:
         refuse_garbling(self.connection)
 
-    def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
+    def read_page_views(
+        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+    ) -> list[PageViewRow]:
         self.refuse_garbling()
         # TO_SECONDS: unix_timestamp() depends on the session's time zone, TIMESTAMPDIFF rounds up before 1970
         bound = "" if upto is None else f" AND id <= {upto:d}"
+        attributes = ", attributes" if with_attributes else ""
         statement = (
             f"SELECT id, path, session_key, CASE WHEN {COUNTABLE} THEN TO_SECONDS(viewed_at) - {EPOCH_SECONDS:d} END"
-            f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
+            f"{attributes} FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
         )
         if upto is None:
             return self._counted(self._fetch(statement))

@@ -172,15 +172,22 @@ class PostgreSQL(LookupDatabase):
             return f"Session {pid} of PostgreSQL, of the role {role}, holds it ({whose}); as that role {ends}."
         return f"Session {pid} of PostgreSQL holds it ({state}; {whose}); {ends}."
 
-    def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
+    def read_page_views(
+        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+    ) -> list[PageViewRow]:
         with self.connection.cursor() as cursor:
-            cursor.execute(page_views(after, upto, limit))
+            cursor.execute(page_views(after, upto, limit, with_attributes=with_attributes))
             rows: list[PageViewRow] = cursor.fetchall()
         return self._counted(rows)
 
-    def read_columns(self, after: int, upto: int | None, limit: int) -> PageViewColumns:
-        columns = read_columns(self.connection, page_views(after, upto, limit))
-        return super().read_columns(after, upto, limit) if columns is None else columns
+    def read_columns(
+        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+    ) -> PageViewColumns:
+        rows = page_views(after, upto, limit, with_attributes=with_attributes)
+        columns = read_columns(self.connection, rows, with_attributes=with_attributes)
+        if columns is None:
+            return super().read_columns(after, upto, limit, with_attributes=with_attributes)
+        return columns
 
     def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
         return self._uncountable(COUNTABLE, "'viewed_at', viewed_at::text", after, upto, limit)

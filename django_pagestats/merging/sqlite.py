@@ -111,12 +111,15 @@ class SQLite(Database):
         text = str(error)
         return next((trouble for words, trouble in TROUBLES.items() if words in text), None)
 
-    def read_page_views(self, after: int, upto: int | None, limit: int) -> list[PageViewRow]:
+    def read_page_views(
+        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+    ) -> list[PageViewRow]:
         bound = "" if upto is None else f" AND id <= {upto:d}"
+        attributes = ", attributes" if with_attributes else ""
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT id, path, session_key, CASE WHEN {READABLE} THEN {SECONDS} END"
-                f" FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
+                f"{attributes} FROM {PAGE_VIEW_TABLE} WHERE id > {after:d}{bound} ORDER BY id LIMIT {limit:d}"
             )
             rows: list[PageViewRow] = cursor.fetchall()
         return self._counted(rows)

@@ -27,7 +27,7 @@ class Visitor(models.Model):
 
 
 class Subject(models.Model):
-    """One thing that is counted: a path (the whole site, subject 0, has no row)."""
+    """One thing that is counted: a path, or a value of a named dimension (the whole site, subject 0, has no row)."""
 
     id = models.AutoField(primary_key=True)
     dimension = models.SmallIntegerField(_("dimension"))
@@ -71,6 +71,9 @@ class Generation(models.Model):
     time_zone = ExactCharField(_("time zone"), max_length=64)
     #: by which rules of the zone it is cut, see folding.zones; null: nobody knows
     zone_rules = models.JSONField(_("rules of the time zone"), null=True)
+    #: the named dimensions that it was built with, see dimensions.named; null: it is of before there were any, and has
+    #: no repeat sets either
+    dimensions = models.JSONField(_("dimensions"), null=True, blank=True, default=None)
     #: true or NULL: the database then refuses a second active one
     is_active = models.BooleanField(_("is active"), null=True, unique=True)
     #: local days before this one are frozen: their page views were pruned
@@ -113,6 +116,9 @@ class Aggregate(models.Model):
     visitors = models.BigIntegerField(_("visitors"))
     #: the ids of the visitors, a 32-bit Roaring bitmap in its portable format
     visitor_set = models.BinaryField(_("visitor set"))
+    #: of the site: the ids of the visitors with at least two page views in the bucket. NULL where all have one; and
+    #: where some have more nobody knows which, in a generation of before
+    repeat_set = models.BinaryField(_("repeat set"), null=True, default=None)
 
     class Meta:
         verbose_name = _("aggregate")

@@ -160,7 +160,7 @@ class Comparison:
     def difference(self, what: What, level: Level, bucket: int, subject: int, **values: Any) -> Difference:
         return Difference(
             what,
-            level.dimension.name.lower(),
+            Dimension(level.dimension).name.lower(),
             level.granularity.name.lower(),
             self._name(level, subject),
             bucket,

@@ -1,0 +1,35 @@
+"""Named dimensions: what page views are counted by, beside site and page.
+
+Each takes its values from an attribute, or from a pure function of `path` and `attributes`. The functions here are
+those of the default setting; a site's own look the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django_pagestats.dimensions.named import ENTRY, NamedDimension, of_generation, of_settings, stored
+from django_pagestats.dimensions.spreading import Context, Spread, Spreading
+
+__all__ = [
+    "ENTRY",
+    "Context",
+    "NamedDimension",
+    "Spread",
+    "Spreading",
+    "entry",
+    "of_generation",
+    "of_settings",
+    "section",
+    "stored",
+]
+
+
+def entry(path: str, attributes: Mapping[str, str]) -> str | None:
+    """The path of an arrival, which is a page view with a source; None for any other."""
+    return path if "source" in attributes else None
+
+
+def section(path: str) -> str:
+    """The first segment of a path: "blog" of "/blog/2026/"; "/" where there is none."""
+    return next((segment for segment in path.partition("?")[0].split("/") if segment), "/")
