@@ -244,7 +244,7 @@ class Passes:
     def __init__(self, claim: SegmentClaim) -> None:
         self.claim = claim
         self.generation = claim.run.generation
-        self.days = Days(claim.using, self.generation.pk)
+        self.days = Days(claim.using, self.generation)
 
     def __enter__(self) -> Passes:
         return self

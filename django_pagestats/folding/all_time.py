@@ -23,17 +23,20 @@ from typing import Any
 
 from django.db.models import F, Q
 
+from django_pagestats.buckets import Granularity
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
+from django_pagestats.dimensions import of_generation
 from django_pagestats.folding.reading import Reader
 from django_pagestats.folding.resting import niceness, rest
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.merging.days import Days, Merged
-from django_pagestats.merging.rows import AggregateRow, serialized
+from django_pagestats.merging.repeats import Visits
+from django_pagestats.merging.rows import AggregateRow
 from django_pagestats.models import Aggregate, Generation, Subject
-from django_pagestats.tally import PAGE_ALL, SITE_ALL, SITE_SUBJECT, Level
+from django_pagestats.tally import SITE_ALL, SITE_SUBJECT, Level, levels_of
 
-ALL_LEVELS = (SITE_ALL, PAGE_ALL)
+ALL = Granularity.ALL
 #: a gap that is longer than PAGESTATS_TAIL_LIMIT is tallied where it is at most such a part of all page views
 SHORT_PART = 50
 #: keeping up closes the gap from so many page views on, or the square of how often all have so many, or after such a
@@ -209,7 +212,7 @@ class AllTime:
 
     def _days_of(self, cursor: int) -> Days:
         if self._days is None or self._days[0] != cursor:
-            self._days = cursor, Days(self.using, self.generation.pk)
+            self._days = cursor, Days(self.using, self.generation)
         return self._days[1]
 
     # -- what answers no more
@@ -243,18 +246,21 @@ class AllTime:
         generation = self.generation
         if generation.pass_cursor is not None:
             return None
-        rows = Aggregate.objects.using(self.using).filter(generation=generation.pk, bucket=1 - generation.all_bucket)
-        for level in ALL_LEVELS:
-            if rows.filter(dimension=int(level.dimension), granularity=int(level.granularity)).exists():
-                return level
-        return None
+        levels = [level for level in levels_of(of_generation(generation.dimensions)) if level.granularity == ALL]
+        old = Aggregate.objects.using(self.using).filter(
+            generation=generation.pk,
+            dimension__in=[int(level.dimension) for level in levels],
+            granularity=int(ALL),
+            bucket=1 - generation.all_bucket,
+        )
+        return next((Level(dimension, ALL) for dimension in old.values_list("dimension", flat=True)[:1]), None)
 
 
 def rows_of_all_time(bucket: int, merged: Iterable[Merged]) -> Iterator[AggregateRow]:
     """The rows of a slice of subjects, as a pass stores them under this bucket number."""
-    for subject, page_views, visitors in merged:
-        level = SITE_ALL if subject == SITE_SUBJECT else PAGE_ALL
-        yield int(level.dimension), int(level.granularity), bucket, subject, page_views, *serialized(visitors)
+    for dimension, subject, page_views, visitors, repeats in merged:
+        sets = Visits(page_views, visitors, repeats).sets()
+        yield dimension, int(ALL), bucket, subject, page_views, *sets
 
 
 # -- keeping up

@@ -11,10 +11,13 @@ from django_pagestats.merging.rows import AggregateRow
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
-#: eight fields, each with its length before it: those that many rows in turn have alike, up to the subject's length,
-#: and the others; the set follows its length
+#: nine fields, each with its length before it: those that many rows in turn have alike, up to the subject's length,
+#: and the others; the sets follow their lengths
 COPY_START = struct.Struct("!h" + "ii" + "ih" + "ih" + "ii" + "i")
 COPY_REST = struct.Struct("!i" + "iq" + "iq" + "i")
+#: the length of a set, and that of NULL
+COPY_LENGTH = struct.Struct("!i")
+COPY_NULL = COPY_LENGTH.pack(-1)
 COPY_BYTES = 262_144
 
 
@@ -22,7 +25,7 @@ def copy_rows(connection: Any, generation: int, rows: Iterable[AggregateRow]) ->
     """Write new rows, in the caller's transaction; an error is one of Django's, as of any other statement."""
     statement = (
         f"COPY {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views, visitors,"
-        " visitor_set) FROM STDIN (FORMAT BINARY)"
+        " visitor_set, repeat_set) FROM STDIN (FORMAT BINARY)"
     )
     iterator = _copy_pieces(generation, rows)
     first = next(iterator, None)
@@ -42,11 +45,12 @@ def _copy_pieces(generation: int, rows: Iterable[AggregateRow]) -> Iterator[byte
     size = 0
     begun, start = None, b""
     pack_rest = COPY_REST.pack
-    for dimension, granularity, bucket, subject, page_views, visitors, visitor_set in rows:
+    for dimension, granularity, bucket, subject, page_views, visitors, visitor_set, repeat_set in rows:
         if (dimension, granularity, bucket) != begun:
             begun = dimension, granularity, bucket
-            start = COPY_START.pack(8, 4, generation, 2, dimension, 2, granularity, 4, bucket, 4)
+            start = COPY_START.pack(9, 4, generation, 2, dimension, 2, granularity, 4, bucket, 4)
         piece = start + pack_rest(subject, 8, page_views, 8, visitors, len(visitor_set)) + visitor_set
+        piece += COPY_NULL if repeat_set is None else COPY_LENGTH.pack(len(repeat_set)) + repeat_set
         pieces.append(piece)
         size += len(piece)
         if size >= COPY_BYTES:

@@ -10,8 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from django_pagestats.buckets import Granularity
 from django_pagestats.merging.base import AGGREGATE_TABLE, Database, Highest
+from django_pagestats.merging.fresh import new_rows
 from django_pagestats.merging.portions import portions, portions_by_size
-from django_pagestats.merging.rows import AggregateRow, Key, deserialized, new_rows, serialized
+from django_pagestats.merging.repeats import Visits, has_repeats
+from django_pagestats.merging.rows import AggregateRow, Key, deserialized, serialized
 from django_pagestats.models import SharedDay
 from django_pagestats.tally import SITE_DAY, SITE_SUBJECT, Counts, Level
 
@@ -28,6 +30,7 @@ class StoredRow(NamedTuple):
     page_views: int
     visitors: int
     visitor_set: bytes | None
+    repeat_set: bytes | None = None  #: of rows of the site, where there is one
     locator: Any = None  #: where the database finds the row again at once, if it has such a thing
 
 
@@ -122,7 +125,7 @@ class LookupDatabase(Database):
         stored = self._lookup(generation, level, list(counts), self.INLINE_VISITORS)
         self._replace(generation, level, [row for row in stored if row.visitor_set is not None], counts)
         large = [row for row in stored if row.visitor_set is None]
-        for portion in portions_by_size(large, self.PORTION_BYTES, size=lambda row: 10 * row.visitors + 16):
+        for portion in portions_by_size(large, self.PORTION_BYTES, size=lambda row: 20 * row.visitors + 16):
             keys = [(row.bucket, row.subject) for row in portion]
             self._replace(generation, level, self._lookup(generation, level, keys, None), counts)
         found = {(row.bucket, row.subject) for row in stored}
@@ -135,6 +138,13 @@ class LookupDatabase(Database):
 
     def _remove(self, stored: Sequence[StoredRow]) -> None:
         """Delete rows that are about to be written anew, where that is faster than to update them."""
+
+    def _sets(self, level: Level, inline_visitors: int | None) -> str:
+        """The columns of a row's sets in a look-up: of rows of the site the second one too."""
+        sets = ["visitor_set", "repeat_set" if has_repeats(level) else "NULL"]
+        if inline_visitors is not None:
+            sets = [f"CASE WHEN visitors <= {inline_visitors:d} THEN {column} END" for column in sets]
+        return ", ".join(sets)
 
     @abstractmethod
     def _lookup(
@@ -156,8 +166,15 @@ def _split_by_days(level: Level, counts: Counts, stored_days: set[int]) -> tuple
 
 def _merged_rows(level: Level, stored: Iterable[StoredRow], counts: Counts) -> Iterator[AggregateRow]:
     dimension, granularity = map(int, level)
-    for bucket, subject, page_views, _, visitor_set, _ in stored:
+    keeps_repeats = has_repeats(level)
+    for bucket, subject, page_views, _, visitor_set, repeat_set, _ in stored:
         visitors = counts[bucket, subject]
+        total = page_views + len(visitors)
+        if keeps_repeats:
+            both = Visits.stored(page_views, visitor_set or b"", repeat_set)
+            both.add(Visits.counted(visitors))
+            yield dimension, granularity, bucket, subject, total, *both.sets()
+            continue
         merged = deserialized(visitor_set or b"")
         merged.update(visitors)
-        yield dimension, granularity, bucket, subject, page_views + len(visitors), *serialized(merged)
+        yield dimension, granularity, bucket, subject, total, *serialized(merged), None

@@ -219,9 +219,7 @@ class MySQL(LookupDatabase):
     def _lookup(
         self, generation: int, level: Level, keys: Sequence[Key], inline_visitors: int | None
     ) -> list[StoredRow]:
-        sets = "a.visitor_set"
-        if inline_visitors is not None:
-            sets = f"CASE WHEN a.visitors <= {inline_visitors:d} THEN a.visitor_set END"
+        sets = self._sets(level, inline_visitors)
         with self.connection.cursor() as cursor:
             # STRAIGHT_JOIN: one look-up by primary key for each wanted row, in this order
             cursor.execute(
@@ -237,10 +235,11 @@ class MySQL(LookupDatabase):
     def _write(self, generation: int, rows: Iterable[AggregateRow], *, replacing: bool) -> None:
         values: list[str] = []
         size = 0
-        for dimension, granularity, bucket, subject, page_views, visitors, visitor_set in rows:
+        for dimension, granularity, bucket, subject, page_views, visitors, visitor_set, repeat_set in rows:
+            repeats = "NULL" if repeat_set is None else f"0x{repeat_set.hex()}"
             values.append(
                 f"({generation:d},{dimension:d},{granularity:d},{bucket:d},{subject:d},{page_views:d},{visitors:d},"
-                f"0x{visitor_set.hex()})"
+                f"0x{visitor_set.hex()},{repeats})"
             )
             size += len(values[-1])
             if size >= self.STATEMENT_BYTES:
@@ -253,11 +252,11 @@ class MySQL(LookupDatabase):
         conflict = ""
         if replacing:
             conflict = " ON DUPLICATE KEY UPDATE page_views = VALUES(page_views), visitors = VALUES(visitors),"
-            conflict += " visitor_set = VALUES(visitor_set)"
+            conflict += " visitor_set = VALUES(visitor_set), repeat_set = VALUES(repeat_set)"
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views,"
-                f" visitors, visitor_set) VALUES {','.join(values)}{conflict}"
+                f" visitors, visitor_set, repeat_set) VALUES {','.join(values)}{conflict}"
             )
 
     def delete_aggregates(self, generation: int, limit: int, *, of: tuple[Level, int] | None = None) -> int:

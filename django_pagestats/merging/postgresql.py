@@ -249,9 +249,7 @@ class PostgreSQL(LookupDatabase):
     ) -> list[StoredRow]:
         if not keys:
             return []
-        sets = "visitor_set"
-        if inline_visitors is not None:
-            sets = f"CASE WHEN visitors <= {inline_visitors:d} THEN visitor_set END"
+        sets = self._sets(level, inline_visitors)
         buckets, subjects = zip(*keys, strict=True)
         with self.connection.cursor() as cursor:
             # LATERAL with LIMIT: a plain join with unnest() is free to scan the whole table, and did. OFFSET 0 hides

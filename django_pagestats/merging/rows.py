@@ -11,12 +11,12 @@ from typing import NamedTuple
 from pyroaring import BitMap
 
 from django_pagestats.exceptions import UnreadableSetError
-from django_pagestats.tally import Counts, Level
 
 Key = tuple[int, int]
 #: what is written of one aggregate row, after its generation, which is the same for all:
-#: (dimension, granularity, bucket, subject, page_views, visitors, visitor_set); a plain tuple, made once a row
-AggregateRow = tuple[int, int, int, int, int, int, bytes]
+#: (dimension, granularity, bucket, subject, page_views, visitors, visitor_set, repeat_set); a plain tuple, made once a
+#: row
+AggregateRow = tuple[int, int, int, int, int, int, bytes, bytes | None]
 
 #: from so many visitors on it pays to look for runs of consecutive ids in a set
 RUN_OPTIMIZE_FROM = 64
@@ -86,18 +86,3 @@ def deserialized(raw: bytes | memoryview) -> BitMap:
         raise UnreadableSetError(
             f"A stored visitor set is damaged ({error}): verify_aggregates tells which, and --repair counts anew."
         ) from error
-
-
-def new_rows(level: Level, keys: Iterable[Key], counts: Counts) -> Iterator[AggregateRow]:
-    """The rows of what was counted alone."""
-    dimension, granularity = map(int, level)
-    pack = ONE_VISITOR.pack
-    for key in keys:
-        visitors = counts[key]
-        bucket, subject = key
-        if len(visitors) == 1:  # most rows of a page and a day
-            visitor = visitors[0]
-            visitor_set = pack(12_346, 1, visitor >> 16, 0, 16, visitor & 0xFFFF)
-            yield dimension, granularity, bucket, subject, 1, 1, visitor_set
-        else:
-            yield dimension, granularity, bucket, subject, len(visitors), *serialized(BitMap(visitors))

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import OperationalError
 
+from django_pagestats.buckets import Dimension
 from django_pagestats.merging.base import (
     AGGREGATE_TABLE,
     COUNTABLE_SECONDS,
@@ -21,8 +22,10 @@ from django_pagestats.merging.base import (
     Uncountable,
     condition,
 )
+from django_pagestats.merging.fresh import new_rows
 from django_pagestats.merging.portions import portions
-from django_pagestats.merging.rows import AggregateRow, deserialized, new_rows, serialized
+from django_pagestats.merging.repeats import Visits
+from django_pagestats.merging.rows import AggregateRow, deserialized, serialized
 from django_pagestats.merging.troubles import Trouble
 from django_pagestats.models.constraints import SQLITE_SHAPE
 from django_pagestats.tally import Counts, Level
@@ -51,7 +54,7 @@ WHY_UNCOUNTABLE = (
 )
 INSERT_ROW = (
     f"INSERT INTO {AGGREGATE_TABLE} (generation, dimension, granularity, bucket, subject, page_views, visitors,"
-    " visitor_set) VALUES ({generation:d}, %s, %s, %s, %s, %s, %s, %s)"
+    " visitor_set, repeat_set) VALUES ({generation:d}, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 #: parameters of one statement; SQLite before 3.32 takes 999
 MOST_PARAMETERS = 999
@@ -67,20 +70,36 @@ def united(stored: bytes, new: bytes) -> tuple[int, bytes]:
     return serialized(visitors)
 
 
+def united_repeats(*rows: Any) -> bytes | None:
+    """The repeat set of two rows of the site: of each its page views and its sets."""
+    both = Visits.stored(*rows[:3])
+    both.add(Visits.stored(*rows[3:]))
+    return both.sets()[2]
+
+
 class Unites:
-    """`united` for SQLite, which tells of an error in it only that there was one."""
+    """What unites sets, for SQLite, which tells of an error in it only that there was one."""
 
     error: Exception | None = None
 
-    def __call__(self, stored: bytes, new: bytes, column: int) -> int | bytes:
-        try:
+    def sets(self, stored: bytes, new: bytes, column: int) -> int | bytes:
+        with self._telling():
             return united(stored, new)[column]
+
+    def repeats(self, *rows: Any) -> bytes | None:
+        with self._telling():
+            return united_repeats(*rows)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             self.error = error
             raise
 
 
-#: the function that each of Django's connections has lent SQLite, and the driver's connection that has it
+#: the functions that each of Django's connections has lent SQLite, and the driver's connection that has them
 LENT: WeakKeyDictionary[Any, tuple[Any, Unites]] = WeakKeyDictionary()
 
 
@@ -180,7 +199,9 @@ class SQLite(Database):
                 " ON CONFLICT (generation, dimension, granularity, bucket, subject) DO UPDATE SET"
                 " page_views = page_views + excluded.page_views,"
                 " visitors = pagestats_united(visitor_set, excluded.visitor_set, 0),"
-                " visitor_set = pagestats_united(visitor_set, excluded.visitor_set, 1)",
+                " visitor_set = pagestats_united(visitor_set, excluded.visitor_set, 1),"
+                f" repeat_set = CASE WHEN dimension = {Dimension.SITE:d} THEN pagestats_repeats(page_views,"
+                " visitor_set, repeat_set, excluded.page_views, excluded.visitor_set, excluded.repeat_set) END",
                 prepared,
             )
         return {}
@@ -191,11 +212,12 @@ class SQLite(Database):
 
     @contextmanager
     def _uniting(self) -> Iterator[None]:
-        """Lend the connection the function; an error in it is raised as it is, and not as one of the database."""
+        """Lend the connection the functions; an error in one is raised as it is, and not as one of the database."""
         raw, unites = LENT.get(self.connection, (None, None))
         if unites is None or raw is not self.connection.connection:
             unites = Unites()
-            self.connection.connection.create_function("pagestats_united", 3, unites)
+            self.connection.connection.create_function("pagestats_united", 3, unites.sets)
+            self.connection.connection.create_function("pagestats_repeats", 6, unites.repeats)
             LENT[self.connection] = self.connection.connection, unites
         unites.error = None
         try:
