@@ -19,7 +19,8 @@ from django_pagestats.backfill.generations import built_by
 from django_pagestats.clock import DatabaseClock, database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AutocommitOffError, DifferentRunError, TableWentBackError, TakenOverError
-from django_pagestats.folding.reading import Cut, Reader, Stretch
+from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.stretches import Cut, Stretch
 from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from tests.accounts import ask_administrator

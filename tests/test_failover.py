@@ -13,7 +13,8 @@ from django.db.models import Model
 
 from django_pagestats import backfill
 from django_pagestats.folding import chunks
-from django_pagestats.folding.reading import Cut, Reader
+from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.stretches import Cut
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, Subject, Visitor
 from tests.chains import assert_all_counted

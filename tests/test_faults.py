@@ -19,7 +19,8 @@ from django.db.backends.signals import connection_created
 from django_pagestats import backfill, folding, horizon
 from django_pagestats.backfill import failing, starting
 from django_pagestats.folding import chunks
-from django_pagestats.folding.reading import Cut, Reader
+from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.stretches import Cut
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation
 from tests.chains import (

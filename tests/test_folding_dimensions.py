@@ -84,9 +84,7 @@ def assert_repeats(generation: Generation) -> None:
         seen[DAY, seconds // 86_400][visitor] += 1
         if view.pk <= generation.all_cursor:
             seen[ALL, generation.all_bucket][visitor] += 1
-    wanted = {
-        key: BitMap([visitor for visitor, count in counts.items() if count > 1]) for key, counts in seen.items()
-    }
+    wanted = {key: BitMap([visitor for visitor, count in counts.items() if count > 1]) for key, counts in seen.items()}
     rows = Aggregate.objects.filter(generation=generation.pk, dimension=SITE)
     found: dict[tuple[int, int], Any] = {
         (row.granularity, row.bucket): BitMap() if row.repeat_set is None else BitMap.deserialize(bytes(row.repeat_set))

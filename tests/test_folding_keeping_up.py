@@ -9,7 +9,8 @@ import pytest
 from django_pagestats import backfill, folding
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.folding import chunks
-from django_pagestats.folding.reading import Cut, Reader
+from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.stretches import Cut
 from django_pagestats.models import Aggregate, Generation, PageView
 from tests.chains import (
     Links,

@@ -23,8 +23,8 @@ from django_pagestats.folding.generations import (
 )
 from django_pagestats.folding.keeping_up import KeptUp, is_behind, keep_up, tail_length
 from django_pagestats.folding.places import OfSegment, Place
-from django_pagestats.folding.reading import Chunk
 from django_pagestats.folding.resting import niceness, poll, rest
+from django_pagestats.folding.stretches import Chunk
 from django_pagestats.folding.sweeping import doom, sweep, to_sweep
 from django_pagestats.folding.zones import has_other_rules, rules_of_both
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from django_pagestats.conf import conf
 from django_pagestats.folding.places import OfGeneration, Place
-from django_pagestats.folding.reading import Chunk, Reader
+from django_pagestats.folding.reading import Reader
+from django_pagestats.folding.stretches import Chunk
 from django_pagestats.folding.zones import rules_with
 from django_pagestats.merging import Highest, database_for
 from django_pagestats.models import Generation

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from django.db.models import F
 
-from django_pagestats.folding.reading import Chunk
+from django_pagestats.folding.stretches import Chunk
 from django_pagestats.merging import database_for
 from django_pagestats.models import BuildSegment, Generation
 

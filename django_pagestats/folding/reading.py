@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connections
 
 from django_pagestats.buckets import Calendar
-from django_pagestats.dimensions import Spread, Spreading, of_generation
-from django_pagestats.folding.zones import Rules
-from django_pagestats.ids import IdCache, Witnesses, subject_ids, visitor_ids
+from django_pagestats.dimensions import of_generation
+from django_pagestats.folding.remembered import RememberedIds
+from django_pagestats.folding.stretches import Chunk, Cut, Stretch
+from django_pagestats.ids import Witnesses
 from django_pagestats.merging import PageViewColumns, database_for
 from django_pagestats.models import Generation
-from django_pagestats.tally import Tally, tally
+from django_pagestats.tally import tally
 
 logger = logging.getLogger(__name__)
 
@@ -29,110 +28,6 @@ PORTION_ROWS = 2_500
 CUT_FROM = 2_000
 #: in a row, of ids that were given out
 MOST_LOSSES = 5
-#: ids of values that are remembered, of each named dimension
-MOST_VALUES = 40_000
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """The page views of one fold, tallied and not yet merged."""
-
-    generation: int
-    after: int
-    upto: int  #: the cursor once it is merged
-    target: int  #: how far it was allowed to go
-    page_views: int
-    tally: Tally
-    #: id and whole seconds since the epoch of its last page view
-    last: tuple[int, int] | None
-    is_full: bool  #: as many page views as the chunk size asks for
-    #: by which it is seen that the database still has the ids of its subjects and visitors
-    witnesses: Witnesses
-    #: what the generation is to keep of its zone's rules, see folding.zones
-    zone_rules: Rules = None
-
-
-@dataclass
-class Stretch:
-    """Page views in memory, with ids in place of their texts, from which chunks are cut one after another."""
-
-    after: int
-    target: int
-    ids: Sequence[int]
-    subjects: Sequence[int]
-    visitors: Sequence[int]
-    seconds: Sequence[int]  #: whole ones since the epoch
-    is_last: bool  #: no page views follow up to the target
-    witnesses: Witnesses
-    #: where they count beside site and page; None: the generation has no named dimensions
-    spread: Spread | None = None
-
-    def size_to_a_days_end(self, size: int, calendar: Calendar) -> int:
-        """How many of the first `size` page views come before the last day of them, if these are more than half.
-
-        A day that is folded at once has its rows written once, and in order.
-        """
-        number = min(size, len(self.ids))
-        if number == 0 or (self.is_last and len(self.ids) <= size):
-            return number
-        begin = calendar.day_start(calendar.day(self.seconds[number - 1]))
-        for index in range(number - 1, number // 2 - 1, -1):
-            if self.seconds[index] < begin:
-                return index + 1
-        return number
-
-    def followed_by(self, more: Stretch) -> Stretch:
-        """Both as one; the ids of the later one's witnesses are those of both."""
-        return replace(
-            self,
-            ids=[*self.ids, *more.ids],
-            subjects=[*self.subjects, *more.subjects],
-            visitors=[*self.visitors, *more.visitors],
-            seconds=[*self.seconds, *more.seconds],
-            is_last=more.is_last,
-            witnesses=more.witnesses,
-            spread=None if self.spread is None or more.spread is None else self.spread.followed_by(more.spread),
-        )
-
-    def page_views(self, size: int) -> Iterator[tuple[int, int, int]]:
-        """(subject, visitor, second) of the first `size` page views."""
-        return zip(self.subjects[:size], self.visitors[:size], self.seconds[:size], strict=True)
-
-    def spread_of(self, size: int) -> Spread | None:
-        """Where the first `size` page views count beside site and page."""
-        return None if self.spread is None else self.spread.part(0, size)
-
-    def upto(self, size: int) -> int:
-        """The cursor after the first `size` page views."""
-        is_end = self.is_last and len(self.ids) <= size
-        return max(self.target, self.after) if is_end else self.ids[min(size, len(self.ids)) - 1]
-
-    def last(self, size: int) -> tuple[int, int] | None:
-        """Of the first `size` page views, the last one's id and second."""
-        number = min(size, len(self.ids))
-        return (self.ids[number - 1], self.seconds[number - 1]) if number else None
-
-    def rest(self, size: int) -> Stretch | None:
-        """What follows the first `size` page views, if there is anything."""
-        if len(self.ids) <= size:
-            return None
-        return replace(
-            self,
-            after=self.upto(size),
-            ids=self.ids[size:],
-            subjects=self.subjects[size:],
-            visitors=self.visitors[size:],
-            seconds=self.seconds[size:],
-            spread=None if self.spread is None else self.spread.part(size, None),
-        )
-
-
-class Cut(NamedTuple):
-    """Where the next chunk ends: it has the first `size` page views of a stretch."""
-
-    stretch: Stretch
-    size: int
-    is_full: bool
 
 
 class Reader:
@@ -149,7 +44,7 @@ class Reader:
         self.ends_with_days = ends_with_days
         self._losses = 0
         self.dimensions = of_generation(generation.dimensions)
-        self._forget_ids()
+        self.ids = RememberedIds(using, self.dimensions)
         self._stretch: Stretch | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: Future[Cut] | None = None
@@ -222,19 +117,17 @@ class Reader:
         """Read page views, and give those paths and session keys ids that have none, in transactions of their own."""
         with database_for(self.using).reading():
             page_views, is_last = self._page_views(after, target, size)
-        ids, paths, session_keys, seconds, attributes = page_views
-        subject_of = subject_ids(self.using, paths, self.subjects)
-        visitor_of = visitor_ids(self.using, session_keys, self.visitors)
-        subjects = list(map(subject_of.__getitem__, paths))
-        visitors = list(map(visitor_of.__getitem__, session_keys))
-        spread = self._spreading.spread(paths, subjects, attributes) if self._spreading else None
-        return Stretch(after, target, ids, subjects, visitors, seconds, is_last, self._witnesses(), spread)
+        subjects, visitors, spread = self.ids.of(page_views)
+        witnesses = self.ids.witnesses()
+        return Stretch(
+            after, target, page_views.ids, subjects, visitors, page_views.seconds, is_last, witnesses, spread
+        )
 
     def _page_views(self, after: int, target: int, size: int) -> tuple[PageViewColumns, bool]:
         """The next page views, and whether they are all up to the target."""
         database = database_for(self.using)
         columns: tuple[list[Any], ...] = ([], [], [], [], [])
-        with_attributes = self._spreading is not None
+        with_attributes = bool(self.dimensions)
         ids, characters = columns[0], 0
         is_last = False
         while len(ids) < size and characters < CHUNK_CHARACTERS and not is_last:
@@ -256,15 +149,9 @@ class Reader:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pagestats-reader")
         self._ahead = self._thread.submit(self.read, after, target, size)
 
-    def _witnesses(self) -> Witnesses:
-        caches = (self.subjects, *self.values.values())
-        return Witnesses(tuple(it for cache in caches for it in cache.witnesses()), self.visitors.witnesses())
-
     def confirm(self, witnesses: Witnesses) -> None:
         """They were seen in the database, for example by a merge of their chunk."""
-        for cache in (self.subjects, *self.values.values()):  # of one table: the newest of all is enough
-            cache.confirm(witnesses.subjects)
-        self.visitors.confirm(witnesses.visitors)
+        self.ids.confirm(witnesses)
         self._losses = 0
 
     def look_for_lost_ids(self) -> None:
@@ -278,7 +165,7 @@ class Reader:
 
     def forget_lost_ids(self) -> bool:
         """Forget all ids if the database has lost the newest of them; whether it has."""
-        witnesses = self._witnesses()
+        witnesses = self.ids.witnesses()
         if witnesses.are_there(self.using):
             self.confirm(witnesses)
             return False
@@ -289,17 +176,7 @@ class Reader:
     def forget(self) -> None:
         """Drop the ids that are remembered, and what was read ahead with them: the database may have lost some."""
         self.release()
-        self._forget_ids()
-
-    def _forget_ids(self) -> None:
-        self.subjects, self.visitors = IdCache(), IdCache()
-        #: by the number of the dimension
-        self.values = {dimension.id: IdCache(MOST_VALUES) for dimension in self.dimensions}
-        self._spreading = Spreading(self.dimensions, self._intern) if self.dimensions else None
-
-    def _intern(self, dimension: int, values: set[str]) -> Mapping[str, int]:
-        """The subjects of values of a dimension, in a transaction of their own where they are new."""
-        return subject_ids(self.using, values, self.values[dimension], dimension)
+        self.ids = RememberedIds(self.using, self.dimensions)
 
     def release(self) -> None:
         """Drop what was read ahead, once it is read."""

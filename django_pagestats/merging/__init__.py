@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from django_pagestats.merging.base import Database, Highest, PageViewColumns, PageViewRow, Waits
+from django_pagestats.merging.base import Database, Highest, Waits
 from django_pagestats.merging.mysql import MySQL
+from django_pagestats.merging.page_views import PageViewColumns, PageViewRow
 from django_pagestats.merging.postgresql import PostgreSQL
 from django_pagestats.merging.sqlite import SQLite
 from django_pagestats.merging.troubles import BINARY_LOG_TOLD, LASTING, RowsLockedError, Trouble

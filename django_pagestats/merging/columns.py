@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from django_pagestats.merging.base import PAGE_VIEW_TABLE, PageViewColumns
+from django_pagestats.merging.page_views import PAGE_VIEW_TABLE, PageViewColumns
 from django_pagestats.models.constraints import COUNTABLE_TIME
 
 #: else the epoch of an infinity would be an error

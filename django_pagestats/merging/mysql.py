@@ -9,16 +9,10 @@ from typing import Any, ClassVar
 
 from django.db import OperationalError, transaction
 
-from django_pagestats.merging.base import (
-    AGGREGATE_TABLE,
-    PAGE_VIEW_TABLE,
-    PageViewRow,
-    Uncountable,
-    Waits,
-    condition,
-)
+from django_pagestats.merging.base import AGGREGATE_TABLE, Waits, condition
 from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
+from django_pagestats.merging.page_views import PAGE_VIEW_TABLE, PageViewRow, Uncountable
 from django_pagestats.merging.portions import portions
 from django_pagestats.merging.rows import AggregateRow, Key
 from django_pagestats.merging.troubles import RowsLockedError, Trouble

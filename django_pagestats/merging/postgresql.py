@@ -10,18 +10,12 @@ from weakref import WeakKeyDictionary
 from django.db import IntegrityError, OperationalError, transaction
 
 from django_pagestats.merging.arrays import number_array, text_array
-from django_pagestats.merging.base import (
-    AGGREGATE_TABLE,
-    PageViewColumns,
-    PageViewRow,
-    Uncountable,
-    Waits,
-    condition,
-)
+from django_pagestats.merging.base import AGGREGATE_TABLE, Waits, condition
 from django_pagestats.merging.columns import COUNTABLE, page_views, read_columns
 from django_pagestats.merging.copying import copy_rows
 from django_pagestats.merging.grouping import read_days
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
+from django_pagestats.merging.page_views import PageViewColumns, PageViewRow, Uncountable
 from django_pagestats.merging.portions import portions_by_size
 from django_pagestats.merging.rows import AggregateRow, Key, SubjectDays
 from django_pagestats.merging.troubles import Trouble

@@ -12,17 +12,9 @@ from weakref import WeakKeyDictionary
 from django.db import OperationalError
 
 from django_pagestats.buckets import Dimension
-from django_pagestats.merging.base import (
-    AGGREGATE_TABLE,
-    COUNTABLE_SECONDS,
-    PAGE_VIEW_TABLE,
-    Database,
-    Highest,
-    PageViewRow,
-    Uncountable,
-    condition,
-)
+from django_pagestats.merging.base import AGGREGATE_TABLE, Database, Highest, condition
 from django_pagestats.merging.fresh import new_rows
+from django_pagestats.merging.page_views import COUNTABLE_SECONDS, PAGE_VIEW_TABLE, PageViewRow, Uncountable
 from django_pagestats.merging.portions import portions
 from django_pagestats.merging.repeats import Visits
 from django_pagestats.merging.rows import AggregateRow, deserialized, serialized
