@@ -210,7 +210,9 @@ def assert_generation_exact(generation: Generation) -> None:
         assert segment.after >= generation.cursor, "no page view is counted by two"
         stored = PageView.objects.filter(pk__gt=segment.after, pk__lte=segment.cursor)
         rows += [Row(*values) for values in stored.order_by("pk").values_list(*Row._fields)]
-    expected = expected_aggregates(rows, generation.time_zone, all_cursor=generation.all_cursor)
+    expected = expected_aggregates(
+        rows, generation.time_zone, all_cursor=generation.all_cursor, dimensions=generation.dimensions
+    )
     assert stored_aggregates(generation.pk) == expected
     rows = Aggregate.objects.filter(generation=generation.pk)
     # of the other version there may be some rows of all time, and of none else

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -16,10 +17,14 @@ from pyroaring import BitMap
 
 from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 from testproject import traffic
+from tests.named import Attributes, dimensions_of_settings, named_dimensions
 
 START = datetime(2025, 3, 1, tzinfo=timezone.utc)
 SITE, PAGE = 1, 2
 HOUR, DAY, ALL = 1, 2, 3
+
+#: (path, session key, viewed at), and attributes where there are any
+View = tuple[str, str, datetime] | tuple[str, str, datetime, Attributes]
 
 
 class Row(NamedTuple):
@@ -29,6 +34,7 @@ class Row(NamedTuple):
     path: str
     session_key: str
     viewed_at: datetime
+    attributes: Attributes = None
 
 
 def make_page_views(
@@ -39,22 +45,43 @@ def make_page_views(
     visitors: int | None = None,
     days: int = 40,
     start: datetime = START,
+    with_attributes: bool = False,
     using: str = "default",
 ) -> list[Row]:
     """Insert `count` page views of a realistic shape (`visitors` defaults to a quarter of them); give them back."""
-    wanted = traffic.page_views(
+    wanted: Iterable[View] = traffic.page_views(
         count, seed=seed, paths=paths, visitors=visitors or count // 4 + 1, days=days, start=start
     )
-    return insert_page_views(wanted, using=using)
+    return insert_page_views(attributed(wanted, seed) if with_attributes else wanted, using=using)
 
 
-def insert_page_views(page_views: Iterable[tuple[str, str, datetime]], *, using: str = "default") -> list[Row]:
-    """Insert these (path, session_key, viewed_at) in this order; give them back with their ids."""
+def insert_page_views(page_views: Iterable[View], *, using: str = "default") -> list[Row]:
+    """Insert these page views in this order; give them back with their ids."""
     made = PageView.objects.using(using).bulk_create(
-        [PageView(path=path, session_key=key, viewed_at=viewed_at) for path, key, viewed_at in page_views],
+        [
+            PageView(path=path, session_key=key, viewed_at=viewed_at, attributes=attributes[0] if attributes else None)
+            for path, key, viewed_at, *attributes in page_views
+        ],
         batch_size=5_000,
     )
-    return [Row(view.pk, view.path, view.session_key, view.viewed_at) for view in made]
+    return [Row(view.pk, view.path, view.session_key, view.viewed_at, view.attributes) for view in made]
+
+
+def attributed(page_views: Iterable[View], seed: int = 0) -> Iterator[View]:
+    """The same with attributes: a third are arrivals, what a visitor has she keeps, and some have none at all."""
+    rng = random.Random(seed)
+    for path, key, viewed_at, *_ in page_views:
+        hers = random.Random(key)
+        attributes = {
+            "country": hers.choice(["DE", "FR", "US", "AT"]),
+            "browser": hers.choice(["Firefox", "Chrome", "Safari"]),
+            "device": hers.choice(["phone", "desktop"]),
+        }
+        if rng.random() < 1 / 3:
+            attributes["source"] = rng.choice(["direct", "news.example", "search.example"])
+        if rng.random() < 1 / 10:
+            attributes["campaign"] = rng.choice(["spring", "Spring", "überall"])
+        yield path, key, viewed_at, attributes if hers.random() < 0.9 else None
 
 
 @contextmanager
@@ -89,9 +116,13 @@ class Counted:
 
     page_views: int = 0
     session_keys: set[str] = field(default_factory=set)
+    #: those of them that made more than one
+    repeaters: set[str] = field(default_factory=set)
 
     def add(self, row: Row) -> None:
         self.page_views += 1
+        if row.session_key in self.session_keys:
+            self.repeaters.add(row.session_key)
         self.session_keys.add(row.session_key)
 
     @property
@@ -148,33 +179,66 @@ def hour_bucket(local: datetime) -> int:
     return int((int(local.timestamp() // 1) + offset.total_seconds() % 3_600) // 3_600)
 
 
-#: (dimension, granularity, bucket, path or "") -> (page views, session keys)
-Aggregates = dict[tuple[int, int, int, str], tuple[int, frozenset[str]]]
+class Stored(NamedTuple):
+    """An aggregate row, with session keys in place of ids."""
+
+    page_views: int
+    visitors: frozenset[str]
+    #: those with at least two page views; None: not of the site, or a generation of before repeat sets does not know
+    repeaters: frozenset[str] | None = None
 
 
-def expected_aggregates(rows: Sequence[Row], zone: str = "UTC", *, all_cursor: int | None = None) -> Aggregates:
+#: (dimension, granularity, bucket, path or value or "") -> what is stored
+Aggregates = dict[tuple[int, int, int, str], Stored]
+#: with the dimensions of the settings, in place of those that a generation has
+OF_SETTINGS: Any = object()
+
+
+def expected_aggregates(
+    rows: Sequence[Row],
+    zone: str = "UTC",
+    *,
+    all_cursor: int | None = None,
+    dimensions: Sequence[Mapping[str, Any]] | None = OF_SETTINGS,
+) -> Aggregates:
     """Every aggregate row that a generation folded up to the last of `rows` must hold.
 
-    Its rows of all time, shown under the number 0, count those up to `all_cursor`; None: all of them.
+    Its rows of all time, shown under the number 0, count those up to `all_cursor`; None: all of them. `dimensions`:
+    what `Generation.dimensions` says; None: it is of before named dimensions and repeat sets.
     """
+    if dimensions is OF_SETTINGS:
+        dimensions = dimensions_of_settings()
     found: defaultdict[tuple[int, int, int, str], Counted] = defaultdict(Counted)
+    named = named_dimensions(dimensions)
     tz = ZoneInfo(zone)
     for row in rows:
         local = row.viewed_at.astimezone(tz)
         day = (local.date() - date(1970, 1, 1)).days
         found[SITE, HOUR, hour_bucket(local), ""].add(row)
-        found[SITE, DAY, day, ""].add(row)
-        found[PAGE, DAY, day, row.path].add(row)
-        if all_cursor is None or row.id <= all_cursor:
-            found[SITE, ALL, 0, ""].add(row)
-            found[PAGE, ALL, 0, row.path].add(row)
-    return {key: (counted.page_views, frozenset(counted.session_keys)) for key, counted in found.items()}
+        values = [(it.id, value) for it in named if (value := it.value(row.path, row.attributes)) is not None]
+        for dimension, value in [(SITE, ""), (PAGE, row.path), *values]:
+            found[dimension, DAY, day, value].add(row)
+            if all_cursor is None or row.id <= all_cursor:
+                found[dimension, ALL, 0, value].add(row)
+    return {
+        key: Stored(
+            counted.page_views,
+            frozenset(counted.session_keys),
+            _repeaters(counted, dimensions is not None) if key[0] == SITE else None,
+        )
+        for key, counted in found.items()
+    }
+
+
+def _repeaters(counted: Counted, are_known: bool) -> frozenset[str] | None:
+    return frozenset(counted.repeaters) if are_known or not counted.repeaters else None
 
 
 def stored_aggregates(generation_id: int, *, using: str = "default") -> Aggregates:
     """The aggregate rows of a generation that answer, their ids resolved, to compare with `expected_aggregates()`."""
     answering = Generation.objects.using(using).get(pk=generation_id).all_bucket
-    values = dict(Subject.objects.using(using).values_list("pk", "value"))
+    subjects = {it.pk: (it.dimension, it.value) for it in Subject.objects.using(using)}
+    subjects[0] = SITE, ""
     keys = dict(Visitor.objects.using(using).values_list("pk", "session_key"))
     found: Aggregates = {}
     for row in Aggregate.objects.using(using).filter(generation=generation_id):
@@ -185,9 +249,20 @@ def stored_aggregates(generation_id: int, *, using: str = "default") -> Aggregat
             row.bucket = 0
         visitors = frozenset(keys[visitor] for visitor in BitMap.deserialize(bytes(row.visitor_set)))
         assert len(visitors) == row.visitors, f"{row}: {row.visitors} visitors, {len(visitors)} in the set"
-        value = values[row.subject] if row.subject else ""
-        found[row.dimension, row.granularity, row.bucket, value] = row.page_views, visitors
+        dimension, value = subjects[row.subject]
+        assert dimension == row.dimension, f"{row}: of dimension {row.dimension}, its subject of {dimension}"
+        repeaters = stored_repeaters(row, keys)
+        found[row.dimension, row.granularity, row.bucket, value] = Stored(row.page_views, visitors, repeaters)
     return found
+
+
+def stored_repeaters(row: Aggregate, keys: Mapping[int, str]) -> frozenset[str] | None:
+    """Whom a row's repeat set has; it is stored only where it says something."""
+    if row.repeat_set is None:
+        return frozenset() if row.dimension == SITE and row.page_views == row.visitors else None
+    assert row.dimension == SITE, f"{row}: of dimension {row.dimension}, with a repeat set"
+    assert row.page_views > row.visitors, f"{row}: nobody can have two, but there is a repeat set"
+    return frozenset(keys[visitor] for visitor in BitMap.deserialize(bytes(row.repeat_set)))
 
 
 def draw_from(model: type[Model], number: int) -> None:

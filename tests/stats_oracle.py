@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -14,7 +14,18 @@ from pyroaring import BitMap
 from django_pagestats.ids import known_subject_ids, subject_ids, visitor_ids
 from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 from django_pagestats.stats import PageStats, Point
-from tests.factories import Row, expected_aggregates, hour_bucket
+from tests.factories import (
+    OF_SETTINGS,
+    PAGE,
+    SITE,
+    Row,
+    expected_aggregates,
+    hour_bucket,
+)
+from tests.named import Named, dimensions_of_settings, named_dimensions
+
+#: one condition at the most: the name of a dimension, and a value
+Where = Mapping[str, str] | None
 
 TABLES = (Aggregate, Generation, PageView, Subject, Visitor)
 
@@ -32,12 +43,16 @@ def fold_naively(
     cursor: int | None = None,
     all_time: int | None = None,
     is_active: bool | None = True,
+    dimensions: Sequence[Mapping[str, Any]] | None = OF_SETTINGS,
     using: str = "default",
 ) -> Generation:
     """A generation whose aggregates are these rows, made row by row from a naive count.
 
-    `all_time`: its rows of all time count so many of them; None: all.
+    `all_time`: its rows of all time count so many of them; None: all. `dimensions`: None: as the release before named
+    dimensions left it.
     """
+    if dimensions is OF_SETTINGS:
+        dimensions = dimensions_of_settings()
     if cursor is None:
         cursor = rows[-1].id if rows else 0
     all_cursor = cursor if all_time is None else rows[all_time - 1].id if all_time else 0
@@ -50,9 +65,10 @@ def fold_naively(
         time_zone=zone,
         is_active=is_active,
         revision=1,
+        dimensions=dimensions,
         created_at=now,
     )
-    write_aggregates(generation.pk, rows, zone, all_cursor=all_cursor, using=using)
+    write_aggregates(generation.pk, rows, zone, all_cursor=all_cursor, dimensions=dimensions, using=using)
     return generation
 
 
@@ -62,11 +78,22 @@ def write_aggregates(
     zone: str = "UTC",
     *,
     all_cursor: int | None = None,
+    dimensions: Sequence[Mapping[str, Any]] | None = OF_SETTINGS,
     using: str = "default",
 ) -> None:
+    expected = expected_aggregates(rows, zone, all_cursor=all_cursor, dimensions=dimensions)
     visitors = visitor_ids(using, sorted({row.session_key for row in rows}))
-    subjects = subject_ids(using, sorted({row.path for row in rows})) | {"": 0}
-    expected = expected_aggregates(rows, zone, all_cursor=all_cursor)
+    values: defaultdict[int, list[str]] = defaultdict(list)
+    for dimension, _, _, value in expected:
+        values[dimension].append(value)
+    subjects = {(SITE, ""): 0}
+    for dimension in sorted(values.keys() - {SITE}):
+        found = subject_ids(using, sorted(set(values[dimension])), dimension=dimension)
+        subjects |= {(dimension, value): subject for value, subject in found.items()}
+
+    def bitmap(keys: Iterable[str]) -> bytes:
+        return BitMap(visitors[key] for key in keys).serialize()
+
     Aggregate.objects.using(using).filter(generation=generation).delete()
     Aggregate.objects.using(using).bulk_create(
         [
@@ -75,12 +102,13 @@ def write_aggregates(
                 dimension=dimension,
                 granularity=granularity,
                 bucket=bucket,
-                subject=subjects[path],
-                page_views=page_views,
-                visitors=len(keys),
-                visitor_set=BitMap(visitors[key] for key in keys).serialize(),
+                subject=subjects[dimension, value],
+                page_views=stored.page_views,
+                visitors=len(stored.visitors),
+                visitor_set=bitmap(stored.visitors),
+                repeat_set=bitmap(stored.repeaters) if stored.repeaters else None,
             )
-            for (dimension, granularity, bucket, path), (page_views, keys) in expected.items()
+            for (dimension, granularity, bucket, value), stored in expected.items()
         ],
         batch_size=500,
     )
@@ -88,7 +116,7 @@ def write_aggregates(
 
 def fold_on(generation: Generation, rows: Sequence[Row], *, using: str = "default") -> None:
     """Bring a generation up to the last of `rows`, all rows so far."""
-    write_aggregates(generation.pk, rows, generation.time_zone, using=using)
+    write_aggregates(generation.pk, rows, generation.time_zone, dimensions=generation.dimensions, using=using)
     generation.cursor = generation.all_cursor = rows[-1].id
     generation.revision += 1
     generation.save(using=using)
@@ -100,9 +128,25 @@ class Oracle:
 
     rows: Sequence[Row]
     zone: str = "UTC"
+    #: of the generation that answers; None: it has none
+    dimensions: Sequence[Mapping[str, Any]] | None = None
 
-    def within(self, path: str | None, start: Any, end: Any) -> list[Row]:
-        return [row for row in self.rows if path in (None, row.path) and self._is_in(row, start, end)]
+    def within(self, path: str | None, start: Any, end: Any, where: Where = None) -> list[Row]:
+        return [
+            row
+            for row in self.rows
+            if path in (None, row.path) and self._is_in(row, start, end) and self._has_all(row, where or {})
+        ]
+
+    def named(self, name: str) -> Named:
+        (found,) = [it for it in named_dimensions(self.dimensions) if it.name == name]
+        return found
+
+    def value(self, row: Row, dimension: str) -> str | None:
+        return row.path if dimension in ("path", "page") else self.named(dimension).value(row.path, row.attributes)
+
+    def _has_all(self, row: Row, where: Mapping[str, str]) -> bool:
+        return all(self.value(row, dimension) == value for dimension, value in where.items())
 
     def _is_in(self, row: Row, start: date | datetime | None, end: date | datetime | None) -> bool:
         local = row.viewed_at.astimezone(ZoneInfo(self.zone))
@@ -112,35 +156,62 @@ class Oracle:
 
         return (start is None or position(start) >= start) and (end is None or position(end) < end)
 
-    def page_views(self, path: str | None = None, start: Any = None, end: Any = None) -> int:
-        return len(self.within(path, start, end))
+    def page_views(self, path: str | None = None, start: Any = None, end: Any = None, where: Where = None) -> int:
+        return len(self.within(path, start, end, where))
 
     def page_views_of(self, paths: Iterable[str], start: Any = None, end: Any = None) -> dict[str, int]:
         counted = Counter(row.path for row in self.within(None, start, end))
         return {path: counted[path] for path in paths}
 
-    def visitors(self, path: str | None = None, start: Any = None, end: Any = None) -> int:
-        return len({row.session_key for row in self.within(path, start, end)})
+    def visitors(self, path: str | None = None, start: Any = None, end: Any = None, where: Where = None) -> int:
+        return len(self.keys(path, start, end, where))
+
+    def keys(self, path: str | None = None, start: Any = None, end: Any = None, where: Where = None) -> frozenset[str]:
+        """The visitors, as a set: of these the answers tell no more than how many there are."""
+        return frozenset(row.session_key for row in self.within(path, start, end, where))
+
+    def single_page_visitors(self, start: Any = None, end: Any = None) -> int:
+        seen = Counter(row.session_key for row in self.within(None, start, end))
+        return sum(times == 1 for times in seen.values())
+
+    def visits(self, path: str | None = None, start: Any = None, end: Any = None) -> int:
+        """Arrivals: page views whose source is known, which it is of those alone that came from elsewhere."""
+        return sum("source" in (row.attributes or {}) for row in self.within(path, start, end))
 
     def paths(self, start: Any = None, end: Any = None) -> int:
         return len({row.path for row in self.within(None, start, end)})
 
     def top_pages(self, start: Any = None, end: Any = None) -> list[PageStats]:
+        return [PageStats(*ranked) for ranked in self._ranked(PAGE, lambda row: row.path, start, end)]
+
+    def top(self, dimension: str, start: Any = None, end: Any = None) -> list[tuple[str, int, int]]:
+        """(value, page views, visitors) of all values, as they are ranked."""
+        named = self.named(dimension)
+        return self._ranked(named.id, lambda row: named.value(row.path, row.attributes), start, end)
+
+    def values(self, dimension: str, start: Any = None, end: Any = None) -> int:
+        return len(self.top(dimension, start, end))
+
+    def _ranked(
+        self, dimension: int, value_of: Callable[[Row], str | None], start: Any, end: Any
+    ) -> list[tuple[str, int, int]]:
         keys: defaultdict[str, list[str]] = defaultdict(list)
         for row in self.within(None, start, end):
-            keys[row.path].append(row.session_key)
-        subjects = known_subject_ids("default", keys)
-        ranked = sorted(keys, key=lambda path: (-len(keys[path]), subjects.get(path, 2**40), path.encode()))
-        return [PageStats(path, len(keys[path]), len(set(keys[path]))) for path in ranked]
+            if (value := value_of(row)) is not None:
+                keys[value].append(row.session_key)
+        subjects = known_subject_ids("default", keys, dimension)
+        ranked = sorted(keys, key=lambda value: (-len(keys[value]), subjects.get(value, 2**40), value.encode()))
+        return [(value, len(keys[value]), len(set(keys[value]))) for value in ranked]
 
-    def days(self, start: date, end: date, path: str | None = None) -> list[Point]:
+    def days(self, start: date, end: date, path: str | None = None, where: Where = None) -> list[Point]:
         tz = ZoneInfo(self.zone)
+        of_topic = self.within(path, None, None, where)
         points = []
         for number in range((end - start).days):
             day = start + timedelta(days=number)
             if not any(midday.astimezone(tz).date() == day for midday in _hours_around(day)):
                 continue
-            rows = [row for row in self.within(path, None, None) if row.viewed_at.astimezone(tz).date() == day]
+            rows = [row for row in of_topic if row.viewed_at.astimezone(tz).date() == day]
             points.append(Point(day, len(rows), len({row.session_key for row in rows})))
         return points
 
