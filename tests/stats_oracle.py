@@ -106,7 +106,7 @@ def write_aggregates(
                 page_views=stored.page_views,
                 visitors=len(stored.visitors),
                 visitor_set=bitmap(stored.visitors),
-                repeat_set=bitmap(stored.repeaters) if stored.repeaters else None,
+                repeat_set=bitmap(stored.repeaters) if stored.repeaters and dimensions is not None else None,
             )
             for (dimension, granularity, bucket, value), stored in expected.items()
         ],

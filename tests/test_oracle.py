@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,7 @@ from django_pagestats.buckets import Calendar, instant
 from django_pagestats.conf import conf
 from django_pagestats.models import Generation
 from tests.chains import ZONES, Site, active_generation, page_views, rows_upto, small_steps, steps
-from tests.factories import Row
+from tests.factories import Row, View
 from tests.stats_oracle import Oracle
 
 #: each asks some twenty questions after every step; a server's round trips take most of the time
@@ -98,7 +98,7 @@ class OracleTest(TestCase):
     @settings(max_examples=EXAMPLES)
     @given(page_views, st.lists(steps, min_size=4, max_size=12), st.sampled_from(ZONES), visits)
     def test_whatever_happens_every_answer_equals_a_naive_count(
-        self, first: list[tuple[str, str, datetime]], script: list[tuple[Any, ...]], zone: str, visit: Visit
+        self, first: list[View], script: list[tuple[Any, ...]], zone: str, visit: Visit
     ) -> None:
         with override_settings(PAGESTATS_SETTLE_SECONDS=0), small_steps():
             site = Site(visit.look)
