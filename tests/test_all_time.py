@@ -23,10 +23,10 @@ from django_pagestats.management import progress
 from django_pagestats.merging import database_for, days
 from django_pagestats.merging.rows import serialized
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject
-from django_pagestats.tally import PAGE_ALL, PAGE_DAY, SITE_ALL, Level
+from django_pagestats.tally import PAGE_ALL, SITE_ALL, Level
 from django_pagestats.verify import Verification, What
 from tests.chains import Links, active_generation, assert_all_counted, assert_exact, expire_lease, rows_upto, the_run
-from tests.factories import ALL, PAGE, SITE, make_page_views
+from tests.factories import ALL, DAY, PAGE, SITE, make_page_views
 from tests.stats_oracle import Oracle, fold_naively
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db, pytest.mark.usefixtures("no_settling")]
@@ -435,7 +435,7 @@ def test_keeping_up_goes_on_with_a_pass_in_the_time_of_its_ticks(few_rows: None)
 
 def merged(generation: Generation) -> dict[int, tuple[int, BitMap]]:
     """All that the slices have, one after another."""
-    reader = days.Days("default", generation.pk)
+    reader = days.Days("default", generation)
     found: dict[int, tuple[int, BitMap]] = {}
     subject: int | None = None
     while True:
@@ -443,6 +443,7 @@ def merged(generation: Generation) -> dict[int, tuple[int, BitMap]]:
         assert subject is None or part.upto > subject or part.is_last
         for one in part.merged:
             assert one.subject not in found
+            assert one.repeats == (one.visitors if one.subject == 0 else None)
             found[one.subject] = one.page_views, one.visitors
         if part.is_last:
             return found
@@ -450,26 +451,29 @@ def merged(generation: Generation) -> dict[int, tuple[int, BitMap]]:
 
 
 def write_days(generation: Generation, rows: list[tuple[int, int, BitMap]]) -> dict[int, tuple[int, BitMap]]:
-    """Rows of days of pages: (subject, day, visitors), each seen twice by its visitors; what they add up to."""
+    """Rows of days of subjects: (subject, day, visitors), each seen twice by its visitors; what they add up to."""
     expected: dict[int, tuple[int, BitMap]] = {}
-    database = database_for("default")
-    for level in (Level(PAGE_DAY.dimension, PAGE_DAY.granularity), Level(SITE_ALL.dimension, PAGE_DAY.granularity)):
-        stored = {}
-        for subject, day, visitors in rows:
-            key = (day, subject) if level.dimension == PAGE else (day, 0)
+    dimensions = dict(Subject.objects.values_list("pk", "dimension"))
+    stored: dict[tuple[int, int, int], tuple[int, BitMap]] = {}
+    for subject, day, visitors in rows:
+        for key in ((dimensions[subject], day, subject), (SITE, day, 0)):
             before = stored.get(key, (0, BitMap()))
             stored[key] = before[0] + 2 * len(visitors), before[1] | visitors
-        for (_, subject), (page_views, visitors) in stored.items():
-            total, union = expected.get(subject, (0, BitMap()))
-            expected[subject] = total + page_views, union | visitors
-        database.insert_rows(
-            generation.pk,
-            [
-                (int(level.dimension), int(level.granularity), day, subject, page_views, *serialized(visitors))
-                for (day, subject), (page_views, visitors) in sorted(stored.items())
-            ],
-        )
+    for (_, _, subject), (page_views, visitors) in stored.items():
+        total, union = expected.get(subject, (0, BitMap()))
+        expected[subject] = total + page_views, union | visitors
+    database_for("default").insert_rows(
+        generation.pk,
+        [
+            (dimension, DAY, day, subject, page_views, *serialized(visitors), repeats_of(dimension, visitors))
+            for (dimension, day, subject), (page_views, visitors) in sorted(stored.items())
+        ],
+    )
     return expected
+
+
+def repeats_of(dimension: int, visitors: BitMap) -> bytes | None:
+    return serialized(visitors)[1] if dimension == SITE else None
 
 
 def test_slices_have_every_subject_once_whatever_the_sizes(few_rows: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,7 +482,7 @@ def test_slices_have_every_subject_once_whatever_the_sizes(few_rows: None, monke
     monkeypatch.setattr(days, "PORTION_BYTES", 100)
     monkeypatch.setattr(days, "SLICE_VISITORS", 10)
     subjects = Subject.objects.bulk_create(
-        [Subject(dimension=PAGE, value=f"/{n}", digest=f"{n:064}") for n in range(40)]
+        [Subject(dimension=PAGE + n % 2, value=f"/{n}", digest=f"{n:064}") for n in range(40)]
     )
     generation = fold_naively([])
     used = [subjects[number].pk for number in (0, 1, 7, 8, 30)]
