@@ -258,7 +258,7 @@ def test_a_path_that_only_a_raw_insert_can_make(settings: Any, tail_limit: int) 
 @pytest.mark.django_db
 def test_sets_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many pages and days there are: a set may have megabytes."""
-    monkeypatch.setattr(folded, "PAGE_SETS_PER_STATEMENT", 30)
+    monkeypatch.setattr(folded, "SUBJECT_SETS_PER_STATEMENT", 30)
     make_page_views(600, paths=12, days=12)
     backfill.run_here("default", via="test")
     read = folded.read_aggregates

@@ -38,7 +38,7 @@ def test_every_path_that_is_asked_for_is_a_key() -> None:
 
 @pytest.mark.parametrize("tail_limit", [1_000, 50], ids=["short tail", "long tail"])
 def test_in_portions_each_path_counts_once(monkeypatch: pytest.MonkeyPatch, tail_limit: int) -> None:
-    monkeypatch.setattr(questions, "PATHS_PER_STATEMENT", 7)
+    monkeypatch.setattr(questions, "VALUES_PER_STATEMENT", 7)
     rows = make_page_views(400, paths=60, days=40)
     fold_naively(rows[:250], all_time=200)
     paths = [*sorted({row.path for row in rows}), "/never"]

@@ -49,20 +49,20 @@ class State(NamedTuple):
 class Where:
     """Which aggregate rows; None: no condition. Of ALL rows always those of the version that answers."""
 
-    dimension: Dimension
+    dimension: int  #: a `Dimension`, or the number of a named one
     granularity: Granularity
     low: int | None = None
     high: int | None = None
     buckets: Sequence[int] | None = None
     subjects: Sequence[int] | None = None
-    #: (digest, value) of a path
-    path: tuple[str, str] | None = None
+    #: (digest, value) of one of the dimension's subjects
+    value: tuple[str, str] | None = None
     #: in the order of the index of the top pages: PostgreSQL would take it that few rows have the number that answers,
     #: and it is right to think that most have not the other one
     is_ranked: bool = False
 
     @property
-    def is_of_pages_of_all_time(self) -> bool:
+    def is_of_subjects_of_all_time(self) -> bool:
         """Whether it is about all time, and about some subjects other than the site."""
         is_of_some = self.dimension != Dimension.SITE and self.subjects is not None
         return is_of_some and self.granularity == Granularity.ALL
@@ -82,12 +82,12 @@ class Where:
             conditions.append(f"a.bucket IN ({_numbers(self.buckets)})")
         if self.subjects is not None:
             conditions.append(f"a.subject IN ({_numbers(self.subjects)})")
-        if self.path is not None:
+        if self.value is not None:
             conditions.append(
-                f"a.subject = (SELECT s.id FROM {SUBJECT_TABLE} AS s WHERE s.dimension = {Dimension.PAGE:d}"
+                f"a.subject = (SELECT s.id FROM {SUBJECT_TABLE} AS s WHERE s.dimension = {self.dimension:d}"
                 " AND s.digest = %s AND s.value = %s)"
             )
-            parameters.extend(self.path)
+            parameters.extend(self.value)
         return " AND ".join(conditions), parameters
 
 
@@ -117,7 +117,7 @@ def read_aggregates(
     `tail` is what follows the condition (GROUP BY, ORDER BY, LIMIT); `index` is one that MariaDB would not choose.
     """
     vendor = connections[using].vendor
-    if vendor == "postgresql" and where.is_of_pages_of_all_time:
+    if vendor == "postgresql" and where.is_of_subjects_of_all_time:
         source = _one_by_one(where.dimension, where.subjects or [])
         parameters: list[object] = []
     else:
@@ -127,7 +127,7 @@ def read_aggregates(
     return _read(using, f"SELECT {', '.join(columns)} FROM {source} {tail}", len(columns), parameters)
 
 
-def _one_by_one(dimension: Dimension, subjects: Sequence[int]) -> str:
+def _one_by_one(dimension: int, subjects: Sequence[int]) -> str:
     """The ALL rows of some subjects, for a FROM: PostgreSQL looks each up by the primary key.
 
     It does not know how many rows the version that answers has, since its number comes out of a subquery, and takes it

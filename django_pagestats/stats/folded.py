@@ -10,26 +10,28 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import Dimension
 from django_pagestats.conf import conf
+from django_pagestats.dimensions import NamedDimension
 from django_pagestats.ids import digest_of, known_subject_ids
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
 from django_pagestats.merging.rows import deserialized
 from django_pagestats.stats.ranges import Span
+from django_pagestats.stats.topics import PAGES, Topic
 from django_pagestats.tally import SITE_SUBJECT
 
 T = TypeVar("T")
 
 #: below any primary key: before the first fold everything is tail
 BEFORE_ALL = -(2**63) + 1
-#: buckets of one page that one statement looks up by primary key
+#: buckets of one topic that one statement looks up by primary key
 BUCKETS_PER_STATEMENT = 400
 #: sets that one statement reads, and sets that are kept for another try, at the most
 SETS_PER_STATEMENT = 64
 KEPT_SETS = 256
-#: sets that one statement reads of several pages at once: those of ten pages and two months
-PAGE_SETS_PER_STATEMENT = 640
-#: rows that one statement looks up by primary key; and pages of which it looks up all days, however many these are
+#: sets that one statement reads of several subjects at once: those of ten pages and two months
+SUBJECT_SETS_PER_STATEMENT = 640
+#: rows that one statement looks up by primary key; and subjects of which it looks up all days, however many these are
 ROWS_PER_STATEMENT = 10_000
-PAGES_PER_STATEMENT = 500
+SUBJECTS_PER_STATEMENT = 500
 
 
 class MovedError(Exception):
@@ -43,18 +45,18 @@ class Totals(NamedTuple):
     visitors: int
 
 
-class RankedPage(NamedTuple):
-    """A page among the top ones: by its id or, where it has none yet, by its path."""
+class Ranked(NamedTuple):
+    """A page, or another value of a dimension, among the top ones: by its id or, where it has none yet, by its text."""
 
     subject: int | None
-    path: str | None
+    value: str | None
     page_views: int
     #: None: only its visitor sets tell
     visitors: int | None
 
 
-#: what was asked for: the method, its span and its path
-Question = tuple[str, Span, str | None]
+#: what was asked for: the method, its span, and its topic or dimension
+Question = tuple[str, Span, Topic | NamedDimension | None]
 
 
 class Folded:
@@ -75,8 +77,8 @@ class Folded:
 
     def ask_again(self) -> None:
         """Look up what the tries before had to."""
-        for (method, span, path), keys in list(self._wanted.items()):
-            getattr(self, method)(span, path, set(keys))
+        for (method, span, about), keys in list(self._wanted.items()):
+            getattr(self, method)(span, about, set(keys))
 
     # -- the state
 
@@ -106,28 +108,28 @@ class Folded:
         self._pin(state)
         return rows
 
-    # -- the site, or one page
+    # -- the site, or one topic
 
-    def page_views(self, span: Span, path: str | None) -> int:
+    def page_views(self, span: Span, topic: Topic | None) -> int:
         return sum(
             int(total or 0)
-            for where in self._wheres(span, path, BUCKETS_PER_STATEMENT)
+            for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
             for (total,) in self._rows(["SUM(a.page_views)"], where)
         )
 
-    def series(self, span: Span, path: str | None) -> dict[int, Totals]:
+    def series(self, span: Span, topic: Topic | None) -> dict[int, Totals]:
         """The totals of each bucket that has any."""
         return {
             bucket: Totals(page_views, visitors)
-            for where in self._wheres(span, path, BUCKETS_PER_STATEMENT)
+            for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
             for bucket, page_views, visitors in self._rows(["a.bucket", "a.page_views", "a.visitors"], where)
         }
 
-    def visitors(self, span: Span, path: str | None) -> BitMap:
+    def visitors(self, span: Span, topic: Topic | None) -> BitMap:
         """The ids of all visitors of a span; a few sets at a time are in memory."""
         merged = BitMap()
-        for buckets in portions(self._buckets(span, path), SETS_PER_STATEMENT):
-            for (visitor_set,) in self._rows(["a.visitor_set"], _where(span, path, buckets=buckets)):
+        for buckets in portions(self._buckets(span, topic), SETS_PER_STATEMENT):
+            for (visitor_set,) in self._rows(["a.visitor_set"], _where(span, topic, buckets=buckets)):
                 merged |= deserialized(visitor_set)
         return merged
 
@@ -141,24 +143,24 @@ class Folded:
                 merged |= deserialized(visitor_set)
         return total, merged
 
-    def visitor_sets(self, span: Span, path: str | None, keys: Iterable[int]) -> dict[int, BitMap]:
+    def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""
 
         def read(buckets: list[int]) -> Iterator[tuple[int, BitMap]]:
-            for bucket, visitor_set in self._rows(["a.bucket", "a.visitor_set"], _where(span, path, buckets=buckets)):
+            for bucket, visitor_set in self._rows(["a.bucket", "a.visitor_set"], _where(span, topic, buckets=buckets)):
                 yield bucket, deserialized(visitor_set)
 
-        return self._look_up(("visitor_sets", span, path), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
+        return self._look_up(("visitor_sets", span, topic), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
 
-    def _wheres(self, span: Span, path: str | None, size: int) -> Iterator[Where]:
-        if path is None or span.is_all_time:
-            yield _where(span, path)
+    def _wheres(self, span: Span, topic: Topic | None, size: int) -> Iterator[Where]:
+        if topic is None or span.is_all_time:
+            yield _where(span, topic)
             return
-        # a page over some days: bucket IN (...) AND subject = ... on the primary key
-        for buckets in portions(self._buckets(span, path), size):
-            yield _where(span, path, buckets=buckets)
+        # a topic over some days: bucket IN (...) AND subject = ... on the primary key
+        for buckets in portions(self._buckets(span, topic), size):
+            yield _where(span, topic, buckets=buckets)
 
-    def _buckets(self, span: Span, path: str | None) -> Sequence[int]:
+    def _buckets(self, span: Span, topic: Topic | None) -> Sequence[int]:
         """The buckets in which there may be rows; of all time one, whatever its number (`Where`)."""
         if span.is_all_time:
             return [0]
@@ -168,64 +170,65 @@ class Folded:
         rows = self._rows(["a.bucket"], _where(span, None))
         return sorted(bucket for (bucket,) in rows)
 
-    # -- the pages
+    # -- the values of a dimension
 
-    def count_pages(self, span: Span) -> int:
+    def count_values(self, span: Span, dimension: NamedDimension) -> int:
         column = "COUNT(*)" if span.is_all_time else "COUNT(DISTINCT a.subject)"
-        return int(self._rows([column], pages_where(span))[0][0])
+        return int(self._rows([column], values_where(span, dimension))[0][0])
 
-    def top(self, span: Span, count: int) -> list[RankedPage]:
-        """The first pages by page views, then subject id."""
+    def top(self, span: Span, dimension: NamedDimension, count: int) -> list[Ranked]:
+        """The first values by page views, then subject id."""
         if span.is_all_time:
+            is_indexed = dimension == PAGES
             rows = self._rows(
                 ["a.subject", "a.page_views", "a.visitors"],
-                Where(Dimension.PAGE, span.granularity, is_ranked=True),
+                Where(dimension.id, span.granularity, is_ranked=is_indexed),
                 tail=f"ORDER BY a.page_views DESC, a.subject LIMIT {count:d}",
-                index="pagestats_top_pages",
+                index="pagestats_top_pages" if is_indexed else "",
             )
         else:
             rows = self._rows(
                 ["a.subject", "SUM(a.page_views) AS total", "NULL AS visitors"],
-                pages_where(span),
+                values_where(span, dimension),
                 tail=f"GROUP BY a.subject ORDER BY total DESC, a.subject LIMIT {count:d}",
             )
-        return [RankedPage(subject, None, int(page_views), visitors) for subject, page_views, visitors in rows]
+        return [Ranked(subject, None, int(page_views), visitors) for subject, page_views, visitors in rows]
 
-    def page_views_by_path(self, span: Span, paths: Iterable[str]) -> dict[str, int]:
-        """path -> page views, of those of the paths that have any."""
-        self.begin()  # before the ids are looked up: a path that these aggregates count has its id by then
-        subjects = known_subject_ids(self.using, paths)
-        totals = self.page_totals(span, None, subjects.values())
-        return {path: totals[subject] for path, subject in subjects.items() if subject in totals}
+    def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, int]:
+        """value -> page views, of those of the values that have any."""
+        self.begin()  # before the ids are looked up: a value that these aggregates count has its id by then
+        subjects = known_subject_ids(self.using, values, dimension.id)
+        totals = self.subject_totals(span, dimension, subjects.values())
+        return {value: totals[subject] for value, subject in subjects.items() if subject in totals}
 
-    def page_totals(self, span: Span, path: None, keys: Iterable[int]) -> dict[int, int]:
+    def subject_totals(self, span: Span, dimension: NamedDimension, keys: Iterable[int]) -> dict[int, int]:
         """subject -> page views, of those subjects that have any."""
 
         def read(subjects: list[int]) -> Iterator[tuple[int, int]]:
             totals: dict[int, int] = {}
             for buckets in portions(self._buckets(span, None), BUCKETS_PER_STATEMENT):
-                for part in portions(subjects, max(PAGES_PER_STATEMENT, ROWS_PER_STATEMENT // len(buckets))):
-                    where = pages_where(span, buckets=buckets, subjects=part)
+                for part in portions(subjects, max(SUBJECTS_PER_STATEMENT, ROWS_PER_STATEMENT // len(buckets))):
+                    where = values_where(span, dimension, buckets=buckets, subjects=part)
                     for subject, page_views in self._rows(
                         ["a.subject", "SUM(a.page_views)"], where, tail="GROUP BY a.subject"
                     ):
                         totals[subject] = totals.get(subject, 0) + int(page_views)
             yield from totals.items()
 
-        return self._look_up(("page_totals", span, None), keys, read, size=ROWS_PER_STATEMENT, most=None)
+        return self._look_up(("subject_totals", span, dimension), keys, read, size=ROWS_PER_STATEMENT, most=None)
 
-    def page_sets(self, span: Span, path: None, keys: Iterable[int]) -> dict[int, BitMap]:
+    def subject_sets(self, span: Span, dimension: NamedDimension, keys: Iterable[int]) -> dict[int, BitMap]:
         """subject -> the ids of its visitors in the span, of those subjects that have any."""
 
         def read(subjects: list[int]) -> Iterator[tuple[int, BitMap]]:
             merged: dict[int, BitMap] = {}
-            for buckets in portions(self._buckets(span, None), max(1, PAGE_SETS_PER_STATEMENT // len(subjects))):
-                where = pages_where(span, buckets=buckets, subjects=subjects)
+            for buckets in portions(self._buckets(span, None), max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))):
+                where = values_where(span, dimension, buckets=buckets, subjects=subjects)
                 for subject, visitor_set in self._rows(["a.subject", "a.visitor_set"], where):
                     merged[subject] = merged.get(subject, BitMap()) | deserialized(visitor_set)
             yield from merged.items()
 
-        return self._look_up(("page_sets", span, None), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
+        return self._look_up(("subject_sets", span, dimension), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
 
     # -- what is kept
 
@@ -257,15 +260,22 @@ def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield portion
 
 
-def _where(span: Span, path: str | None, *, buckets: Sequence[int] | None = None) -> Where:
-    """The rows of the site, or of one page."""
+def _where(span: Span, topic: Topic | None, *, buckets: Sequence[int] | None = None) -> Where:
+    """The rows of the site, or of one topic."""
     low, high = (span.low, span.high) if buckets is None else (None, None)
-    if path is None:
+    if topic is None:
         return Where(Dimension.SITE, span.granularity, low, high, buckets, subjects=[SITE_SUBJECT])
-    return Where(Dimension.PAGE, span.granularity, low, high, buckets, path=(digest_of(path), path))
+    value = (digest_of(topic.value), topic.value)
+    return Where(topic.dimension.id, span.granularity, low, high, buckets, value=value)
 
 
-def pages_where(span: Span, *, buckets: Sequence[int] | None = None, subjects: Sequence[int] | None = None) -> Where:
-    """The rows of all pages, or of some."""
+def values_where(
+    span: Span,
+    dimension: NamedDimension,
+    *,
+    buckets: Sequence[int] | None = None,
+    subjects: Sequence[int] | None = None,
+) -> Where:
+    """The rows of all values of a dimension, or of some."""
     low, high = (span.low, span.high) if buckets is None else (None, None)
-    return Where(Dimension.PAGE, span.granularity, low, high, buckets, subjects)
+    return Where(dimension.id, span.granularity, low, high, buckets, subjects)

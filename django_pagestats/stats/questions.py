@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 from pyroaring import BitMap
 
+from django_pagestats.dimensions import NamedDimension
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats.answers import PageStats, Point, Summary
-from django_pagestats.stats.folded import RankedPage, portions
+from django_pagestats.stats.folded import Ranked, portions
 from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, existing_buckets, page_span, series_span, site_span
 from django_pagestats.stats.reading import Moment
+from django_pagestats.stats.topics import PAGES, Topic, topic_of_path
 
 #: buckets, or pages, whose visitor sets are compared with the tail's visitors at a time
 SETS_AT_A_TIME = 64
-PATHS_PER_STATEMENT = 500
+VALUES_PER_STATEMENT = 500
 #: points of one series: eleven years of hours
 MOST_POINTS = 100_000
 #: more pages than there can be
 MOST_PAGES = 2**31
+
+#: a path or another value, its page views and its visitors
+Counted = tuple[str, int, int]
 
 
 def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
     span = _span(moment, path, start, end)
     if not _may_exist(moment, path) or span.is_empty:
         return 0
-    folded = moment.folded.page_views(span, path)
-    return folded + moment.tail_of(span).page_views(span, path)
+    topic = topic_of_path(path)
+    return moment.folded.page_views(span, topic) + moment.tail_of(span).page_views(span, topic)
 
 
 def count_page_views_of(moment: Moment, paths: Collection[str], start: Bound, end: Bound) -> dict[str, int]:
@@ -36,9 +41,9 @@ def count_page_views_of(moment: Moment, paths: Collection[str], start: Bound, en
     span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty:
         return found
-    for portion in portions((path for path in found if can_hold(moment.using, path)), PATHS_PER_STATEMENT):
-        folded = moment.folded.page_views_by_path(span, portion)
-        tail = moment.tail_of(span).page_views_by_path(span, portion)
+    for portion in portions((path for path in found if can_hold(moment.using, path)), VALUES_PER_STATEMENT):
+        folded = moment.folded.page_views_by_value(span, PAGES, portion)
+        tail = moment.tail_of(span).page_views_by_value(span, PAGES, portion)
         found.update((path, folded.get(path, 0) + tail.get(path, 0)) for path in portion)
     return found
 
@@ -47,16 +52,21 @@ def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: B
     span = _span(moment, path, start, end)
     if not _may_exist(moment, path) or span.is_empty:
         return 0
-    folded = moment.folded.visitors(span, path)
-    return len(folded) + moment.tail_of(span).new_visitors(span, path, folded)
+    topic = topic_of_path(path)
+    folded = moment.folded.visitors(span, topic)
+    return len(folded) + moment.tail_of(span).new_visitors(span, topic, folded)
 
 
 def count_paths(moment: Moment, start: Bound, end: Bound) -> int:
     span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty:
         return 0
-    counted = moment.folded.count_pages(span)
-    return moment.tail_of(span).count_paths(moment.folded, span, counted)
+    return _count_values(moment, span, PAGES)
+
+
+def _count_values(moment: Moment, span: Span, dimension: NamedDimension) -> int:
+    counted = moment.folded.count_values(span, dimension)
+    return moment.tail_of(span).count_values(moment.folded, span, dimension, counted)
 
 
 def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound) -> list[PageStats]:
@@ -64,10 +74,14 @@ def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound)
     span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty or not limit or offset >= MOST_PAGES:
         return []
-    limit = min(limit, MOST_PAGES)
-    ranked = moment.folded.top(span, offset + limit)
-    pages = moment.tail_of(span).top(moment.folded, span, ranked, limit=limit, offset=offset)
-    return [page for portion in portions(pages, SETS_AT_A_TIME) for page in _page_stats(moment, span, portion)]
+    return [PageStats(*found) for found in _top(moment, span, PAGES, min(limit, MOST_PAGES), offset)]
+
+
+def _top(moment: Moment, span: Span, dimension: NamedDimension, limit: int, offset: int) -> Iterator[Counted]:
+    ranked = moment.folded.top(span, dimension, offset + limit)
+    found = moment.tail_of(span).top(moment.folded, span, dimension, ranked, limit=limit, offset=offset)
+    for portion in portions(found, SETS_AT_A_TIME):
+        yield from _with_visitors(moment, span, dimension, portion)
 
 
 def check_numbers(**numbers: object) -> None:
@@ -77,23 +91,23 @@ def check_numbers(**numbers: object) -> None:
             raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
 
 
-def _page_stats(moment: Moment, span: Span, pages: Sequence[RankedPage]) -> list[PageStats]:
-    """Pages with their paths and their visitors."""
-    paths = _paths_of(moment.using, (page.subject for page in pages if page.path is None and page.subject is not None))
-    subjects = {paths[page.subject or 0] if page.path is None else page.path: page.subject for page in pages}
-    unsure = {path: subjects[path] for path, page in zip(subjects, pages, strict=True) if page.visitors is None}
-    sets = moment.folded.page_sets(span, None, {subject for subject in unsure.values() if subject is not None})
-    known = {path: sets.get(subject or 0, BitMap()) for path, subject in unsure.items()}
-    new = moment.tail_of(span).new_visitors_by_path(span, known) if known else {}
-    return [
-        PageStats(path, page.page_views, len(known[path]) + new[path] if page.visitors is None else page.visitors)
-        for path, page in zip(subjects, pages, strict=True)
-    ]
+def _with_visitors(
+    moment: Moment, span: Span, dimension: NamedDimension, ranked: Sequence[Ranked]
+) -> Iterator[Counted]:
+    """Some of the top values, with their texts and their visitors."""
+    texts = _values_of(moment.using, (it.subject for it in ranked if it.value is None and it.subject is not None))
+    subjects = {texts[it.subject or 0] if it.value is None else it.value: it.subject for it in ranked}
+    unsure = {value: subjects[value] for value, it in zip(subjects, ranked, strict=True) if it.visitors is None}
+    sets = moment.folded.subject_sets(span, dimension, {it for it in unsure.values() if it is not None})
+    known = {value: sets.get(subject or 0, BitMap()) for value, subject in unsure.items()}
+    new = moment.tail_of(span).new_visitors_by_value(span, dimension, known) if known else {}
+    for value, it in zip(subjects, ranked, strict=True):
+        yield value, it.page_views, len(known[value]) + new[value] if it.visitors is None else it.visitors
 
 
-def _paths_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
+def _values_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
     found: dict[int, str] = {}
-    for portion in portions(subjects, PATHS_PER_STATEMENT):
+    for portion in portions(subjects, VALUES_PER_STATEMENT):
         found.update(Subject.objects.using(using).filter(pk__in=portion).values_list("pk", "value"))
     return found
 
@@ -108,19 +122,19 @@ def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path
             f"start={start} and end={end} are too far apart for one series: {MOST_POINTS:,} points would do, that is"
             f" {MOST_POINTS // 365 if granularity == 'day' else MOST_POINTS // 8_766} years of {granularity}s."
         )
-    found = _buckets(moment, span, path) if may_exist else {}
+    found = _buckets(moment, span, topic_of_path(path)) if may_exist else {}
     return [Point(begins, *found.get(bucket, (0, 0))) for bucket, begins in existing_buckets(span, moment.calendar)]
 
 
-def _buckets(moment: Moment, span: Span, path: str | None) -> dict[int, tuple[int, int]]:
+def _buckets(moment: Moment, span: Span, topic: Topic | None) -> dict[int, tuple[int, int]]:
     """bucket -> its page views and visitors, of those that have any."""
-    totals = moment.folded.series(span, path)
-    tail = moment.tail_of(span).page_views_by_bucket(span, path)
+    totals = moment.folded.series(span, topic)
+    tail = moment.tail_of(span).page_views_by_bucket(span, topic)
     found: dict[int, tuple[int, int]] = {bucket: (of.page_views, of.visitors) for bucket, of in totals.items()}
     for buckets in portions(sorted(tail), SETS_AT_A_TIME):
-        sets = moment.folded.visitor_sets(span, path, [bucket for bucket in buckets if bucket in totals])
+        sets = moment.folded.visitor_sets(span, topic, [bucket for bucket in buckets if bucket in totals])
         known = {bucket: sets.get(bucket, BitMap()) for bucket in buckets}
-        for bucket, new in moment.tail_of(span).new_visitors_by_bucket(span, path, known).items():
+        for bucket, new in moment.tail_of(span).new_visitors_by_bucket(span, topic, known).items():
             page_views, visitors = found.get(bucket, (0, 0))
             found[bucket] = page_views + tail[bucket], visitors + new
     return found
@@ -156,12 +170,12 @@ def summary(moment: Moment, start: Bound, end: Bound) -> Summary:
 def _totals(moment: Moment, span: Span) -> tuple[int, int, int, datetime | None]:
     """The page views, visitors and paths of a span, and its first time."""
     page_views, folded = moment.folded.site_totals(span)
-    counted = moment.folded.count_pages(span)
+    counted = moment.folded.count_values(span, PAGES)
     tail = moment.tail_of(span)
     return (
         page_views + tail.page_views(span, None),
         len(folded) + tail.new_visitors(span, None, folded),
-        tail.count_paths(moment.folded, span, counted),
+        tail.count_values(moment.folded, span, PAGES, counted),
         tail.first_viewed_at(span),
     )
 

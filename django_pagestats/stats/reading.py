@@ -24,9 +24,9 @@ from django_pagestats.stats.ranges import ALL_DAYS, EVERYTHING, Span, calendar_o
 from django_pagestats.stats.tail import (
     LATE_PAGE_VIEWS,
     NoTail,
+    OneInstantNeededError,
     ShortTail,
     Tail,
-    TailTooLongError,
     read_all_time_tail,
     read_tail,
 )
@@ -102,7 +102,7 @@ class Moment:
             raise GapTooLongError
         try:
             return read_all_time_tail(self.using, state, is_exact=self.is_exact)
-        except TailTooLongError:
+        except OneInstantNeededError:
             raise GapTooLongError from None
 
     def answer(self, question: Callable[[Moment], T]) -> T:
@@ -144,7 +144,7 @@ def answer(using: str, question: Callable[[Moment], T]) -> T:
     moment = Moment(using)
     try:
         return moment.answer(question)
-    except (MovedError, TailTooLongError):
+    except (MovedError, OneInstantNeededError):
         if moment.in_transaction:
             raise _unsettled() from None
     with _isolated_moment(using, is_exact=True) as moment:

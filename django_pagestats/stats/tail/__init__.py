@@ -13,7 +13,7 @@ from django_pagestats.conf import conf
 from django_pagestats.merging import PageViewRow, database_for
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
-from django_pagestats.stats.tail.base import LATE_PAGE_VIEWS, Tail, TailTooLongError
+from django_pagestats.stats.tail.base import LATE_PAGE_VIEWS, OneInstantNeededError, Tail
 from django_pagestats.stats.tail.long import LongTail
 from django_pagestats.stats.tail.short import GapTail, NoTail, ShortTail
 
@@ -21,9 +21,9 @@ __all__ = [
     "LATE_PAGE_VIEWS",
     "LongTail",
     "NoTail",
+    "OneInstantNeededError",
     "ShortTail",
     "Tail",
-    "TailTooLongError",
     "read_all_time_tail",
     "read_tail",
 ]
@@ -37,23 +37,23 @@ FEW_ROWS = MOST_CHARACTERS // (PATH_MAX_LENGTH + SESSION_KEY_MAX_LENGTH)
 
 
 def read_tail(using: str, state: State, *, may_be_long: bool, is_isolated: bool) -> Tail:
-    """The page views after the cursor of a state; raises TailTooLongError if they are many and may not be."""
+    """The page views after the cursor of a state; raises OneInstantNeededError if they are many and may not be."""
     rows = _read_short(using, state.cursor)
     if rows is not None:
         return ShortTail(using, state, rows)
     if not may_be_long:
-        raise TailTooLongError
+        raise OneInstantNeededError
     return LongTail(using, state, is_isolated=is_isolated)
 
 
 def read_all_time_tail(using: str, state: State, *, is_exact: bool) -> Tail:
     """The page views after the rows of all time; not `is_exact`: those of them that are folded into days only.
 
-    Raises TailTooLongError if they are many.
+    Raises OneInstantNeededError if they are many.
     """
     rows = _read_short(using, state.all_cursor)
     if rows is None:
-        raise TailTooLongError
+        raise OneInstantNeededError
     if is_exact:
         return ShortTail(using, state.of_all_time(), rows, upto=state.cursor)
     return GapTail(using, state.of_all_time(), [row for row in rows if row[0] <= state.cursor])

@@ -16,12 +16,14 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import instant
 from django_pagestats.conf import conf
+from django_pagestats.dimensions import NamedDimension
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
-from django_pagestats.stats.folded import BEFORE_ALL, Folded, RankedPage
+from django_pagestats.stats.folded import BEFORE_ALL, Folded, Ranked
 from django_pagestats.stats.ranges import Interval, Span, calendar_of
+from django_pagestats.stats.topics import Topic
 
 #: the bucket where all is one group
 ONE_GROUP = 0
@@ -40,7 +42,7 @@ FOLDED_MOVED = (
 )
 
 
-class TailTooLongError(Exception):
+class OneInstantNeededError(Exception):
     """The tail is longer than the limit: its answer takes several statements, which must see one instant."""
 
 
@@ -60,36 +62,47 @@ class Tail(ABC):
         """How many page views it is, or may be."""
 
     @abstractmethod
-    def page_views(self, span: Span, path: str | None) -> int:
-        """The page views of a span, of one path or of the site."""
+    def page_views(self, span: Span, topic: Topic | None) -> int:
+        """The page views of a span, of one topic or of the site."""
 
     @abstractmethod
-    def page_views_by_path(self, span: Span, paths: Collection[str]) -> Mapping[str, int]:
-        """path -> page views of a span, of those of the paths that have any, and perhaps of others."""
+    def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Collection[str]) -> Mapping[str, int]:
+        """value -> page views of a span, of those of the values that have any, and perhaps of others."""
 
     @abstractmethod
-    def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
+    def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         """bucket -> page views, of those buckets of a closed span that have any."""
 
     @abstractmethod
-    def new_visitors(self, span: Span, path: str | None, folded: BitMap) -> int:
+    def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
         """How many visitors of a span are not in `folded`."""
 
     @abstractmethod
-    def new_visitors_by_bucket(self, span: Span, path: str | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
+    def new_visitors_by_bucket(self, span: Span, topic: Topic | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
         """bucket -> how many of its visitors are not in its set, of the buckets in `folded`."""
 
     @abstractmethod
-    def new_visitors_by_path(self, span: Span, folded: Mapping[str, BitMap]) -> dict[str, int]:
-        """path -> how many of its visitors are not in its set, of the paths in `folded`."""
+    def new_visitors_by_value(
+        self, span: Span, dimension: NamedDimension, folded: Mapping[str, BitMap]
+    ) -> dict[str, int]:
+        """value -> how many of its visitors are not in its set, of the values in `folded`."""
 
     @abstractmethod
-    def count_paths(self, folded: Folded, span: Span, counted: int) -> int:
-        """The paths of the folded part, `counted` of them, and of the tail together."""
+    def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
+        """The values of the folded part, `counted` of them, and of the tail together."""
 
     @abstractmethod
-    def top(self, folded: Folded, span: Span, ranked: list[RankedPage], *, limit: int, offset: int) -> list[RankedPage]:
-        """The top pages of the folded part, whose first `offset + limit` are `ranked`, and of the tail together."""
+    def top(
+        self,
+        folded: Folded,
+        span: Span,
+        dimension: NamedDimension,
+        ranked: list[Ranked],
+        *,
+        limit: int,
+        offset: int,
+    ) -> list[Ranked]:
+        """The top values of the folded part, whose first `offset + limit` are `ranked`, and of the tail together."""
 
     @abstractmethod
     def first_viewed_at(self, span: Span) -> datetime | None:

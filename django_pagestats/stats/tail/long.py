@@ -25,12 +25,13 @@ from django.db.models.functions import Coalesce
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, instant
+from django_pagestats.dimensions import NamedDimension
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import MOST_VISITORS
 from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import State, count_united_paths, read_ranking, read_with_visitors
 from django_pagestats.models import Generation, PageView
-from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, RankedPage, pages_where, portions
+from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, Ranked, portions, values_where
 from django_pagestats.stats.ranges import EVERYTHING, Segment, Span, intervals, segments
 from django_pagestats.stats.tail.base import (
     LATE_PAGE_VIEWS,
@@ -41,6 +42,7 @@ from django_pagestats.stats.tail.base import (
     pending_after,
     within,
 )
+from django_pagestats.stats.topics import Topic
 
 #: page views that are in memory at a time, and the characters of their paths where these come with them
 ROWS_PER_STATEMENT = 50_000
@@ -82,12 +84,12 @@ class LongTail(Tail):
     def _rows_after(self, cursor: int) -> QuerySet[PageView]:
         return PageView.objects.using(self.using).filter(pk__gt=cursor, pk__lte=self.upto)
 
-    def _rows(self, span: Span, path: str | None = None) -> QuerySet[PageView]:
-        return self._within(self._rows_after(self.state.cursor), span, path)
+    def _rows(self, span: Span, topic: Topic | None = None) -> QuerySet[PageView]:
+        return self._within(self._rows_after(self.state.cursor), span, topic)
 
-    def _within(self, rows: QuerySet[PageView], span: Span, path: str | None = None) -> QuerySet[PageView]:
+    def _within(self, rows: QuerySet[PageView], span: Span, topic: Topic | None = None) -> QuerySet[PageView]:
         rows = rows.filter(within(intervals(span, self.calendar)))
-        return rows if path is None else rows.filter(path=path)
+        return rows if topic is None else rows.filter(path=topic.value)
 
     # -- visitors
 
@@ -119,7 +121,7 @@ class LongTail(Tail):
         return seen
 
     def _by_bucket(
-        self, buckets: Sequence[int], granularity: Granularity, path: str | None
+        self, buckets: Sequence[int], granularity: Granularity, topic: Topic | None
     ) -> tuple[QuerySet[PageView], Expression] | None:
         """The rows of some buckets, and the expression that tells in which one each is."""
         parts = segments(buckets, granularity, self.calendar)
@@ -127,56 +129,68 @@ class LongTail(Tail):
             return None
         gaps = (Segment(part.end, following.start, GAP) for part, following in pairwise(parts))
         bucket = _bucket_of(sorted([*parts, *(gap for gap in gaps if gap.start < gap.end)]))
-        rows = self._rows(EVERYTHING, path)
+        rows = self._rows(EVERYTHING, topic)
         return rows.filter(viewed_at__gte=instant(parts[0].start), viewed_at__lt=instant(parts[-1].end)), bucket
 
     # -- the answers
 
-    def page_views(self, span: Span, path: str | None) -> int:
-        return self._rows(span, path).count()
+    def page_views(self, span: Span, topic: Topic | None) -> int:
+        return self._rows(span, topic).count()
 
-    def page_views_by_path(self, span: Span, paths: Collection[str]) -> dict[str, int]:
-        rows = self._rows(span).filter(path__in=list(paths))
+    def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Collection[str]) -> dict[str, int]:
+        rows = self._rows(span).filter(path__in=list(values))
         return dict(rows.order_by().values("path").annotate(n=Count("pk")).values_list("path", "n"))
 
-    def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
+    def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         assert span.low is not None and span.high is not None  # noqa: S101 - a time series is closed
         found: dict[int, int] = {}
         for buckets in portions(range(span.low, span.high), BUCKETS_PER_STATEMENT):
-            if selected := self._by_bucket(buckets, span.granularity, path):
+            if selected := self._by_bucket(buckets, span.granularity, topic):
                 rows, bucket = selected
                 counted = rows.annotate(group=bucket).order_by().values("group").annotate(n=Count("pk"))
                 found.update(counted.values_list("group", "n"))
         found.pop(GAP, None)
         return found
 
-    def new_visitors(self, span: Span, path: str | None, folded: BitMap) -> int:
-        rows = self._rows(span, path)
+    def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
+        rows = self._rows(span, topic)
         distinct = rows.aggregate(n=Count("session_key", distinct=True))["n"]
         one = Value(ONE_GROUP, output_field=IntegerField())
         known = self._known(rows, one, {ONE_GROUP: folded}) if folded else {ONE_GROUP: BitMap()}
         return int(distinct) - len(known[ONE_GROUP])
 
-    def new_visitors_by_bucket(self, span: Span, path: str | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
-        selected = self._by_bucket(sorted(folded), span.granularity, path)
+    def new_visitors_by_bucket(self, span: Span, topic: Topic | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
+        selected = self._by_bucket(sorted(folded), span.granularity, topic)
         if selected is None:
             return {}
         return {bucket: n for bucket, n in self._new(*selected, folded).items() if bucket in folded}
 
-    def new_visitors_by_path(self, span: Span, folded: Mapping[str, BitMap]) -> dict[str, int]:
+    def new_visitors_by_value(
+        self, span: Span, dimension: NamedDimension, folded: Mapping[str, BitMap]
+    ) -> dict[str, int]:
         return self._new(self._rows(span).filter(path__in=list(folded)), F("path"), folded)
 
     # -- the pages: united with the aggregates by one statement, whatever state it sees
 
-    def count_paths(self, folded: Folded, span: Span, counted: int) -> int:
-        state, paths = count_united_paths(self.using, pages_where(span), self._pages(span))
+    def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
+        state, paths = count_united_paths(self.using, values_where(span, dimension), self._pages(span))
         self._check(state, span)
         return paths
 
-    def top(self, folded: Folded, span: Span, ranked: list[RankedPage], *, limit: int, offset: int) -> list[RankedPage]:
-        state, rows = read_ranking(self.using, pages_where(span), self._pages(span), limit=limit, offset=offset)
+    def top(
+        self,
+        folded: Folded,
+        span: Span,
+        dimension: NamedDimension,
+        ranked: list[Ranked],
+        *,
+        limit: int,
+        offset: int,
+    ) -> list[Ranked]:
+        where = values_where(span, dimension)
+        state, rows = read_ranking(self.using, where, self._pages(span), limit=limit, offset=offset)
         self._check(state, span)
-        return [RankedPage(subject, path, int(page_views), None) for subject, path, page_views in rows]
+        return [Ranked(subject, path, int(page_views), None) for subject, path, page_views in rows]
 
     def _pages(self, span: Span) -> tuple[str, Sequence[Any]]:
         """The statement that gives (path, page_views) of the page views after the cursor as it is then."""

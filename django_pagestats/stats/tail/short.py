@@ -12,12 +12,13 @@ from django.db.models import Min
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, epoch_seconds
+from django_pagestats.dimensions import NamedDimension
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import known_subject_ids, known_visitor_ids
 from django_pagestats.merging import PageViewRow
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
-from django_pagestats.stats.folded import BEFORE_ALL, Folded, RankedPage, portions
+from django_pagestats.stats.folded import BEFORE_ALL, Folded, Ranked, portions
 from django_pagestats.stats.ranges import EVERYTHING, Span, intervals
 from django_pagestats.stats.tail.base import (
     FOLDED_MOVED,
@@ -28,6 +29,7 @@ from django_pagestats.stats.tail.base import (
     first_view,
     pending_after,
 )
+from django_pagestats.stats.topics import Topic
 from django_pagestats.tally import Tally, tally
 
 #: the number of a path that no page view has
@@ -71,10 +73,10 @@ class ShortTail(Tail):
     def _subject_ids(self) -> dict[str, int]:
         return known_subject_ids(self.using, self._paths) if self._paths else {}
 
-    def _groups(self, span: Span, path: str | None) -> dict[int, list[int]]:
+    def _groups(self, span: Span, topic: Topic | None) -> dict[int, list[int]]:
         """bucket -> the visitor of each page view."""
         groups: dict[int, list[int]] = {}
-        for bucket, visitors in self._counts(span, path):
+        for bucket, visitors in self._counts(span, topic):
             if span.is_all_time:
                 bucket = ONE_GROUP
             elif bucket not in span:
@@ -82,15 +84,15 @@ class ShortTail(Tail):
             groups.setdefault(bucket, []).extend(visitors)
         return groups
 
-    def _counts(self, span: Span, path: str | None) -> Iterator[tuple[int, list[int]]]:
-        if path is not None:
-            subject = self._paths.get(path)
+    def _counts(self, span: Span, topic: Topic | None) -> Iterator[tuple[int, list[int]]]:
+        if topic is not None:
+            subject = self._paths.get(topic.value)
             return ((day, visitors) for (day, of), visitors in self._tally.page_days.items() if of == subject)
         if span.granularity == Granularity.HOUR:
             return ((hour, visitors) for (_, hour), visitors in self._tally.site_hours.items())
         return ((day, visitors) for (day, _), visitors in self._tally.site_hours.items())
 
-    def _groups_by_path(self, span: Span) -> dict[str, list[int]]:
+    def _groups_by_value(self, span: Span, dimension: NamedDimension) -> dict[str, list[int]]:
         paths = list(self._paths)
         groups: dict[str, list[int]] = {}
         for (day, subject), visitors in self._tally.page_days.items():
@@ -107,50 +109,62 @@ class ShortTail(Tail):
 
     # -- the answers
 
-    def page_views(self, span: Span, path: str | None) -> int:
+    def page_views(self, span: Span, topic: Topic | None) -> int:
         if span == EVERYTHING:  # no need of a tally
-            return len(self.ids) if path is None else self._of_path.count(self._paths.get(path, NO_PATH))
-        return sum(self.page_views_by_bucket(span, path).values())
+            return len(self.ids) if topic is None else self._of_path.count(self._paths.get(topic.value, NO_PATH))
+        return sum(self.page_views_by_bucket(span, topic).values())
 
-    def page_views_by_path(self, span: Span, paths: Collection[str]) -> dict[str, int]:
+    def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Collection[str]) -> dict[str, int]:
         if span == EVERYTHING:
             return self._count_by_path
-        wanted = {self._paths[path]: path for path in paths if path in self._paths}
+        wanted = {self._paths[value]: value for value in values if value in self._paths}
         counts: Counter[str] = Counter()
         for (day, subject), visitors in self._tally.page_days.items():
             if subject in wanted and day in span:
                 counts[wanted[subject]] += len(visitors)
         return counts
 
-    def page_views_by_bucket(self, span: Span, path: str | None) -> dict[int, int]:
-        return {bucket: len(visitors) for bucket, visitors in self._groups(span, path).items()}
+    def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
+        return {bucket: len(visitors) for bucket, visitors in self._groups(span, topic).items()}
 
-    def new_visitors(self, span: Span, path: str | None, folded: BitMap) -> int:
-        groups = self._groups(span, path)
+    def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
+        groups = self._groups(span, topic)
         return self._new((visitor for visitors in groups.values() for visitor in visitors), folded)
 
-    def new_visitors_by_bucket(self, span: Span, path: str | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
-        groups = self._groups(span, path)
+    def new_visitors_by_bucket(self, span: Span, topic: Topic | None, folded: Mapping[int, BitMap]) -> dict[int, int]:
+        groups = self._groups(span, topic)
         return {bucket: self._new(groups.get(bucket, ()), known) for bucket, known in folded.items()}
 
-    def new_visitors_by_path(self, span: Span, folded: Mapping[str, BitMap]) -> dict[str, int]:
-        groups = self._groups_by_path(span)
-        return {path: self._new(groups.get(path, ()), known) for path, known in folded.items()}
+    def new_visitors_by_value(
+        self, span: Span, dimension: NamedDimension, folded: Mapping[str, BitMap]
+    ) -> dict[str, int]:
+        groups = self._groups_by_value(span, dimension)
+        return {value: self._new(groups.get(value, ()), known) for value, known in folded.items()}
 
-    def count_paths(self, folded: Folded, span: Span, counted: int) -> int:
-        paths = self._groups_by_path(span)
-        subjects = {self._subject_ids[path] for path in paths if path in self._subject_ids}
-        return counted + len(paths) - len(folded.page_totals(span, None, subjects))
+    def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
+        values = self._groups_by_value(span, dimension)
+        subjects = {self._subject_ids[value] for value in values if value in self._subject_ids}
+        return counted + len(values) - len(folded.subject_totals(span, dimension, subjects))
 
-    def top(self, folded: Folded, span: Span, ranked: list[RankedPage], *, limit: int, offset: int) -> list[RankedPage]:
-        # a page that is not in the tail and is among the first n together is among the first n of the folded part
-        tailed = self._groups_by_path(span)
-        subjects = {path: self._subject_ids.get(path) for path in tailed}
-        totals = folded.page_totals(span, None, {subject for subject in subjects.values() if subject is not None})
-        pages = [page for page in ranked if page.subject not in totals]
-        for path, subject in subjects.items():
-            pages.append(RankedPage(subject, path, len(tailed[path]) + totals.get(subject or 0, 0), None))
-        return sorted(pages, key=_rank)[offset : offset + limit]
+    def top(
+        self,
+        folded: Folded,
+        span: Span,
+        dimension: NamedDimension,
+        ranked: list[Ranked],
+        *,
+        limit: int,
+        offset: int,
+    ) -> list[Ranked]:
+        # a value that is not in the tail and is among the first n together is among the first n of the folded part
+        tailed = self._groups_by_value(span, dimension)
+        subjects = {value: self._subject_ids.get(value) for value in tailed}
+        known = {subject for subject in subjects.values() if subject is not None}
+        totals = folded.subject_totals(span, dimension, known)
+        found = [it for it in ranked if it.subject not in totals]
+        for value, subject in subjects.items():
+            found.append(Ranked(subject, value, len(tailed[value]) + totals.get(subject or 0, 0), None))
+        return sorted(found, key=_rank)[offset : offset + limit]
 
     def first_viewed_at(self, span: Span) -> datetime | None:
         folded = None
@@ -207,9 +221,9 @@ class NoTail(GapTail):
         return self._counted
 
 
-def _rank(page: RankedPage) -> tuple[int, bool, int, bytes]:
-    unknown = page.subject is None
-    return -page.page_views, unknown, page.subject or 0, (page.path or "").encode() if unknown else b""
+def _rank(it: Ranked) -> tuple[int, bool, int, bytes]:
+    unknown = it.subject is None
+    return -it.page_views, unknown, it.subject or 0, (it.value or "").encode() if unknown else b""
 
 
 def _numbered(values: Iterable[str]) -> dict[str, int]:
