@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django_pagestats import folding
 from django_pagestats.backfill.claims import Claim
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import QueueUnreachableError, UncountablePageViewError
+from django_pagestats.exceptions import DimensionError, QueueUnreachableError, UncountablePageViewError
 from django_pagestats.merging import BINARY_LOG_TOLD, LASTING, Trouble, database_for
 from django_pagestats.models import BackfillRun, BuildSegment, SharedDay
 
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: dead-locks, time-outs of locks and statements, serialisation failures, lost connections, a busy SQLite; no queue
 PASSING = (OperationalError, InterfaceError, QueueUnreachableError)
+#: each names what it is about and the cure, and comes again until a person has seen to it
+TOLD = (UncountablePageViewError, DimensionError)
 MEANINGS: dict[Trouble | None, str] = {
     Trouble.FORBIDDEN: "The database's user may not do this: it needs all privileges on the site's own database. ",
     Trouble.BINARY_LOG: f"{BINARY_LOG_TOLD} ",
@@ -62,7 +64,7 @@ class Failing:
         self.claim.reread()
         if may_pass(using, error):
             self._try_again(error, is_chunk=is_chunk)
-        elif isinstance(error, UncountablePageViewError):  # it names the page view and the cure
+        elif isinstance(error, TOLD):
             self._fail(str(error), error)
         else:
             where = f" at {page_views(self.folder)}" if is_chunk else ""
@@ -105,13 +107,13 @@ class Failing:
             self.claim.is_handed_over = True
 
     def _fail(self, text: str, error: Exception, **changes: Any) -> None:
-        self.claim.end(BackfillRun.Status.FAILED, error=text, traceback=traceback_of(error), **changes)
+        self.claim.end(BackfillRun.Status.FAILED, error=_storable(text), traceback=traceback_of(error), **changes)
 
 
 def may_pass(using: str, error: Exception) -> bool:
     """Whether trying again may help."""
     trouble = database_for(using).trouble(error)
-    if trouble is Trouble.BINARY_LOG:
+    if trouble is Trouble.BINARY_LOG or isinstance(error, TOLD):  # whose texts may have the words of a database
         return False
     return isinstance(error, PASSING) or not (trouble is None or trouble in LASTING)
 
@@ -157,7 +159,12 @@ def end_frozen(using: str) -> None:
 def describe(using: str, error: Exception) -> str:
     """An error in words, with what a person may do about it where that is known."""
     meaning = MEANINGS.get(database_for(using).trouble(error), "")
-    return f"{meaning}{type(error).__name__}: {str(error).strip()}"
+    return _storable(f"{meaning}{type(error).__name__}: {str(error).strip()}")
+
+
+def _storable(text: str) -> str:
+    """With escapes for what no database stores: what an error says may be the site's own code's."""
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
 def page_views(folder: folding.Folder) -> str:
@@ -169,5 +176,6 @@ def page_views(folder: folding.Folder) -> str:
 
 
 def traceback_of(error: Exception) -> str:
-    """Where it was raised, as Python shows it; of a long one the end."""
-    return "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    """Where it was raised, as Python shows it; of a long one the end. Of a dimension's function, the function's own."""
+    shown = error.__cause__ if isinstance(error, DimensionError) and error.__cause__ is not None else error
+    return _storable("".join(traceback.format_exception(shown)))[-TRACEBACK_CHARACTERS:]

@@ -75,7 +75,7 @@ def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool, via
             f"{length} page views came after those that it counts: answers count them one by one{slowly} until"
             f" {folder}{words(via)['backfill']} has folded them"
         )
-    sentences += [folding.other_zone(using).rstrip("."), folding.deleted_page_views(using).rstrip(".")]
+    sentences += [folding.other_settings(using).rstrip("."), folding.deleted_page_views(using).rstrip(".")]
     return ". ".join(sentence for sentence in sentences if sentence)
 
 

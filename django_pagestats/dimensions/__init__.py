@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django_pagestats.dimensions.changes import change_told, is_current, unusable_told
 from django_pagestats.dimensions.named import ENTRY, NamedDimension, of_generation, of_settings, stored
-from django_pagestats.dimensions.spreading import Context, Spread, Spreading
+from django_pagestats.dimensions.spreading import Context, Spread, Spreading, Values
 
 __all__ = [
     "ENTRY",
@@ -17,11 +18,15 @@ __all__ = [
     "NamedDimension",
     "Spread",
     "Spreading",
+    "Values",
+    "change_told",
     "entry",
+    "is_current",
     "of_generation",
     "of_settings",
     "section",
     "stored",
+    "unusable_told",
 ]
 
 

@@ -23,6 +23,9 @@ PATHS_OF_OURS = (ENTRY, "django_pagestats.dimensions.section")
 #: contexts, pages, and pages of contexts whose subjects are remembered
 MOST_REMEMBERED = 40_000
 
+#: characters of a value, or of an error's text, in an error
+MOST_SHOWN = 300
+
 #: (number of a dimension, subject) of each that a page view counts for
 Targets = tuple[tuple[int, int], ...]
 #: the values of a dimension -> the numbers that stand for them, which no two dimensions share
@@ -176,8 +179,10 @@ class Values:
         try:
             value = self._function(**arguments)
         except Exception as error:
-            what = f"{self._called(arguments)} raised {type(error).__name__}: {error}"
-            raise DimensionError(f"{what}. Correct it, or take it out of PAGESTATS_DIMENSIONS and rebuild.") from error
+            raise DimensionError(
+                f"{self._called(arguments)} raised {_told(error)}. Correct it, or take the dimension out of"
+                " PAGESTATS_DIMENSIONS and rebuild."
+            ) from error
         return self._checked(value, arguments)
 
     def _checked(self, value: object, arguments: Mapping[str, Any]) -> str | None:
@@ -234,7 +239,7 @@ def _imported(dimension: NamedDimension) -> Callable[..., object]:
         found: Callable[..., object] = import_string(dimension.source)
     except Exception as error:  # whatever the module does when it is imported
         raise DimensionError(
-            f"The dimension {dimension.name}: {dimension.source} cannot be imported ({type(error).__name__}: {error})."
+            f"The dimension {dimension.name}: {dimension.source} cannot be imported ({_told(error)})."
             " Bring it back, or take the dimension out of PAGESTATS_DIMENSIONS and rebuild."
         ) from error
     if not callable(found):
@@ -259,6 +264,18 @@ def _refused(value: object, longest: int) -> str:
     return ""
 
 
+def _told(error: Exception) -> str:
+    """An error of the site's code, whatever its text is like."""
+    try:
+        text = str(error)
+    except Exception as failure:
+        text = f"(its text cannot be had: {type(failure).__name__})"
+    return f"{type(error).__name__}: {_cut(text)}"
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

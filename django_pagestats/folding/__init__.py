@@ -12,6 +12,7 @@ from django_pagestats.folding.by_hand import (
     check_not_back,
     check_not_replaced,
     deleted_page_views,
+    other_settings,
     other_zone,
 )
 from django_pagestats.folding.chunks import CursorMovedError, Folder, first_chunk_size
@@ -53,6 +54,7 @@ __all__ = [
     "keep_up",
     "new_generation",
     "niceness",
+    "other_settings",
     "other_zone",
     "pass_percent",
     "poll",

@@ -1,4 +1,4 @@
-"""What has to be brought in order by hand: page views that are gone, another time zone, a tail that is too long."""
+"""What has to be brought in order by hand: page views that are gone, other settings, a tail that is too long."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from django.db import connections
 from django_pagestats import horizon
 from django_pagestats.buckets import instant
 from django_pagestats.conf import conf
+from django_pagestats.dimensions import change_told, unusable_told
 from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
 from django_pagestats.folding.generations import active_generation, first_cursor
 from django_pagestats.folding.zones import has_other_rules
@@ -25,8 +26,8 @@ def attention(using: str, tail: int) -> str:
             f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
             f" slowly. {_cure(using, generation)}"
         )
-        return f"{told} {_other_zone(generation)}".rstrip()
-    return _other_zone(generation)
+        return f"{told} {_other_settings(generation)}".rstrip()
+    return _other_settings(generation)
 
 
 def _cure(using: str, generation: Generation | None) -> str:
@@ -38,6 +39,15 @@ def _cure(using: str, generation: Generation | None) -> str:
     if generation is not None and run.generation_id == generation.pk:
         return "The active run counts them."
     return f"The active run, a {run.kind}, counts them at its end."
+
+
+def other_settings(using: str) -> str:
+    """What there is to say if the aggregates are of another zone, or have other dimensions, than the settings say."""
+    return _other_settings(active_generation(using))
+
+
+def _other_settings(generation: Generation | None) -> str:
+    return " ".join(filter(None, (_other_zone(generation), _other_dimensions(generation))))
 
 
 def other_zone(using: str) -> str:
@@ -64,6 +74,18 @@ def _other_rules(generation: Generation) -> str:
         " (tzdata was updated since, or machines have different ones): until backfill_aggregates --rebuild some days"
         " and hours are those of other clocks."
     )
+
+
+def _other_dimensions(generation: Generation | None) -> str:
+    if generation is None:
+        return ""
+    told = []
+    if change := change_told(generation.dimensions):
+        told.append(
+            f"{change}. backfill_aggregates --rebuild makes it so, for the whole history; until then answers go on with"
+            " what the aggregates have."
+        )
+    return " ".join(filter(None, [*told, unusable_told(generation.dimensions)]))
 
 
 def check_autocommit(using: str) -> None:

@@ -74,7 +74,7 @@ class Telling:
     def problem(self) -> bool:
         """Say what only a person can bring in order; whether the aggregates are wrong until then."""
         problem = backfill.problem(self.using)
-        if text := problem or folding.other_zone(self.using):
+        if text := problem or folding.other_settings(self.using):
             self.say(text)
         return problem is not None
 
