@@ -39,6 +39,7 @@ def _of_settings() -> list[str]:
     return [
         *ids(checks.check_settings()),
         *ids(checks.check_attributes()),
+        *ids(checks.check_dimensions()),
         *ids(checks.check_queue()),
         *ids(checks.check_database_settings()),
     ]

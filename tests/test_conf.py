@@ -19,6 +19,7 @@ IN_WORDS = {
     "PAGESTATS_TIME_ZONE": "TIME_ZONE",
     "PAGESTATS_EXCLUDE_STAFF": "not DEBUG",
     "PAGESTATS_ATTRIBUTES": "all",
+    "PAGESTATS_DIMENSIONS": "nine",
 }
 ROW = re.compile(r"^\| `(PAGESTATS_[A-Z_]+)` \| `([^`]+)` \|", re.MULTILINE)
 
@@ -78,6 +79,7 @@ def test_the_time_zone_is_the_sites_by_default(settings: Any) -> None:
         ("ADDRESS_HEADER", ["", "CF Connecting", 3]),
         ("EXCLUDE_PATHS", ["^/x", ["("], [None]]),
         ("ATTRIBUTES", ["source", ["colour"], ["mysite.Plan"], [3], None]),
+        ("DIMENSIONS", [["source"], "source", None, 3]),
         ("BEACON_ORIGINS", [["example.com"], ["https://example.com/"]]),
         ("RATE_LIMIT", ["300", "0/m", 300, "3/w"]),
         ("KEEP_UP", [None, 1, "always"]),
@@ -104,6 +106,7 @@ def test_values_that_will_not_do(settings: Any, name: str, values: list[object])
         ("TRUSTED_PROXIES", [["unix", "10.0.0.0/8", "::1"], ()]),
         ("ADDRESS_HEADER", [None, "CF-Connecting-IP"]),
         ("ATTRIBUTES", [[], ["source", "mysite.attributes.plan"]]),
+        ("DIMENSIONS", [{}, [], (), {"plan": "plan"}, {"section": "mysite.statistics.section"}]),
         ("BEACON_ORIGINS", [["https://shop.example.com:8443"]]),
         ("RATE_LIMIT", ["300/m", "1/s"]),
         ("KEEP_UP", ["auto", True, False]),
@@ -114,6 +117,36 @@ def test_values_that_do(settings: Any, name: str, values: list[object]) -> None:
         setattr(settings, f"PAGESTATS_{name}", value)
         assert getattr(Conf, name).complaint() is None, value
         assert getattr(conf, name) == value
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "named"),
+    [
+        ({"Plan": "plan"}, "'Plan'"),
+        ({"site": "source"}, "'site'"),
+        ({"page": "source"}, "'page'"),
+        ({"path": "source"}, "'path'"),
+        ({"x" * 33: "source"}, "'xxx"),
+        ({"": "source"}, "''"),
+        ({3: "source"}, "3"),
+        ({"plan": None}, "None"),
+        ({"plan": "The plan"}, "'The plan'"),
+        ({"plan": "mysite..plan"}, "'mysite..plan'"),
+        ({"fine": "source", "plan": len}, "'plan'"),
+    ],
+)
+def test_a_dimension_that_will_not_do_is_named(settings: Any, dimensions: Any, named: str) -> None:
+    settings.PAGESTATS_DIMENSIONS = dimensions
+    complaint = Conf.DIMENSIONS.complaint()
+    assert complaint is not None and named in complaint
+
+
+def test_whether_a_setting_is_the_default_s(settings: Any) -> None:
+    assert Conf.DIMENSIONS.is_default()
+    settings.PAGESTATS_DIMENSIONS = conf.DIMENSIONS
+    assert not Conf.DIMENSIONS.is_default()
+    del settings.PAGESTATS_DIMENSIONS
+    assert Conf.DIMENSIONS.is_default()
 
 
 def test_the_page_has_every_setting_with_its_default() -> None:

@@ -17,6 +17,7 @@ from django_pagestats import backfill
 from django_pagestats.admin.controls import HasControls
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.wording import NOTHING
+from django_pagestats.dimensions import of_generation
 from django_pagestats.models import Aggregate, BackfillRun, Dimension, Generation, Granularity
 
 #: rows that the list counts of a generation, and the page of one
@@ -75,6 +76,7 @@ class GenerationAdmin(ChangesGenerations):
     fieldsets = (
         (None, {"fields": ("state", "page_views", "rows_of_one", "cursor_text", "revision")}),
         (_("Days"), {"fields": ("time_zone", "pruned_before")}),
+        (_("Named dimensions"), {"fields": ("dimensions_text",)}),
         (_("When"), {"fields": ("built_by", "created_at", "kept_at", "doomed_at", "swept_at")}),
     )
 
@@ -116,6 +118,17 @@ class GenerationAdmin(ChangesGenerations):
     @admin.display(description=_("cursor"))
     def cursor_text(self, generation: Generation) -> str:
         return thousands(generation.cursor)
+
+    @admin.display(description=_("named dimensions"))
+    def dimensions_text(self, generation: Generation) -> str:
+        """Each with where its values come from, unless that is an attribute of its own name."""
+        if generation.dimensions is None:
+            return gettext("none: it is of before there were any")
+        found = [
+            it.name if it.name == it.source else f"{it.name} ({it.source})"
+            for it in of_generation(generation.dimensions)
+        ]
+        return ", ".join(found) or NOTHING
 
     @admin.display(description=_("built by"))
     def built_by(self, generation: Any) -> str:

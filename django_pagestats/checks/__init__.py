@@ -12,6 +12,7 @@ from django_pagestats.checks.attributes import check_attributes
 from django_pagestats.checks.beacon import check_beacon
 from django_pagestats.checks.database_settings import check_database_settings
 from django_pagestats.checks.databases import check_databases
+from django_pagestats.checks.dimensions import check_dimensions
 from django_pagestats.checks.load import check_load
 from django_pagestats.checks.middleware import check_recording
 from django_pagestats.checks.proxies import check_proxies
@@ -23,6 +24,7 @@ __all__ = [
     "check_beacon",
     "check_database_settings",
     "check_databases",
+    "check_dimensions",
     "check_load",
     "check_proxies",
     "check_queue",
@@ -36,6 +38,7 @@ def register_checks() -> None:
     """Called when the app is ready."""
     checks.register(check_settings, checks.Tags.compatibility)
     checks.register(check_attributes, checks.Tags.compatibility)
+    checks.register(check_dimensions, checks.Tags.compatibility)
     checks.register(check_queue, checks.Tags.compatibility)
     checks.register(check_recording, checks.Tags.compatibility)
     checks.register(check_load, checks.Tags.compatibility)

@@ -16,6 +16,7 @@ from django_pagestats.checks.database_settings import check_one
 from django_pagestats.checks.messages import Apps, choice, command, error, told, warning
 from django_pagestats.checks.tables import check_tables
 from django_pagestats.conf import conf
+from django_pagestats.dimensions import change_told, unusable_told
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import Generation, PageView
 
@@ -63,6 +64,7 @@ def _check_database(alias: str) -> Iterator[CheckMessage]:
         yield from check_tables(alias, connection)
     if Generation._meta.db_table in tables and has_all_columns(connection):
         yield from _check_zone(alias)
+        yield from _check_dimensions(alias)
         if not apps.is_installed("django_q"):
             yield from _check_tail(alias)
 
@@ -88,6 +90,13 @@ def _check_zone(alias: str) -> Iterator[CheckMessage]:
             yield zone_changed(alias, generation.time_zone)
         elif folding.has_other_rules(generation):
             yield zone_rules_changed(alias, generation.time_zone)
+
+
+def _check_dimensions(alias: str) -> Iterator[CheckMessage]:
+    for generation in Generation.objects.using(alias).filter(is_active=True):
+        change, unusable = change_told(generation.dimensions), unusable_told(generation.dimensions)
+        if change or unusable:
+            yield dimensions_changed(alias, " ".join(filter(None, (change and f"{change}.", unusable))))
 
 
 def _check_tail(alias: str) -> Iterator[CheckMessage]:
@@ -141,4 +150,13 @@ def zone_rules_changed(alias: str, zone: str) -> CheckMessage:
         " was updated since, or machines have different ones.",
         "Bring all machines to the same tzdata, restart what runs there, and run backfill_aggregates --rebuild"
         f" --database {alias}; until then some days and hours are those of other clocks.",
+    )
+
+
+def dimensions_changed(alias: str, change: str) -> CheckMessage:
+    return warning(
+        96,
+        f"In DATABASES[{alias!r}]: {change}",
+        f"Run backfill_aggregates --rebuild --database {alias}, which brings the whole history, without downtime; until"
+        " then answers go on with what the aggregates have.",
     )

@@ -88,6 +88,10 @@ class Setting(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> T | Setting[T]:
         return self if instance is None else self.value()
 
+    def is_default(self) -> bool:
+        """Whether the site's settings leave it out."""
+        return not hasattr(settings, self.name)
+
     def value(self) -> T:
         # past the lazy object: by it one that is not set takes 4 µs, and recording reads a dozen for each page view
         in_force = object.__getattribute__(settings, "_wrapped")
