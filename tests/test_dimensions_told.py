@@ -13,11 +13,11 @@ from django.test import Client
 
 from django_pagestats import backfill, checks, folding, stats
 from django_pagestats.dimensions import NamedDimension, change_told, is_current, of_generation
-from django_pagestats.models import Aggregate, Generation
+from django_pagestats.models import Generation, PageView
 from tests.chains import Links, active_generation, assert_all_counted, the_run
 from tests.checking import of_database, of_settings, running
 from tests.factories import make_page_views
-from tests.test_admin import log_in, root
+from tests.test_admin import root
 
 __all__ = ["root"]  # the fixture
 pytestmark = pytest.mark.usefixtures("no_settling")
@@ -114,8 +114,6 @@ def test_a_change_is_told_until_a_rebuild_and_all_goes_on_meanwhile(settings: An
 
 
 def the_newest() -> int:
-    from django_pagestats.models import PageView
-
     return PageView.objects.order_by("-pk").values_list("pk", flat=True)[0]
 
 
