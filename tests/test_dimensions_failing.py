@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from django_pagestats import backfill, folding, stats, tasks, tending
 from django_pagestats.backfill import failing, keeping
 from django_pagestats.exceptions import DimensionError
+from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject
 from tests.chains import Links, active_generation, assert_all_counted, assert_exact, the_run
 from tests.factories import insert_page_views
@@ -46,6 +47,12 @@ def mine(path: str) -> Any:
 
 def of_both(path: str, attributes: Mapping[str, str]) -> str | None:
     return attributes["plan"] if path == BAD else None
+
+
+@pytest.fixture
+def one_chunk_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several that are read at once, as on SQLite, none is folded if one fails."""
+    monkeypatch.setattr(type(database_for("default")), "CHUNKS_AT_ONCE", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +109,7 @@ TOLD = f"The dimension mine: {HERE}.mine(path='/bad/') raised ZeroDivisionError:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("one_chunk_at_once")
 def test_a_function_that_raises_fails_the_run_at_once_with_its_name_arguments_and_traceback() -> None:
     record(40, bad=25)
     links = Links()
@@ -121,6 +129,7 @@ def test_a_function_that_raises_fails_the_run_at_once_with_its_name_arguments_an
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("goes_on", ["resumed", "started again", "here"])
+@pytest.mark.usefixtures("one_chunk_at_once")
 def test_once_it_is_corrected_the_run_goes_on_from_where_it_was(goes_on: str) -> None:
     record(40, bad=25)
     links = Links()
@@ -248,6 +257,7 @@ def test_an_error_s_text_is_stored_with_escapes_where_it_is_none() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("one_chunk_at_once")
 def test_sync_says_it_and_goes_on_when_it_is_called_again() -> None:
     record(40, bad=25)
     with pytest.raises(CommandError, match=r"failed after 20 page views: The dimension mine: .*mine\(path='/bad/'\)"):
@@ -285,6 +295,7 @@ def test_a_function_that_is_gone_fails_the_run_at_once() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("one_chunk_at_once")
 def test_a_rebuild_fails_and_what_answered_goes_on_to() -> None:
     corrected()
     record(40, bad=25)
@@ -300,8 +311,8 @@ def test_a_rebuild_fails_and_what_answered_goes_on_to() -> None:
     record(5)
     folding.keep_up("default", seconds=5)
     assert stats.count_page_views() == 45
+    corrected()  # the naive count asks it, too
     assert_counted()
-    corrected()
     with links.commits():
         backfill.resume("default", via="test", enqueue=links.enqueue)
     links.drain()
@@ -316,7 +327,7 @@ def test_it_fails_in_the_thread_that_reads_ahead_as_elsewhere() -> None:
     record(400, bad=355)
     with pytest.raises(CommandError, match=r"mine\(path='/bad/'\)"):
         call_command("backfill_aggregates", sync=True, chunk_size=50, verbosity=0)
-    assert the_run().rows_folded == 350
+    assert the_run().rows_folded <= 350
     assert stats.count_page_views() == 400
     corrected()
     call_command("backfill_aggregates", sync=True, verbosity=0)
