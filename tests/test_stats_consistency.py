@@ -151,7 +151,7 @@ def raise_revision() -> None:
 
 def put_in_place(template: Generation, *, using: str = "default") -> None:
     """Make the active generation what the template is, in one transaction: what a chunk does, and its opposite."""
-    columns = "dimension, granularity, bucket, subject, page_views, visitors, visitor_set"
+    columns = "dimension, granularity, bucket, subject, page_views, visitors, visitor_set, repeat_set"
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         active = Generation.objects.using(using).get(is_active=True)
         Aggregate.objects.using(using).filter(generation=active.pk).delete()

@@ -18,10 +18,11 @@ from datetime import date, datetime, timezone
 from django.db import router
 
 from django_pagestats.models import Aggregate
-from django_pagestats.stats import active, policies, questions
+from django_pagestats.stats import active, policies, questions, visitor_questions
 from django_pagestats.stats.answers import PageStats, Point, Policy, Summary
 from django_pagestats.stats.reading import answer
 from django_pagestats.stats.snapshots import Snapshot, snapshot_of
+from django_pagestats.stats.visitor_sets import VisitorSet
 
 __all__ = [
     "PageStats",
@@ -29,17 +30,20 @@ __all__ = [
     "Policy",
     "Snapshot",
     "Summary",
+    "VisitorSet",
     "active_pages",
     "active_visitors",
     "count_page_views",
     "count_page_views_of",
     "count_paths",
+    "count_single_page_visitors",
     "count_unique_visitors",
     "snapshot",
     "summary",
     "time_series",
     "top_pages",
     "visitor_policy",
+    "visitors",
 ]
 
 
@@ -78,6 +82,32 @@ def count_unique_visitors(
 ) -> int:
     """The distinct session keys that viewed a path, or anything on the site: exact for any range."""
     return answer(_alias(using), lambda moment: questions.count_unique_visitors(moment, path, start, end))
+
+
+def count_single_page_visitors(
+    *, start: date | datetime | None = None, end: date | datetime | None = None, using: str | None = None
+) -> int:
+    """The visitors of the site with exactly one page view in a range.
+
+    Raises TailTooLongError, as `visitors()` does, and UnknownDimensionError where the aggregates are of before repeat
+    sets were kept.
+    """
+    return answer(_alias(using), lambda moment: visitor_questions.count_single_page_visitors(moment, start, end))
+
+
+def visitors(
+    path: str | None = None,
+    *,
+    start: date | datetime | None = None,
+    end: date | datetime | None = None,
+    using: str | None = None,
+) -> VisitorSet:
+    """The visitors of a path, or of the whole site, as a set: `count_unique_visitors()` is its `len()`.
+
+    Sets that are to be compared are best taken from one `snapshot()`. Raises TailTooLongError where more page views
+    are not folded yet than PAGESTATS_TAIL_LIMIT.
+    """
+    return answer(_alias(using), lambda moment: visitor_questions.visitors(moment, path, start, end))
 
 
 def count_paths(

@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from django_pagestats.buckets import Dimension
 from django_pagestats.conf import conf
 from django_pagestats.dimensions import NamedDimension
+from django_pagestats.exceptions import UnknownDimensionError
 from django_pagestats.ids import digest_of, known_subject_ids
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
 from django_pagestats.merging.rows import deserialized
@@ -32,6 +33,11 @@ SUBJECT_SETS_PER_STATEMENT = 640
 #: rows that one statement looks up by primary key; and subjects of which it looks up all days, however many these are
 ROWS_PER_STATEMENT = 10_000
 SUBJECTS_PER_STATEMENT = 500
+
+NO_REPEAT_SETS = (
+    "Which visitors came back is not known: these aggregates are of before repeat sets were kept."
+    " `manage.py backfill_aggregates --rebuild` brings them; meanwhile the site is answered as before."
+)
 
 
 class MovedError(Exception):
@@ -142,6 +148,24 @@ class Folded:
                 total += page_views
                 merged |= deserialized(visitor_set)
         return total, merged
+
+    def visitors_and_repeats(self, span: Span) -> tuple[BitMap, BitMap]:
+        """The ids of the visitors of a span, and of those with at least two page views in it, as `repeat_set` has them.
+
+        A few sets at a time are in memory. Raises UnknownDimensionError where a generation of before does not say.
+        """
+        seen, repeated = BitMap(), BitMap()
+        columns = ["a.page_views", "a.visitors", "a.visitor_set", "a.repeat_set"]
+        for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT // 2):
+            for page_views, visitors, *sets in self._rows(columns, _where(span, None, buckets=buckets)):
+                if sets[1] is None and page_views > visitors:
+                    raise UnknownDimensionError(NO_REPEAT_SETS)
+                in_bucket = deserialized(sets[0])
+                repeated |= seen & in_bucket
+                if sets[1] is not None:
+                    repeated |= deserialized(sets[1])
+                seen |= in_bucket
+        return seen, repeated
 
     def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""

@@ -20,6 +20,7 @@ from django_pagestats.conf import conf
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.merging.reading import State, one_instant
 from django_pagestats.stats.folded import Folded, MovedError
+from django_pagestats.stats.newcomers import Newcomers
 from django_pagestats.stats.ranges import ALL_DAYS, EVERYTHING, Span, calendar_of
 from django_pagestats.stats.tail import (
     LATE_PAGE_VIEWS,
@@ -54,6 +55,8 @@ class Moment:
         #: is it after the cursor of all time? -> the tail; and of a moment that is kept those that were read at first
         self._tails: dict[bool, Tail] = {}
         self._origins: dict[bool, Tail] = {}
+        #: who is who in the sets of a moment that is kept
+        self.newcomers = Newcomers(using)
         #: all time is answered by rows of days: those of all time are too far behind
         self._is_by_days = False
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TypeVar
 
-from django_pagestats.stats import questions
+from django_pagestats.stats import questions, visitor_questions
 from django_pagestats.stats.answers import PageStats, Point, Summary
 from django_pagestats.stats.reading import Moment, answer_kept, moment_of
+from django_pagestats.stats.visitor_sets import VisitorSet
 
 T = TypeVar("T")
 
@@ -19,6 +20,8 @@ class Snapshot:
 
     def __init__(self, moment: Moment) -> None:
         self._moment: Moment | None = moment
+        #: what its sets of visitors have in common, and no others
+        self._origin = object()
 
     def _ask(self, question: Callable[[Moment], T]) -> T:
         if self._moment is None:
@@ -43,6 +46,16 @@ class Snapshot:
         self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
     ) -> int:
         return self._ask(lambda moment: questions.count_unique_visitors(moment, path, start, end))
+
+    def count_single_page_visitors(
+        self, *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> int:
+        return self._ask(lambda moment: visitor_questions.count_single_page_visitors(moment, start, end))
+
+    def visitors(
+        self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> VisitorSet:
+        return self._ask(lambda moment: visitor_questions.visitors(moment, path, start, end, origin=self._origin))
 
     def count_paths(self, *, start: date | datetime | None = None, end: date | datetime | None = None) -> int:
         return self._ask(lambda moment: questions.count_paths(moment, start, end))

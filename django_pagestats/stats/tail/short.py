@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 
 from django.db.models import Min
 from pyroaring import BitMap
@@ -54,6 +55,11 @@ class ShortTail(Tail):
     @property
     def pending(self) -> int:
         return len(self.ids)
+
+    @property
+    def session_keys(self) -> Collection[str]:
+        """Each one once; after a cut those of before it, too."""
+        return self._session_keys.keys()
 
     @cached_property
     def _tally(self) -> Tally:
@@ -126,6 +132,11 @@ class ShortTail(Tail):
 
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         return {bucket: len(visitors) for bucket, visitors in self._groups(span, topic).items()}
+
+    def page_views_by_session_key(self, span: Span, topic: Topic | None) -> dict[str, int]:
+        """session key -> page views of a span, of those that have any."""
+        counts = Counter(chain.from_iterable(self._groups(span, topic).values()))
+        return {key: counts[number] for key, number in self._session_keys.items() if number in counts}
 
     def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
         groups = self._groups(span, topic)

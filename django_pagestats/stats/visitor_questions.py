@@ -1,0 +1,99 @@
+"""The questions about who came, each asked of one moment: sets of visitors, and those who were seen once."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable
+from hashlib import sha256
+from typing import NamedTuple
+
+from pyroaring import BitMap
+
+from django_pagestats.exceptions import TailTooLongError
+from django_pagestats.merging.reading import State
+from django_pagestats.stats.newcomers import Newcomers
+from django_pagestats.stats.questions import _may_exist, _span
+from django_pagestats.stats.ranges import Bound, Span
+from django_pagestats.stats.reading import Moment
+from django_pagestats.stats.tail import ShortTail
+from django_pagestats.stats.topics import topic_of_path
+from django_pagestats.stats.visitor_sets import VisitorSet
+
+TOO_LONG = (
+    "More page views are not folded yet than PAGESTATS_TAIL_LIMIT: who came is told of so many only once these are"
+    " folded, since visitors without an id would have to be kept in memory. Run `manage.py backfill_aggregates`, or ask"
+    " stats.snapshot(exact=False), which leaves them out."
+)
+
+
+class Instant(NamedTuple):
+    """What two answers have in common between which nothing was recorded, folded or given an id."""
+
+    using: str
+    state: State
+    #: of the ids of the page views that no aggregate counts, and of the session keys among them that have no id
+    digest: bytes
+
+
+def visitors(moment: Moment, path: str | None, start: Bound, end: Bound, *, origin: Hashable = None) -> VisitorSet:
+    """The visitors of a range; `origin` is what the sets of one snapshot have in common, None: those of equal state."""
+    span = _span(moment, path, start, end)
+    if not _may_exist(moment, path) or span.is_empty:
+        return _Sets(moment, span, origin).of(BitMap())
+    _refuse_at_once(moment, span)
+    topic = topic_of_path(path)
+    folded = moment.folded.visitors(span, topic)
+    sets = _Sets(moment, span, origin)
+    return sets.of(folded, sets.tail.page_views_by_session_key(span, topic))
+
+
+def count_single_page_visitors(moment: Moment, start: Bound, end: Bound) -> int:
+    """All but those with two page views in one bucket, in two buckets, in the tail, or in a bucket and the tail."""
+    span = _span(moment, None, start, end)
+    if span.is_empty:
+        return 0
+    _refuse_at_once(moment, span)
+    seen, repeated = moment.folded.visitors_and_repeats(span)
+    sets = _Sets(moment, span, origin=0)
+    page_views = sets.tail.page_views_by_session_key(span, None)
+    folded, tail = sets.of(seen), sets.of(BitMap(), page_views)
+    more_than_once = sets.of(repeated, (key for key, count in page_views.items() if count > 1)) | (folded & tail)
+    return len((folded | tail) - more_than_once)
+
+
+def _refuse_at_once(moment: Moment, span: Span) -> None:
+    """Where the tail was read at first, sets need not be read in vain."""
+    if moment.is_kept:
+        _short_tail_of(moment, span)
+
+
+def _short_tail_of(moment: Moment, span: Span) -> ShortTail:
+    tail = moment.tail_of(span)
+    if not isinstance(tail, ShortTail):
+        raise TailTooLongError(TOO_LONG)
+    return tail
+
+
+class _Sets:
+    """Makes the sets of one answer; to be begun after the aggregates were read."""
+
+    def __init__(self, moment: Moment, span: Span, origin: Hashable) -> None:
+        self.tail = _short_tail_of(moment, span)
+        # an answer of its own takes no notice of what the tries before it saw
+        self._newcomers = moment.newcomers if moment.is_kept else Newcomers(moment.using)
+        self._newcomers.look(self.tail.session_keys, moment.folded.state)
+        self._origin = self._instant(moment) if origin is None else origin
+
+    def of(self, folded: BitMap, session_keys: Iterable[str] = ()) -> VisitorSet:
+        """The visitors of a set of the aggregates, and of some session keys of the tail."""
+        return VisitorSet(*self._newcomers.parted(folded, session_keys), self._origin)
+
+    def _instant(self, moment: Moment) -> Instant:
+        # the tail of all time may begin earlier: what lies between is folded into days, so that its visitors have ids
+        state = moment.folded.state
+        ids = self.tail.ids[bisect_right(self.tail.ids, state.cursor) :]
+        digest = sha256(array("q", ids).tobytes())
+        for session_key in self._newcomers.session_keys:
+            digest.update(sha256(session_key.encode()).digest())
+        return Instant(moment.using, state, digest.digest())
