@@ -1,12 +1,16 @@
 """Fill the configured database with page views of a realistic shape, the same ones every time.
 
-PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.data 1000000
+PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.data 1000000 [--attributes]
+
+With attributes they are the same page views: a visitor keeps her country, browser, system and device, which are drawn
+one by one, so that contexts are many; a third are arrivals, with a source, and one in ten of these with a campaign.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import time
@@ -21,6 +25,8 @@ import django
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from testproject.traffic import ARRIVALS, Attributes
+
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)
 YEAR = timedelta(days=365)
 PATHS = 20_000
@@ -29,11 +35,14 @@ VISITORS_PER_PAGE_VIEW = 0.16
 MORE_VIEWS, SIGMA = 1 / VISITORS_PER_PAGE_VIEW - 1, 1.25
 #: mean distance of a later page view from the first visit
 SPREAD = timedelta(days=20)
+#: of the later page views, so that ARRIVALS of all are
+LATER_ARRIVALS = (ARRIVALS - VISITORS_PER_PAGE_VIEW) / (1 - VISITORS_PER_PAGE_VIEW)
 SECTIONS = ("articles", "news", "docs", "shop", "people", "help")
 MICROSECOND = timedelta(microseconds=1)
 BATCH = 10_000
 
-Row = tuple[str, str, datetime]
+#: path, session key, time, attributes as JSON
+Row = tuple[str, str, datetime, str | None]
 
 
 def view_times(count: int, *, years: int, shuffle: bool, rng: random.Random) -> list[tuple[int, int]]:
@@ -62,20 +71,41 @@ def path_of(number: int) -> str:
     return f"/{SECTIONS[number % len(SECTIONS)]}/{number // 100}/an-ordinary-page-title-{number}/"
 
 
-def rows(count: int, *, shuffle_years: int = 0, seed: int = 20250101) -> Iterator[Row]:
-    """(path, session key, time) of `count` page views over a year, in time order, or shuffled over some years."""
+def rows(count: int, *, attributes: bool = False, shuffle_years: int = 0, seed: int = 20250101) -> Iterator[Row]:
+    """`count` page views over a year, in time order, or shuffled over some years."""
     rng = random.Random(seed)
     paths = [path_of(number) for number in range(PATHS)]
     rng.shuffle(paths)
     zipf = list(accumulate(1 / rank for rank in range(1, PATHS + 1)))
-    keys: dict[int, str] = {}
+    visitors: dict[int, Visitor] = {}
+    drawn = Attributes(seed) if attributes else None
     views = view_times(count, years=shuffle_years or 1, shuffle=bool(shuffle_years), rng=rng)
-    for at, visitor in views:
-        key = keys.get(visitor)
-        if key is None:
-            key = keys[visitor] = hashlib.md5(f"{seed}:{visitor}".encode()).hexdigest()
+    for at, number in views:
+        visitor = visitors.get(number)
+        if visitor is None:
+            visitor = visitors[number] = Visitor(hashlib.md5(f"{seed}:{number}".encode()).hexdigest(), drawn)
         path = paths[bisect_left(zipf, rng.random() * zipf[-1])]
-        yield path, key, START + at * MICROSECOND
+        yield path, visitor.key, START + at * MICROSECOND, visitor.next_attributes()
+
+
+class Visitor:
+    """Whose first page view is an arrival, and so are some of the later ones."""
+
+    __slots__ = ("_drawn", "_hers", "_is_known", "key")
+
+    def __init__(self, key: str, drawn: Attributes | None, *, is_known: bool = False) -> None:
+        self.key = key
+        self._drawn = drawn
+        self._hers = json.dumps(drawn.of_visitor(key)) if drawn else ""
+        self._is_known = is_known
+
+    def next_attributes(self) -> str | None:
+        """Of her next page view, as JSON: put together out of two texts, since a million are wanted."""
+        if self._drawn is None:
+            return None
+        is_arrival = not self._is_known or self._drawn.is_arrival(LATER_ARRIVALS)
+        self._is_known = True
+        return f"{self._hers[:-1]}, {json.dumps(self._drawn.of_arrival())[1:]}" if is_arrival else self._hers
 
 
 def make_database() -> None:
@@ -93,7 +123,7 @@ def make_database() -> None:
 
 
 def store(page_views: Iterator[Row], table: str) -> None:
-    into = f"{table} (path, session_key, viewed_at)"
+    into = f"{table} (path, session_key, viewed_at, attributes)"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             with cursor.copy(f"COPY {into} FROM STDIN") as copy:
@@ -101,8 +131,8 @@ def store(page_views: Iterator[Row], table: str) -> None:
                     copy.write_row(row)
             return
         while batch := list(islice(page_views, BATCH)):
-            values = [(path, key, at.replace(tzinfo=None).isoformat(" ")) for path, key, at in batch]
-            cursor.executemany(f"INSERT INTO {into} VALUES (%s, %s, %s)", values)
+            values = [(path, key, at.replace(tzinfo=None).isoformat(" "), more) for path, key, at, more in batch]
+            cursor.executemany(f"INSERT INTO {into} VALUES (%s, %s, %s, %s)", values)
 
 
 def analyze(tables: list[str]) -> None:
@@ -118,6 +148,7 @@ def analyze(tables: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page_views", nargs="?", type=int, default=1_000_000)
+    parser.add_argument("--attributes", action="store_true", help="of six names")
     parser.add_argument("--shuffle-years", type=int, default=0, help="times in no order, over so many years")
     parser.add_argument("--replace", action="store_true", help="empty the whole database first")
     options = parser.parse_args()
@@ -133,7 +164,8 @@ def main() -> None:
         parser.error("this database has page views; --replace empties it")
     started = time.perf_counter()
     with transaction.atomic():
-        store(rows(options.page_views, shuffle_years=options.shuffle_years), PageView._meta.db_table)
+        made = rows(options.page_views, attributes=options.attributes, shuffle_years=options.shuffle_years)
+        store(made, PageView._meta.db_table)
     analyze([PageView._meta.db_table])
     print(f"{options.page_views:,} page views in {time.perf_counter() - started:.0f} s")
 

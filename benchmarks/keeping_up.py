@@ -23,7 +23,8 @@ from itertools import accumulate
 import django
 from django.db import connection
 
-from benchmarks.data import PATHS, Row, path_of, store
+from benchmarks.data import PATHS, Row, Visitor, path_of, store
+from testproject.traffic import Attributes
 
 CHECKPOINT_MINUTES = 5
 NEW_VISITORS = 1 / 6
@@ -41,15 +42,17 @@ def written() -> int:
 
 
 class Visits:
-    """Page views of the minutes after the last page view there is."""
+    """Page views of the minutes after the last page view there is, with attributes if that has some."""
 
     def __init__(self) -> None:
-        from django_pagestats.models import PageView, Visitor
+        from django_pagestats import models
 
         self.rng = random.Random(1)
-        self.at = PageView.objects.latest("viewed_at").viewed_at
-        self.highest = Visitor.objects.latest("pk").pk
-        self.visitors = Visitor.objects
+        latest = models.PageView.objects.latest("viewed_at")
+        self.at = latest.viewed_at
+        self.drawn = Attributes(1) if latest.attributes else None
+        self.highest = models.Visitor.objects.latest("pk").pk
+        self.visitors = models.Visitor.objects
         self.zipf = list(accumulate(1 / rank for rank in range(1, PATHS + 1)))
         self.paths = [path_of(number) for number in range(PATHS)]
         self.rng.shuffle(self.paths)
@@ -62,7 +65,8 @@ class Visits:
             key = f"{self.rng.getrandbits(128):032x}" if is_new else self.rng.choice(keys)
             path = self.paths[bisect_left(self.zipf, self.rng.random() * self.zipf[-1])]
             self.at += timedelta(minutes=1) / count
-            yield path, key, self.at
+            attributes = Visitor(key, self.drawn, is_known=not is_new).next_attributes()
+            yield path, key, self.at, attributes
 
 
 def main() -> None:

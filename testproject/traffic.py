@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import cache
+from hashlib import blake2b
 from itertools import accumulate
+from struct import Struct
 
 SECTIONS = ("blog", "docs", "products", "news", "help", "events", "people", "über-uns")
 WORDS = ("getting-started", "release", "pricing", "team", "faq", "café", "guide", "roadmap", "careers", "search")
 #: the share of page views of each hour of a day, and of each day of a week
 HOUR_WEIGHTS = (3, 2, 1, 1, 1, 2, 4, 7, 10, 12, 12, 11, 10, 11, 12, 12, 11, 10, 9, 10, 11, 10, 8, 5)
 WEEKDAY_WEIGHTS = (10, 11, 11, 11, 9, 6, 7)
+
+CODES = """
+    US IN DE GB FR BR JP CA NL IT ES PL AU ID CN RU KR MX SE CH TR UA AR CZ AT BE VN PH RO PT
+    DK FI NO SG ZA GR HU IE IL NZ TH MY TW HK CO CL PK BD NG EG IR KE MA PE SK BG HR LT RS SI
+    LV EE LK SA AE KZ BY VE EC TN DZ NP GH IQ GE AM AZ UZ CY LU IS MT MD MK BA AL CR PA UY PY
+    BO DO GT CU JM TT HN SV NI ET TZ UG CM CI SN ZW ZM JO LB KW QA OM BH MM KH LA MN AF LY AD
+"""
+COUNTRIES = tuple(CODES.split())
+BROWSERS = ("Chrome", "Safari", "Edge", "Firefox", "Samsung Internet", "Opera", "Brave", "DuckDuckGo", "Vivaldi")
+BROWSERS += ("Yandex Browser", "UC Browser", "Instagram")
+SYSTEMS = ("Windows", "Android", "iOS", "macOS", "Linux", "ChromeOS", "Fire OS", "Tizen")
+DEVICES = ("mobile", "desktop", "tablet")
+#: the attributes of a visitor, and their values, the most frequent first; each is drawn by itself
+OF_VISITORS = {"country": COUNTRIES, "browser": BROWSERS, "system": SYSTEMS, "device": DEVICES}
+SITES = ("search.example", "news.example", "social.example", *(f"site-{number}.example" for number in range(4, 501)))
+CAMPAIGNS = tuple(f"{WORDS[number % len(WORDS)]}-{number}" for number in range(50))
+#: of all page views, and of these
+ARRIVALS, WITH_CAMPAIGN = 1 / 3, 1 / 10
+NUMBERS = Struct(f"<{len(OF_VISITORS)}I")
 
 
 def path_name(number: int) -> str:
@@ -56,3 +79,44 @@ def _days(rng: random.Random, count: int, *, days: int, start: datetime) -> Iter
         hours = rng.choices(range(24), HOUR_WEIGHTS, k=views[day])
         seconds = sorted(3_600 * (hour + rng.random()) for hour in hours)
         yield [start + timedelta(days=day, seconds=second) for second in seconds]
+
+
+class Attributes:
+    """Draws the attributes of page views, every value by Zipf's law."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    def of_visitor(self, session_key: str) -> dict[str, str]:
+        """Hers, whenever she comes: they follow from her key."""
+        numbers = NUMBERS.unpack(blake2b(session_key.encode(), digest_size=NUMBERS.size).digest())
+        return {
+            name: values[_rank(len(values), number / 2**32)]
+            for (name, values), number in zip(OF_VISITORS.items(), numbers, strict=True)
+        }
+
+    def of_arrival(self) -> dict[str, str]:
+        """Where one comes from, and perhaps the campaign."""
+        random = self._rng.random
+        found = {"source": SITES[_rank(len(SITES), random())]}
+        if random() < WITH_CAMPAIGN:
+            found["campaign"] = CAMPAIGNS[_rank(len(CAMPAIGNS), random())]
+        return found
+
+    def of_page_view(self, session_key: str) -> dict[str, str]:
+        """Hers, and of one in three page views those of an arrival."""
+        return {**self.of_visitor(session_key), **(self.of_arrival() if self.is_arrival() else {})}
+
+    def is_arrival(self, share: float = ARRIVALS) -> bool:
+        return self._rng.random() < share
+
+
+def _rank(count: int, part: float) -> int:
+    """Which of `count` values an evenly drawn part of 1 stands for."""
+    weights = _zipf(count)
+    return bisect(weights, part * weights[-1])
+
+
+@cache
+def _zipf(count: int) -> list[float]:
+    return list(accumulate(1 / (rank + 1) for rank in range(count)))

@@ -39,11 +39,13 @@ class Command(BaseCommand):
             days=DAYS,
             start=today - timedelta(days=DAYS),
         )
+        attributes = traffic.Attributes(seed)
         with tqdm(total=page_views, unit=" page views", unit_scale=True, file=self.stderr, disable=None) as bar:
             while batch := list(islice(rows, BATCH_SIZE)):
                 with transaction.atomic():
                     PageView.objects.bulk_create(
-                        [PageView(path=path, session_key=key, viewed_at=viewed_at) for path, key, viewed_at in batch]
+                        PageView(path=path, session_key=key, viewed_at=at, attributes=attributes.of_page_view(key))
+                        for path, key, at in batch
                     )
                 bar.update(len(batch))
         self.stdout.write(f"{page_views:,} page views of {DAYS} days are in {connection.settings_dict['NAME']}")
