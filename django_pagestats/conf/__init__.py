@@ -31,6 +31,7 @@ from django_pagestats.conf.complaints import (
     seconds,
     text_or_none,
     texts,
+    weekday_or_none,
     whole_number,
     zone_name,
 )
@@ -214,6 +215,11 @@ class Conf:
     TAG_SECONDS = Setting[float](60.0, seconds(0, 86_400))
     #: A warning is shown when no page view came in for so many hours; 0: never.
     SILENCE_HOURS = Setting[float](0.0, seconds(0, 8_760))
+
+    # -- the dashboard
+
+    #: The day on which weeks begin: 0 is Sunday, 1 Monday; None: Django's FIRST_DAY_OF_WEEK, that of the language.
+    FIRST_DAY_OF_WEEK = Setting[int | None](None, weekday_or_none)
 
     def all(self) -> Iterator[Setting[Any]]:
         return (setting for setting in vars(type(self)).values() if isinstance(setting, Setting))

@@ -30,6 +30,12 @@ def whole_number(low: int, high: int) -> Callable[[object], Complaint]:
     return complain
 
 
+def weekday_or_none(value: object) -> Complaint:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 6):
+        return None
+    return f"must be None or a whole number from 0, Sunday, to 6, Saturday, not {value!r}"
+
+
 def seconds(low: float, high: float) -> Callable[[object], Complaint]:
     def complain(value: object) -> Complaint:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
