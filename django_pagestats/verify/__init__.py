@@ -9,10 +9,11 @@ from django.db import connections
 from django.db.models import Max
 
 from django_pagestats.buckets import Calendar, day_number
+from django_pagestats.dimensions import of_generation
 from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import one_instant, read_by_index
-from django_pagestats.models import Aggregate, Generation, PageView
-from django_pagestats.tally import LEVELS, PAGE_ALL, PAGE_DAY, SITE_ALL, SITE_DAY
+from django_pagestats.models import Aggregate, Generation, Granularity, PageView
+from django_pagestats.tally import levels_of
 from django_pagestats.verify.all_time import compare_all_time
 from django_pagestats.verify.comparing import IDS_PER_STATEMENT, Comparison
 from django_pagestats.verify.counting import PageViews
@@ -35,7 +36,8 @@ class Verification:
 
     With `processes` the days are shared between so many, which read the same snapshot; differences come in the order of
     days all the same. Only PostgreSQL has that, elsewhere it is one process. Raises ProcessFailedError if one is lost,
-    and InsideTransactionError inside a transaction of the caller's.
+    and InsideTransactionError inside a transaction of the caller's. Raises DimensionError where the function of a named
+    dimension fails: what its rows should be nobody knows then.
     """
 
     def __init__(self, using: str, *, processes: int = 1) -> None:
@@ -89,14 +91,15 @@ class Verification:
             # a day that cannot be told from its neighbour by time counts as frozen with it
             frozen_before = clean_boundary_from(calendar, day_number(generation.pruned_before))
             yield from compare_frozen(comparison, frozen_before)
-        page_views = PageViews(self.using, generation.cursor, calendar)
+        page_views = PageViews(self.using, generation.cursor, calendar, dimensions=comparison.dimensions)
         self.page_views = page_views.count
         shares = page_views.shares(frozen_before, self.processes)
         if len(shares) > 1:
             yield from compare_in_processes(comparison, page_views, shares)
         else:
             yield from compare_days(comparison, page_views, shares[0])
-        for day_level, all_level in ((SITE_DAY, SITE_ALL), (PAGE_DAY, PAGE_ALL)):
+        for day_level in list(comparison.totals):
+            all_level = day_level._replace(granularity=Granularity.ALL)
             yield from compare_all_time(comparison, day_level, all_level)
         yield from comparison.ids_of_nobody()
 
@@ -111,9 +114,10 @@ class Verification:
         """From one (dimension, granularity) to the next along the primary key."""
         rows = Aggregate.objects.using(self.using).filter(generation=generation.pk)
         kinds = rows.order_by("dimension", "granularity").values_list("dimension", "granularity")
+        known = levels_of(of_generation(generation.dimensions))
         kind = kinds.first()
         while kind is not None:
-            if kind not in LEVELS:
+            if kind not in known:
                 count = rows.filter(dimension=kind[0], granularity=kind[1]).count()
                 yield Difference(What.UNKNOWN_KIND, str(kind[0]), str(kind[1]), stored=count, detail="number of rows")
             following = kinds.filter(dimension=kind[0], granularity__gt=kind[1]).first()

@@ -29,10 +29,10 @@ def compare_all_time(comparison: Comparison, day_level: Level, all_level: Level)
         for row in stored_rows(answering):
             yield from comparison.compare(all_level, row, None)
         return
-    gap = Gap(comparison.using, generation)
+    gap = Gap(comparison.using, generation, all_level)
     for totals in _ranges(comparison, day_level):
         entries, bounds = totals.entries(), totals.bounds()
-        missing = gap.counted(all_level, totals.low, totals.high)
+        missing = gap.counted(totals.low, totals.high)
         for row in with_gap(stored_rows(answering.filter(**bounds)), generation.all_bucket, missing):
             yield from comparison.compare(all_level, row, entries.pop(row.subject, None))
         for subject, entry in sorted(entries.items()):
@@ -45,8 +45,9 @@ def _ranges(comparison: Comparison, day_level: Level) -> Iterator[Totals]:
     while True:
         totals.entries()
         yield totals
+        totals.room.leave(totals)
         if totals.high is None:
             return
-        totals = Totals(low=totals.high)
+        totals = Totals(low=totals.high, room=totals.room)
         for row in stored_rows(comparison.rows(day_level, **totals.bounds())):
             totals.add_stored(row)

@@ -10,16 +10,17 @@ from django.db.models import Q, QuerySet
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Calendar
-from django_pagestats.models import Aggregate, Dimension, Generation, Subject, Visitor
-from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_SUBJECT, Level
+from django_pagestats.dimensions import of_generation
+from django_pagestats.models import Aggregate, Dimension, Generation, Granularity, Subject, Visitor
+from django_pagestats.tally import SITE_SUBJECT, Level, levels_of
 from django_pagestats.verify.differences import SUBJECT_GONE, VISITOR_GONE, Difference, What, bucket_time
 from django_pagestats.verify.groups import Counts, Entry, Seen
 from django_pagestats.verify.stored import RawRow, StoredRow, add_up_to, stored_row, stored_slices
-from django_pagestats.verify.totals import Totals
+from django_pagestats.verify.totals import Room, Totals
 
 #: ids looked up by one statement
 IDS_PER_STATEMENT = 900
-#: paths that are remembered by their subjects
+#: paths and values that are remembered by their subjects
 MOST_NAMES = 120_000
 
 
@@ -29,7 +30,7 @@ class Findings(NamedTuple):
     aggregates: int
     totals: dict[Level, Totals]
     visitors: BitMap
-    subjects: BitMap
+    subjects: dict[int, BitMap]
 
 
 class Comparison:
@@ -41,13 +42,17 @@ class Comparison:
         self.calendar = calendar
         #: rows that were compared
         self.aggregates = 0
+        self.dimensions = of_generation(generation.dimensions)
+        #: a generation of before has rows of which nobody knows who has at least two page views
+        self.has_repeats = generation.dimensions is not None
         #: what the stored rows of days add up to, for the rows of all time
-        self.totals = {SITE_DAY: Totals(), PAGE_DAY: Totals()}
-        #: subject -> path, also of those that have no row and a negative number in its place
-        self.names: dict[int, str] = {}
-        #: members of sets, and subjects, that no counted page view vouches for
+        self.totals = _totals([level for level in levels_of(self.dimensions) if level.granularity == Granularity.DAY])
+        #: (dimension, subject) -> path or value, also of those that have no row and a negative number in its place
+        self.names: dict[tuple[int, int], str] = {}
+        #: members of sets, and subjects by dimension, that no counted page view vouches for
         self._visitors = BitMap()
-        self._subjects = BitMap()
+        self._subjects: dict[int, BitMap] = {}
+        self._words = {int(it): it.name.lower() for it in Dimension} | {it.id: it.name for it in self.dimensions}
 
     def rows(self, level: Level, **bounds: int) -> QuerySet[Aggregate]:
         return Aggregate.objects.using(self.using).filter(
@@ -62,18 +67,23 @@ class Comparison:
         for stored in stored_slices(rows):
             for row, seen in self._unlike(level, stored, counts):
                 self.add_up(level, row)
-                yield from self.compare(level, row, None if seen is None else Entry.of(seen))
+                is_site = level.dimension == Dimension.SITE
+                yield from self.compare(level, row, None if seen is None else Entry.of(seen, with_repeats=is_site))
         for bucket in sorted(counts):
             for subject, seen in sorted(counts[bucket].items()):
                 yield self.missing(level, bucket, subject, len(seen))
 
     def _unlike(self, level: Level, stored: Sequence[RawRow], counts: Counts) -> list[tuple[StoredRow, Seen | None]]:
-        """Those rows that are not byte for byte what was counted, with what was; the others are done with."""
+        """Those rows that are not byte for byte what was counted, with what was; the others are done with.
+
+        Rows of the site are few, and have two sets: all of them are looked at.
+        """
         alike: list[tuple[int, list[Any]]] = []
         unlike: list[tuple[StoredRow, Seen | None]] = []
+        is_site = level.dimension == Dimension.SITE
         for row in stored:
             seen = counts[row[0]].pop(row[1], None) if row[0] in counts else None
-            if seen is not None and add_up_to(seen, row):
+            if seen is not None and not is_site and add_up_to(seen, row):
                 alike.append((row[1], seen))
             else:
                 unlike.append((stored_row(row), seen))
@@ -124,8 +134,51 @@ class Comparison:
                 *place,
                 stored=len(stored),
                 counted=members,
-                detail=f"{stored.difference_cardinality(entry.visitors)} too many,"
-                f" {entry.visitors.difference_cardinality(stored)} missing",
+                detail=_differing(stored, entry.visitors),
+            )
+        yield from self._repeats(level, row, entry)
+
+    def _repeats(self, level: Level, row: StoredRow, entry: Entry) -> Iterator[Difference]:
+        """The set of those with at least two page views; where nobody knows who should be in it, nothing is told."""
+        place = level, row.bucket, row.subject
+        counted = entry.repeats if level.dimension == Dimension.SITE else BitMap()
+        if counted is None or (row.raw_repeats is None and not (counted and self.has_repeats)):
+            return
+        stored = row.repeat_set
+        if stored is not None and stored != counted:
+            self._visitors |= stored
+            yield self.difference(
+                What.REPEAT_SET,
+                *place,
+                stored=len(stored),
+                counted=len(counted),
+                detail=_differing(stored, counted),
+            )
+        elif stored is None and row.raw_repeats is None:
+            yield self.difference(What.REPEAT_SET, *place, counted=len(counted), detail="none is stored")
+        elif stored is None:
+            yield self.difference(
+                What.UNREADABLE_REPEAT_SET, *place, counted=len(counted), detail="stored bytes that are no set"
+            )
+
+    def repeats_of_frozen(self, level: Level, row: StoredRow, members: BitMap) -> Iterator[Difference]:
+        """What a row whose page views are gone tells by itself: so many page views more than visitors are by some."""
+        more = max(0, row.page_views - len(members))
+        stored = row.repeat_set
+        least, most = (min(1, more), min(more, len(members))) if level.dimension == Dimension.SITE else (0, 0)
+        if stored is None:
+            if row.raw_repeats is not None or (least and self.has_repeats):
+                what = What.REPEAT_SET if row.raw_repeats is None else What.UNREADABLE_REPEAT_SET
+                yield self.difference(what, level, row.bucket, row.subject, counted=most, detail="at most")
+        elif not least <= len(stored) <= most or not stored <= members:
+            yield self.difference(
+                What.REPEAT_SET,
+                level,
+                row.bucket,
+                row.subject,
+                stored=len(stored),
+                counted=most,
+                detail=f"at most; {stored.difference_cardinality(members)} are no visitors of the row",
             )
 
     # -- parts that were compared elsewhere
@@ -139,28 +192,38 @@ class Comparison:
         for level, totals in findings.totals.items():
             self.totals[level].add(totals)
         self._visitors |= findings.visitors
-        self._subjects |= findings.subjects
+        for dimension, subjects in findings.subjects.items():
+            self._subjects[dimension] = self._subjects.get(dimension, BitMap()) | subjects
 
     # -- names and ids
 
     def doubt(self, level: Level, row: StoredRow) -> None:
         """Look at the end whether this row's visitors and subject exist."""
-        if (members := row.visitor_set) is not None:
-            self._visitors |= members
-        if level.dimension == Dimension.PAGE and 0 <= row.subject < 2**32:
-            self._subjects.add(row.subject)
+        for members in (row.visitor_set, row.repeat_set):
+            if members is not None:
+                self._visitors |= members
+        if level.dimension != Dimension.SITE and 0 <= row.subject < 2**32:
+            self._subjects.setdefault(level.dimension, BitMap()).add(row.subject)
 
     def ids_of_nobody(self) -> Iterator[Difference]:
         for visitor in _absent(Visitor.objects.using(self.using), self._visitors):
             yield Difference(What.NO_VISITOR, "visitor", subject=str(visitor), stored=visitor, detail=VISITOR_GONE)
-        subjects = Subject.objects.using(self.using).filter(dimension=int(Dimension.PAGE))
-        for subject in _absent(subjects, self._subjects):
-            yield Difference(What.NO_SUBJECT, "page", subject=f"subject {subject}", stored=subject, detail=SUBJECT_GONE)
+        for dimension, doubted in sorted(self._subjects.items()):
+            subjects = Subject.objects.using(self.using).filter(dimension=int(dimension))
+            detail = SUBJECT_GONE.format(what="path" if dimension == Dimension.PAGE else "value")
+            for subject in _absent(subjects, doubted):
+                yield Difference(
+                    What.NO_SUBJECT,
+                    self._words[dimension],
+                    subject=f"subject {subject}",
+                    stored=subject,
+                    detail=detail,
+                )
 
     def difference(self, what: What, level: Level, bucket: int, subject: int, **values: Any) -> Difference:
         return Difference(
             what,
-            Dimension(level.dimension).name.lower(),
+            self._words[level.dimension],
             level.granularity.name.lower(),
             self._name(level, subject),
             bucket,
@@ -171,12 +234,24 @@ class Comparison:
     def _name(self, level: Level, subject: int) -> str:
         if level.dimension == Dimension.SITE:
             return "" if subject == SITE_SUBJECT else f"subject {subject}"
-        if subject not in self.names:
+        key = int(level.dimension), subject
+        if key not in self.names:
             if len(self.names) >= MOST_NAMES:
                 self.names.clear()
-            found = Subject.objects.using(self.using).filter(pk=subject, dimension=int(Dimension.PAGE))
-            self.names[subject] = found.values_list("value", flat=True).first() or f"subject {subject}"
-        return self.names[subject]
+            found = Subject.objects.using(self.using).filter(pk=subject, dimension=key[0])
+            self.names[key] = found.values_list("value", flat=True).first() or f"subject {subject}"
+        return self.names[key]
+
+
+def _totals(levels: Sequence[Level]) -> dict[Level, Totals]:
+    """Within one memory for all of them."""
+    room = Room()
+    return {level: Totals(room=room) for level in levels}
+
+
+def _differing(stored: BitMap, counted: BitMap) -> str:
+    too_many, missing = stored.difference_cardinality(counted), counted.difference_cardinality(stored)
+    return f"{too_many} too many, {missing} missing"
 
 
 def _absent(rows: QuerySet[Any], ids: BitMap) -> Iterator[int]:

@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 from django.db.models import Count, Max, Min
 
 from django_pagestats.buckets import Calendar, epoch_seconds, instant
+from django_pagestats.dimensions import NamedDimension
 from django_pagestats.ids import IdCache, known_subject_ids, known_visitor_ids
 from django_pagestats.merging import database_for
-from django_pagestats.models import PageView
+from django_pagestats.models import Dimension, PageView
 from django_pagestats.verify.groups import Counted, Group, clean_boundary_from
+from django_pagestats.verify.values import ATTRIBUTES_TEXT, NamedValues, stand_in
 
 #: page views read at once
 PORTION_ROWS = 10_000
@@ -27,13 +30,16 @@ PORTION_ROWS = 10_000
 TOGETHER = timedelta(days=90)
 #: times by which a portion takes part in how days are shared
 SAMPLES = 10
-#: what a group may weigh: a counted row weighs 1, a page view in the row of a page a tenth
+#: what a group may weigh, see Counted.weigh
 GROUP_WEIGHT = 120_000
 
 
 #: seconds since the epoch, half-open; None: no bound on this side
 Bounds = tuple[int | None, int | None]
 UNBOUND: Bounds = (None, None)
+#: path, session key, second and, where there are named dimensions, the text of its attributes of each page view
+Columns = Sequence[Sequence[Any]]
+NO_COLUMNS: Columns = ((), (), ())
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,17 @@ class Portion:
 
 
 class PageViews:
-    """The page views up to a cursor."""
+    """The page views up to a cursor, and where they count by some named dimensions."""
 
-    def __init__(self, using: str, cursor: int, calendar: Calendar, portions: Sequence[Portion] | None = None) -> None:
+    def __init__(
+        self,
+        using: str,
+        cursor: int,
+        calendar: Calendar,
+        portions: Sequence[Portion] | None = None,
+        *,
+        dimensions: Iterable[NamedDimension] = (),
+    ) -> None:
         self.using = using
         self.cursor = cursor
         self.calendar = calendar
@@ -63,6 +77,7 @@ class PageViews:
         self.portions = list(self._survey() if portions is None else portions)
         self.subjects = IdCache(100_000)
         self.visitors = IdCache(100_000)
+        self.values = NamedValues(using, dimensions)
         #: days that a group may have, by what the last one weighed
         self._fitting: int | None = None
 
@@ -97,7 +112,7 @@ class PageViews:
         while pending:
             group, rest = self._fit(pending.pop())
             pending += [rest] if rest else []
-            counted = Counted(group, self.calendar)
+            counted = Counted(group, self.calendar, {dimension.id: {} for dimension in self.values.dimensions})
             for portion in self.portions:
                 self._count(portion, counted)
                 while counted.weight > GROUP_WEIGHT and (rest := counted.cut()):
@@ -129,37 +144,50 @@ class PageViews:
         within = self._within(portion, counted.group)
         if within is None:
             return
-        paths, session_keys, seconds = self._columns(portion, within)
+        paths, session_keys, seconds, *texts = self._columns(portion, within)
         subject_of = self._ids(self.subjects, known_subject_ids, set(paths)).get
-        unknown = counted.unknown_paths
-        subjects = [subject_of(path) or unknown.setdefault(path, -1 - len(unknown)) for path in paths]
+        subjects = [subject_of(path) or self._stand_in(path, counted) for path in paths]
         visitor_of = self._ids(self.visitors, known_visitor_ids, set(session_keys)).get
-        counted.add(zip(subjects, map(visitor_of, session_keys), seconds, strict=True))
+        visitors = list(map(visitor_of, session_keys))
+        counted.add(zip(subjects, visitors, seconds, strict=True))
+        if texts:
+            counted.add_values(self.values.columns(paths, texts[0]), visitors, seconds)
+            counted.unknown.update(self.values.unknown)
+        counted.weigh()
 
-    def _columns(self, portion: Portion, within: Bounds) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
-        """Path, session key and second of the page views of a portion that are within these seconds."""
+    def _stand_in(self, path: str, counted: Counted) -> int:
+        number = stand_in(Dimension.PAGE, path)
+        counted.unknown[Dimension.PAGE, number] = path
+        return number
+
+    def _columns(self, portion: Portion, within: Bounds) -> Columns:
+        """The page views of a portion that are within these seconds."""
         if portion.last_viewed_at - portion.first_viewed_at > TOGETHER:
             return self._selected(portion, within)
-        rows = database_for(self.using).read_page_views(portion.lowest - 1, None, portion.page_views)
+        rows: Sequence[Sequence[Any]] = database_for(self.using).read_page_views(
+            portion.lowest - 1, None, portion.page_views, with_attributes=self._has_values
+        )
         if within != UNBOUND:
             low, high = within
             rows = [row for row in rows if (low is None or row[3] >= low) and (high is None or row[3] < high)]
-        if not rows:
-            return (), (), ()
-        _, paths, session_keys, seconds = zip(*rows, strict=True)
-        return paths, session_keys, seconds
+        return list(zip(*rows, strict=True))[1:] if rows else NO_COLUMNS
 
-    def _selected(self, portion: Portion, within: Bounds) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
+    @property
+    def _has_values(self) -> bool:
+        return bool(self.values.dimensions)
+
+    def _selected(self, portion: Portion, within: Bounds) -> Columns:
         """The same by a condition: of shuffled times few are of any group."""
         rows = PageView.objects.using(self.using).filter(pk__lte=portion.upto, pk__gte=portion.lowest)
         low, high = within
         rows = rows if low is None else rows.filter(viewed_at__gte=instant(low))
         rows = rows if high is None else rows.filter(viewed_at__lt=instant(high))
-        found = list(rows.values_list("path", "session_key", "viewed_at"))
+        texts = (ATTRIBUTES_TEXT,) if self._has_values else ()
+        found = list(rows.values_list("path", "session_key", "viewed_at", *texts))
         if not found:
-            return (), (), ()
-        paths, session_keys, times = zip(*found, strict=True)
-        return paths, session_keys, list(map(epoch_seconds, times))
+            return NO_COLUMNS
+        paths, session_keys, times, *attributes = zip(*found, strict=True)
+        return [paths, session_keys, list(map(epoch_seconds, times)), *attributes]
 
     def _within(self, portion: Portion, group: Group) -> Bounds | None:
         """Between which seconds the group's page views of a portion are; None if there are none."""

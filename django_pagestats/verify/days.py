@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from django.db.models import F, Q
 
-from django_pagestats.tally import PAGE_DAY, SITE_DAY, SITE_HOUR, SITE_SUBJECT
+from django_pagestats.tally import SITE_DAY, SITE_HOUR, SITE_SUBJECT
 from django_pagestats.verify.comparing import Comparison
 from django_pagestats.verify.counting import PageViews
 from django_pagestats.verify.differences import Difference, What
@@ -17,7 +17,7 @@ from django_pagestats.verify.stored import stored_rows
 def compare_frozen(comparison: Comparison, day: int) -> Iterator[Difference]:
     """The rows of days before this one, whose page views may be gone: the set against the number of visitors."""
     hour = comparison.calendar.hour(comparison.calendar.day_start(day))
-    for level, bound in ((SITE_HOUR, hour), (SITE_DAY, day), (PAGE_DAY, day)):
+    for level, bound in ((SITE_HOUR, hour), *((level, day) for level in comparison.totals)):
         for row in stored_rows(comparison.rows(level, bucket__lt=bound)):
             comparison.aggregates += 1
             comparison.add_up(level, row)
@@ -29,6 +29,8 @@ def compare_frozen(comparison: Comparison, day: int) -> Iterator[Difference]:
                 yield comparison.difference(
                     What.VISITORS, level, row.bucket, row.subject, stored=row.visitors, counted=len(members)
                 )
+            else:
+                yield from comparison.repeats_of_frozen(level, row, members)
 
 
 def compare_days(comparison: Comparison, page_views: PageViews, days: Group) -> Iterator[Difference]:
@@ -40,7 +42,7 @@ def compare_days(comparison: Comparison, page_views: PageViews, days: Group) -> 
 def _compare_group(comparison: Comparison, counted: Counted) -> Iterator[Difference]:
     """The rows of the days of one group."""
     group = counted.group
-    comparison.names = {number: path for path, number in counted.unknown_paths.items()}
+    comparison.names = dict(counted.unknown)
     days: dict[str, int] = {}
     hours: dict[str, int] = {}
     for bound, day in (("bucket__gte", group.first), ("bucket__lt", group.end)):
@@ -52,11 +54,12 @@ def _compare_group(comparison: Comparison, counted: Counted) -> Iterator[Differe
         days_of_site = counted.days()
         yield from _unknown_visitors(comparison, days_of_site)
         yield from comparison.against_page_views(SITE_DAY, comparison.rows(SITE_DAY, **days), days_of_site)
-    pages = comparison.rows(PAGE_DAY, **days)
-    if group.parts > 1:
-        wanted = Q(part=group.part) | Q(subject__lt=0) if group.has_site else Q(part=group.part)
-        pages = pages.annotate(part=F("subject") % group.parts).filter(wanted)
-    yield from comparison.against_page_views(PAGE_DAY, pages, counted.days_of_pages)
+    for level, counts in counted.of_days():
+        rows = comparison.rows(level, **days)
+        if group.parts > 1:
+            wanted = Q(part=group.part) | Q(subject__lt=0) if group.has_site else Q(part=group.part)
+            rows = rows.annotate(part=F("subject") % group.parts).filter(wanted)
+        yield from comparison.against_page_views(level, rows, counts)
 
 
 def _unknown_visitors(comparison: Comparison, days: Counts) -> Iterator[Difference]:

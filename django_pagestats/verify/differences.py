@@ -20,16 +20,18 @@ class What(enum.Enum):
     VISITORS = "visitors"  #: the number in the row
     VISITOR_SET = "visitor set"  #: the members of the set
     UNREADABLE_SET = "unreadable set"  #: bytes that are no set
+    REPEAT_SET = "repeat set"  #: the members of the set of those with at least two page views
+    UNREADABLE_REPEAT_SET = "unreadable repeat set"  #: bytes of that set that are none
     UNKNOWN_VISITORS = "unknown visitors"  #: page views whose session key has no Visitor row
     NO_VISITOR = "no Visitor row"  #: a member of a set that is nobody's id
-    NO_SUBJECT = "no Subject row"  #: a subject of aggregate rows that is no path's id
+    NO_SUBJECT = "no Subject row"  #: a subject of aggregate rows that is no path's id, or no value's
     CURSOR = "cursor"  #: page views are gone from the end of the table
     UNCOUNTABLE = "cannot be counted"  #: a page view whose time, or text, is none
     UNKNOWN_KIND = "unknown kind of row"  #: a dimension or granularity that nobody keeps
 
 
 VISITOR_GONE = "visitor rows were deleted, or damaged: whoever comes back counts as somebody else until a rebuild"
-SUBJECT_GONE = "subject rows were deleted, or damaged: the path counts as another one until a rebuild"
+SUBJECT_GONE = "subject rows were deleted, or damaged: the {what} counts as another one until a rebuild"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Difference:
     """
 
     what: What
+    #: "site", "page", or the name of a named dimension
     dimension: str = ""
     granularity: str = ""
     subject: str = ""

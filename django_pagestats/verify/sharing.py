@@ -63,7 +63,7 @@ def compare_share(
         read_by_index(using)
         active = Generation.objects.using(using).get(pk=generation)
         comparison = Comparison(using, active, Calendar(active.time_zone))
-        page_views = PageViews(using, cursor, comparison.calendar, portions)
+        page_views = PageViews(using, cursor, comparison.calendar, portions, dimensions=comparison.dimensions)
         batch: list[Difference] = []
         for difference in compare_days(comparison, page_views, share):
             batch.append(difference)

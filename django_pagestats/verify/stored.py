@@ -23,9 +23,9 @@ ONE_VISITOR = struct.Struct("<IIHHIH")
 #: what a row takes besides its set
 ROW_BYTES = 250
 
-#: bucket, subject, page views, visitors, set: as the driver gives it
-RawRow = tuple[int, int, int, int, Any]
-SET_OF = itemgetter(4)
+#: bucket, subject, page views, visitors, set, repeat set: as the driver gives it
+RawRow = tuple[int, int, int, int, Any, Any]
+SET_OF, REPEAT_SET_OF = itemgetter(4), itemgetter(5)
 
 
 class StoredRow(NamedTuple):
@@ -36,11 +36,25 @@ class StoredRow(NamedTuple):
     page_views: int
     visitors: int
     raw: bytes
+    #: None where none is stored
+    raw_repeats: bytes | None = None
 
     @property
     def visitor_set(self) -> BitMap | None:
         """None where its bytes are no set."""
         return decode(self.raw)
+
+    @property
+    def repeat_set(self) -> BitMap | None:
+        """None where none is stored, or its bytes are none."""
+        return None if self.raw_repeats is None else decode(self.raw_repeats)
+
+    @property
+    def repeats(self) -> BitMap | None:
+        """The visitors with at least two page views, as the row has it: None where it does not tell."""
+        if self.raw_repeats is None and self.page_views == self.visitors:
+            return BitMap()
+        return self.repeat_set
 
 
 def stored_slices(rows: QuerySet[Aggregate]) -> Iterator[list[RawRow]]:
@@ -53,6 +67,7 @@ def stored_slices(rows: QuerySet[Aggregate]) -> Iterator[list[RawRow]]:
             return
         after = found[-1][:2]
         size = ROW_BYTES * len(found) + sum(map(len, map(SET_OF, found)))
+        size += sum(map(len, filter(None, map(REPEAT_SET_OF, found))))
         wanted = limit * SLICE_BYTES // size
         limit = max(1, min(wanted, 4 * limit, MOST_SLICE_ROWS))
 
@@ -63,13 +78,16 @@ def stored_rows(rows: QuerySet[Aggregate]) -> Iterator[StoredRow]:
 
 
 def stored_row(row: RawRow) -> StoredRow:
-    return StoredRow(*row[:4], bytes(row[4]))
+    return StoredRow(*row[:4], bytes(row[4]), None if row[5] is None else bytes(row[5]))
 
 
 def add_up_to(seen: list[Any], row: RawRow) -> bool:
-    """Whether page views of these visitors make a row, byte for byte; if not, the row may be right all the same."""
-    _, _, page_views, visitors, raw = row
-    if page_views != len(seen) or None in seen:
+    """Whether page views of these visitors make a row, byte for byte; if not, the row may be right all the same.
+
+    Not for rows of the site: a repeat set is to be looked at in any case.
+    """
+    _, _, page_views, visitors, raw, raw_repeats = row
+    if page_views != len(seen) or None in seen or raw_repeats is not None:
         return False
     if page_views == 1:  # most rows of a page and a day are
         visitor = seen[0]
@@ -81,7 +99,7 @@ def add_up_to(seen: list[Any], row: RawRow) -> bool:
 
 def _slice(rows: QuerySet[Aggregate], after: tuple[int, int] | None, limit: int) -> list[RawRow]:
     columns = rows.order_by("bucket", "subject").values_list(
-        "bucket", "subject", "page_views", "visitors", "visitor_set"
+        "bucket", "subject", "page_views", "visitors", "visitor_set", "repeat_set"
     )
     if after is None:
         return _fetched(columns[:limit])

@@ -6,15 +6,35 @@ from collections.abc import Iterable, Iterator
 
 from pyroaring import BitMap
 
+from django_pagestats.tally import SITE_SUBJECT
 from django_pagestats.verify.groups import Entry
 from django_pagestats.verify.stored import StoredRow
 
 #: page views and visitors after which lists are made sets, and the memory is looked at
 MOST_ADDED = 250_000
-#: what the sets may take
+#: what the sets may take, those of pages and of named dimensions together
 MOST_BYTES = 50_000_000
 #: of one subject without its visitors, and of one container of its set
 SUBJECT_BYTES, CONTAINER_BYTES = 400, 64
+
+
+class Room:
+    """What several totals may take together: where that is too much, the largest gives up half of its subjects."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[Totals, int] = {}
+
+    def take(self, totals: Totals, size: int) -> None:
+        self._sizes[totals] = size
+        while sum(self._sizes.values()) > MOST_BYTES:
+            largest = max((it for it in self._sizes if it.can_give_up), key=self._sizes.__getitem__, default=None)
+            if largest is None:
+                return
+            self._sizes[largest] = largest.give_up_half()
+
+    def leave(self, totals: Totals) -> None:
+        """It is done with: the others may take what it took."""
+        self._sizes.pop(totals, None)
 
 
 class Totals:
@@ -24,9 +44,10 @@ class Totals:
     `entries` before you look at it.
     """
 
-    def __init__(self, low: int | None = None) -> None:
+    def __init__(self, low: int | None = None, *, room: Room | None = None) -> None:
         self.low = low
         self.high: int | None = None
+        self.room = room or Room()
         self._entries: dict[int, Entry] = {}
         #: subject -> the visitor of each page view that is not yet in its entry
         self._loose: dict[int, list[int]] = {}
@@ -50,7 +71,8 @@ class Totals:
     def add_stored(self, row: StoredRow) -> None:
         """A row as it is stored; of a damaged set only the page views."""
         if self._has(row.subject):
-            self._add_entry(row.subject, Entry(row.page_views, row.visitor_set))
+            repeats = row.repeats if row.subject == SITE_SUBJECT else None
+            self._add_entry(row.subject, Entry(row.page_views, row.visitor_set, repeats=repeats))
 
     def add(self, other: Totals) -> None:
         """What was added up elsewhere, of other rows of the same subjects: those that both have kept stay."""
@@ -65,8 +87,7 @@ class Totals:
     def _add_entry(self, subject: int, added: Entry) -> None:
         entry = self._entry(subject)
         before = len(entry.visitors)
-        entry.page_views += added.page_views
-        entry.visitors |= added.visitors
+        entry.unite(added)
         self._settle_after(1 + len(entry.visitors) - before)
 
     def entries(self) -> dict[int, Entry]:
@@ -84,7 +105,7 @@ class Totals:
     def _entry(self, subject: int) -> Entry:
         entry = self._entries.get(subject)
         if entry is None:
-            entry = self._entries[subject] = Entry()
+            entry = self._entries[subject] = Entry(repeats=BitMap() if subject == SITE_SUBJECT else None)
         return entry
 
     def _settle_after(self, added: int) -> None:
@@ -99,10 +120,18 @@ class Totals:
                 entry.page_views += len(seen)
                 entry.visitors |= BitMap(seen)
         self._loose, self._added = {}, 0
-        while len(self._entries) > 1 and sum(self._sizes()) > MOST_BYTES:
-            middle = sorted(self._entries)[len(self._entries) // 2]
-            self.high = middle
-            self._entries = {subject: entry for subject, entry in self._entries.items() if subject < middle}
+        self.room.take(self, sum(self._sizes()))
+
+    @property
+    def can_give_up(self) -> bool:
+        return len(self._entries) > 1
+
+    def give_up_half(self) -> int:
+        """Give up the upper half of the subjects; the bytes that the others take."""
+        middle = sorted(self._entries)[len(self._entries) // 2]
+        self.high = middle
+        self._entries = {subject: entry for subject, entry in self._entries.items() if subject < middle}
+        return sum(self._sizes())
 
     def _sizes(self) -> Iterator[int]:
         for entry in self._entries.values():
