@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from django_pagestats.dimensions import NamedDimension, Spread, Spreading
 from django_pagestats.ids import IdCache, Witnesses, subject_ids, visitor_ids
@@ -17,10 +18,15 @@ class RememberedIds:
 
     def __init__(self, using: str, dimensions: Sequence[NamedDimension]) -> None:
         self.using = using
+        self._dimensions = dimensions
         self._subjects, self._visitors = IdCache(), IdCache()
         #: by the number of the dimension
         self._values = {dimension.id: IdCache(MOST_VALUES) for dimension in dimensions}
-        self._spreading = Spreading(dimensions, self._of_values) if dimensions else None
+
+    @cached_property
+    def _spreading(self) -> Spreading | None:
+        """Made for the first page views: a function that is gone then fails a chunk, and with it the run."""
+        return Spreading(self._dimensions, self._of_values) if self._dimensions else None
 
     def of(self, page_views: PageViewColumns) -> tuple[list[int], list[int], Spread | None]:
         """The subject of the page and the visitor of each, and where they count beside site and page."""
