@@ -36,7 +36,7 @@ from django_pagestats.conf.complaints import (
     zone_name,
 )
 
-__all__ = ["ATTRIBUTES", "MOST_ROWS", "Conf", "Setting", "conf"]
+__all__ = ["ATTRIBUTES", "DIMENSIONS", "MOST_ROWS", "Conf", "Setting", "conf"]
 
 T = TypeVar("T")
 
