@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date, datetime, timedelta, timezone
@@ -15,20 +14,20 @@ from django.db import transaction
 from django.test import override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyroaring import BitMap
 
-from django_pagestats import stats
+from django_pagestats import backfill, stats
 from django_pagestats.buckets import Calendar, instant
 from django_pagestats.exceptions import AnswerUnsettledError, TailTooLongError, UnknownDimensionError
 from django_pagestats.ids import visitor_ids
 from django_pagestats.merging.reading import State
-from django_pagestats.models import Aggregate, Generation, PageView, Visitor
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Visitor
 from django_pagestats.stats import Snapshot, folded, reading
 from django_pagestats.stats.folded import MovedError
 from django_pagestats.stats.newcomers import Newcomers
 from django_pagestats.stats.reading import Moment
 from tests import test_stats_consistency
-from tests.factories import ALL, DAY, HOUR, SITE, Row, hour_bucket, insert_page_views
+from tests.chains import rows_upto
+from tests.factories import DAY, SITE, Row, insert_page_views
 from tests.stats_oracle import Oracle, fold_naively, write_aggregates
 from tests.test_stats import MODES, PATHS, ZONES, build, sites
 from tests.test_stats_consistency import MODES as MODES_OF_COMMITS
@@ -37,21 +36,17 @@ from tests.test_stats_consistency import other as other
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FIRST_DAY = date(2025, 3, 1)
+FIRST_DAY, SECOND_DAY = date(2025, 3, 1), date(2025, 3, 2)
 START = datetime(2025, 3, 1, 8, tzinfo=timezone.utc)
 #: each asks some twenty questions: a fraction of what the profile gives a pure test
 EXAMPLES = max(2, (settings.default.max_examples if settings.default else 100) // 4)
 
 
-def keys_of(rows: Sequence[Row]) -> set[str]:
-    return {row.session_key for row in rows}
+def keys_of(rows: Sequence[Row]) -> frozenset[str]:
+    return frozenset(row.session_key for row in rows)
 
 
-def seen_once(rows: Sequence[Row]) -> int:
-    return sum(count == 1 for count in Counter(row.session_key for row in rows).values())
-
-
-def check_sets(sets: Sequence[stats.VisitorSet], expected: Sequence[set[str]]) -> None:
+def check_sets(sets: Sequence[stats.VisitorSet], expected: Sequence[frozenset[str]]) -> None:
     """Whatever can be asked of them, two by two and three by three."""
     for a, x in zip(sets, expected, strict=True):
         assert (len(a), bool(a)) == (len(x), bool(x))
@@ -62,34 +57,6 @@ def check_sets(sets: Sequence[stats.VisitorSet], expected: Sequence[set[str]]) -
     for (a, x), (b, y), (c, z) in product(pairs, pairs, pairs):
         assert len((a & b) - c) == len((x & y) - z)
         assert len((a | b) & c) == len((x | y) & z)
-
-
-# -- rows with repeat sets, made naively
-
-
-def add_repeat_sets(
-    rows: Sequence[Row],
-    zone: str = "UTC",
-    *,
-    all_time: int | None = None,
-    generation: Generation | None = None,
-    using: str = "default",
-) -> None:
-    """Give the site's rows of a generation that counts these page views, or of the active one, their repeat sets."""
-    generation = generation or Generation.objects.using(using).get(is_active=True)
-    ids = visitor_ids(using, keys_of(rows))
-    found: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        local = row.viewed_at.astimezone(ZoneInfo(zone))
-        found[HOUR, hour_bucket(local)].append(ids[row.session_key])
-        found[DAY, (local.date() - date(1970, 1, 1)).days].append(ids[row.session_key])
-        if all_time is None or number < all_time:
-            found[ALL, generation.all_bucket].append(ids[row.session_key])
-    of_site = Aggregate.objects.using(using).filter(generation=generation.pk, dimension=SITE)
-    for (granularity, bucket), visitors in found.items():
-        repeated = BitMap(visitor for visitor, count in Counter(visitors).items() if count > 1)
-        stored = repeated.serialize() if repeated else None
-        assert of_site.filter(granularity=granularity, bucket=bucket).update(repeat_set=stored) == 1
 
 
 # -- any page views, zones, ranges, cuts between aggregates and tail
@@ -141,15 +108,13 @@ def test_visitors_seen_once_equal_a_naive_count() -> None:
     @given(sites(), st.sampled_from(MODES), st.integers(-4, 4), st.integers(0, 5), st.integers(0, 3))
     def check(site: Any, mode: Callable[[], Any], first: int, length: int, bounds: int) -> None:
         zone, rows = build(site)
-        if site[2]:
-            add_repeat_sets(rows[: site[2]], zone, all_time=site[3])
         middle = ZONES[zone].astimezone(ZoneInfo(zone)).date()
         start = middle + timedelta(days=first) if bounds & 1 else None
         end = middle + timedelta(days=first + length) if bounds & 2 else None
         with override_settings(PAGESTATS_TIME_ZONE=zone), mode() as asked:
-            within = Oracle(rows, zone).within(None, start, end)
-            assert asked.count_single_page_visitors(start=start, end=end) == seen_once(within)
-            assert asked.count_single_page_visitors() == seen_once(rows)
+            oracle = Oracle(rows, zone)
+            assert asked.count_single_page_visitors(start=start, end=end) == oracle.single_page_visitors(start, end)
+            assert asked.count_single_page_visitors() == oracle.single_page_visitors()
 
     check()
 
@@ -182,7 +147,7 @@ RANGES: list[tuple[str | None, dict[str, date]]] = [
     (None, {}),
     (None, {"start": FIRST_DAY, "end": FIRST_DAY + timedelta(days=2)}),
     ("/1", {}),
-    ("/3", {"start": FIRST_DAY + timedelta(days=1)}),
+    ("/3", {"start": SECOND_DAY}),
 ]
 
 
@@ -190,8 +155,8 @@ def take(asked: Any) -> list[stats.VisitorSet]:
     return [asked.visitors(path, **days) for path, days in RANGES]
 
 
-def expect(rows: Sequence[Row]) -> list[set[str]]:
-    return [keys_of(Oracle(rows).within(path, days.get("start"), days.get("end"))) for path, days in RANGES]
+def expect(rows: Sequence[Row]) -> list[frozenset[str]]:
+    return [Oracle(rows).keys(path, **days) for path, days in RANGES]
 
 
 @contextmanager
@@ -245,16 +210,12 @@ def test_a_visitor_that_gets_an_id_between_two_sets_is_one(
 
 @SNAPSHOTS
 def test_visitors_seen_once_after_a_fold_within_the_snapshot(site: list[Row], snapshot: Callable[[], Any]) -> None:
-    add_repeat_sets(site[:6], all_time=4)
     with snapshot() as now:
         assert len(now.visitors()) == 13
         for count, all_time in ((11, 4), (18, 11), (24, 24)):
             fold(site, count, all_time)
-            add_repeat_sets(site[:count], all_time=all_time, using="other")
-            assert now.count_single_page_visitors() == seen_once(site)
-            assert now.count_single_page_visitors(start=FIRST_DAY + timedelta(days=1)) == seen_once(
-                Oracle(site).within(None, FIRST_DAY + timedelta(days=1), None)
-            )
+            assert now.count_single_page_visitors() == Oracle(site).single_page_visitors()
+            assert now.count_single_page_visitors(start=SECOND_DAY) == Oracle(site).single_page_visitors(SECOND_DAY)
 
 
 def forget_all(newcomers: Newcomers, session_keys: Iterable[str], state: State) -> None:
@@ -349,12 +310,11 @@ def test_sets_of_answers_do_not_mix_if_anything_happened_between(
 @pytest.mark.parametrize("tail_limit", [1_000, 5], ids=["short tail", "long tail"])
 def test_sets_of_the_folded_part(site: list[Row], tail_limit: int) -> None:
     fold(site, 10, 7)
-    add_repeat_sets(site[:10], all_time=7)
     with override_settings(PAGESTATS_TAIL_LIMIT=tail_limit), stats.snapshot(exact=False) as now:
         sets = take(now)
         fold(site, 24, 24)
         sets += take(now)
-        assert now.count_single_page_visitors() == seen_once(site[:10])
+        assert now.count_single_page_visitors() == Oracle(site[:10]).single_page_visitors()
     check_sets(sets, expect(site[:10]) * 2)
 
 
@@ -374,12 +334,10 @@ def test_the_folded_part_inside_a_transaction_does_not_mix_instants(site: list[R
 )
 def test_a_long_tail_is_too_long(site: list[Row], ask: Callable[[Any], Any], settings: Any) -> None:
     settings.PAGESTATS_TAIL_LIMIT = 5
-    add_repeat_sets(site[:6], all_time=4)
     for mode in (in_autocommit, in_atomic, outside, inside):
         with mode() as asked, pytest.raises(TailTooLongError, match=r"backfill_aggregates.*exact=False"):
             ask(asked)
     fold(site, 19, 19)
-    add_repeat_sets(site[:19], all_time=19)
     assert ask(stats)
 
 
@@ -390,7 +348,7 @@ MORE_QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "a set of days": lambda asked: len(asked.visitors(start=FIRST_DAY, end=FIRST_DAY + timedelta(days=2))),
     "a set of a path": lambda asked: len(asked.visitors("/1", start=FIRST_DAY)),
     "seen once": lambda asked: asked.count_single_page_visitors(),
-    "seen once on some days": lambda asked: asked.count_single_page_visitors(start=FIRST_DAY + timedelta(days=1)),
+    "seen once on some days": lambda asked: asked.count_single_page_visitors(start=SECOND_DAY),
 }
 
 
@@ -400,56 +358,48 @@ def test_a_commit_between_any_two_statements(
     site: list[Row], mode: Callable[[], Any], change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(test_stats_consistency, "QUESTIONS", MORE_QUESTIONS)
-    monkeypatch.setattr(test_stats_consistency, "fold_naively", with_repeat_sets)
 
     def ask(name: str) -> Any:
         with mode() as asked:
             return MORE_QUESTIONS[name](asked)
 
-    later = FIRST_DAY + timedelta(days=1)
     expected = {
         "a set": 13,
         "a set of days": len(expect(site)[1]),
         "a set of a path": len(expect(site)[2]),
-        "seen once": seen_once(site),
-        "seen once on some days": seen_once(Oracle(site).within(None, later, None)),
+        "seen once": Oracle(site).single_page_visitors(),
+        "seen once on some days": Oracle(site).single_page_visitors(SECOND_DAY),
     }
     for name, found in test_stats_consistency.answers_with_a_commit_between(site, ask, change, 1_000):
         assert found == expected[name], name
-
-
-def with_repeat_sets(rows: Sequence[Row], **options: Any) -> Generation:
-    made = fold_naively(rows, **options)
-    add_repeat_sets(rows, generation=made)
-    return made
 
 
 # -- repeat sets that are not known, and bounded memory
 
 
 def test_of_a_generation_of_before_nobody_knows_who_came_back(site: list[Row]) -> None:
-    fold(site, 24, 24)
-    one_each = {"start": FIRST_DAY, "end": FIRST_DAY + timedelta(days=1)}
-    assert len(keys_of(Oracle(site).within(None, *one_each.values()))) == 6  # and as many page views
+    Generation.objects.update(is_active=None)
+    fold_naively(site, dimensions=None)
+    one_each = {"start": FIRST_DAY, "end": SECOND_DAY}
+    assert Oracle(site).page_views(None, **one_each) == Oracle(site).visitors(None, **one_each) == 6
     assert stats.count_single_page_visitors(**one_each) == 6
     with pytest.raises(UnknownDimensionError, match=r"of before repeat sets were kept.*--rebuild"):
         stats.count_single_page_visitors()
-    add_repeat_sets(site)
-    assert stats.count_single_page_visitors() == seen_once(site)
+    backfill.run_here("default", kind=BackfillRun.Kind.REBUILD, via="test")
+    assert stats.count_single_page_visitors() == Oracle(site).single_page_visitors()
 
 
-def test_one_day_without_a_repeat_set_spoils_its_ranges_only(site: list[Row]) -> None:
-    twice = insert_page_views([("/1", "key0", START), ("/1", "key0", START + timedelta(days=1))] * 2)
-    fold(all_rows := [*site, *twice], 28, 28)
-    add_repeat_sets(all_rows)
+def test_a_day_without_its_repeat_set_spoils_the_ranges_that_it_is_in(site: list[Row]) -> None:
+    insert_page_views([("/1", "key0", START), ("/1", "key0", START + timedelta(days=1))] * 2)
+    backfill.run_here("default", via="test")
     first = Aggregate.objects.filter(dimension=SITE, granularity=DAY).order_by("bucket").first()
     assert first is not None and first.page_views > first.visitors
     Aggregate.objects.filter(pk=first.pk).update(repeat_set=None)
-    later = FIRST_DAY + timedelta(days=1)
-    assert stats.count_single_page_visitors(start=later) == seen_once(Oracle(all_rows).within(None, later, None))
-    assert stats.count_single_page_visitors() == seen_once(all_rows)
+    oracle = Oracle(rows_upto())
+    assert stats.count_single_page_visitors(start=SECOND_DAY) == oracle.single_page_visitors(SECOND_DAY)
+    assert stats.count_single_page_visitors() == oracle.single_page_visitors()
     with pytest.raises(UnknownDimensionError):
-        stats.count_single_page_visitors(end=later)
+        stats.count_single_page_visitors(end=SECOND_DAY)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -459,7 +409,6 @@ def test_whoever_came_on_two_days_came_twice_in_whatever_order_they_are_read(
     """Sets are read a few at a time, too: of a long range not all are in memory."""
     made = insert_page_views((f"/{n}", f"key{n % 150}", START + timedelta(hours=12 * n)) for n in range(200))
     fold_naively(made)
-    add_repeat_sets(made)
     read, sizes = folded.read_aggregates, []
 
     def read_in_order(using: str, columns: Any, *args: Any, **kwargs: Any) -> Any:
