@@ -261,12 +261,15 @@ def stored_repeaters(row: Aggregate, keys: Mapping[int, str]) -> frozenset[str] 
     return frozenset(keys[visitor] for visitor in BitMap.deserialize(bytes(row.repeat_set)))
 
 
-def same_aggregates(stored: Aggregates, expected: Aggregates, dimensions: object) -> bool:
-    """Whether they are; a generation without named dimensions may have rows of before repeat sets."""
+def differing(
+    stored: Aggregates, expected: Aggregates, dimensions: object = OF_SETTINGS
+) -> dict[tuple[int, int, int, str], tuple[Stored | None, Stored | None]]:
+    """Rows that are not as expected; one of a generation without named dimensions may be of before repeat sets."""
     if dimensions is None:
         unknown = [key for key, row in stored.items() if row.repeaters is None and key in expected]
         stored = stored | {key: stored[key]._replace(repeaters=expected[key].repeaters) for key in unknown}
-    return stored == expected
+    keys = stored.keys() | expected.keys()
+    return {key: (stored.get(key), expected.get(key)) for key in keys if stored.get(key) != expected.get(key)}
 
 
 def draw_from(model: type[Model], number: int) -> None:
