@@ -1,16 +1,20 @@
 """Rebuild the aggregates, in turn with the yardstick, and print a Markdown table.
 
     PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench \\
-        python -m benchmarks.compare [--cluster] [--workers 2] [--rounds 3]
+        python -m benchmarks.compare [--cluster] [--workers 2] [--rounds 3] [--dimensions]
 
 Each round begins without aggregates and without ids of visitors and paths, since the yardstick makes those too
 (--keep-ids: a rebuild of a site that has them). A rebuild's time is its run's, from start to switch, with the check
 before the switch. Peak memory is that of the process that folds.
+
+Named dimensions are off, as the yardstick has none; with --dimensions each comes once more with them, yardstick and
+rebuild: of six attributes (`benchmarks.data --attributes`), or "default", those of the default setting.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import statistics
@@ -18,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +38,9 @@ COMMAND = [sys.executable, str(MANAGE), "backfill_aggregates", "--rebuild", "--v
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 EMPTIED = ("buildsegment", "aggregate", "runevent", "backfillrun", "generation")
 IDS = ("visitor", "subject")
+SIX_ATTRIBUTES = ("source", "campaign", "country", "browser", "system", "device")
+#: added to a way's name
+WITH = ", dimensions"
 
 
 class Rebuild(NamedTuple):
@@ -107,6 +114,15 @@ def show(label: str, seconds: float, *, yardstick: float | None = None, rebuild:
     print(f"| {label} | {seconds:.1f} | {ratio} | {rate} | {memory} |", flush=True)
 
 
+def settings_of(dimensions: str | None) -> dict[str, Mapping[str, str]]:
+    """What is added to the names of ways -> the PAGESTATS_DIMENSIONS that they have."""
+    from django_pagestats.conf import DIMENSIONS
+
+    if dimensions is None:
+        return {"": {}}
+    return {"": {}, WITH: DIMENSIONS if dimensions == "default" else {name: name for name in SIX_ATTRIBUTES}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -114,8 +130,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="also by so many at once, in each way")
     parser.add_argument("--no-yardstick", action="store_true", help="rebuilds only: for memory, and for larger tables")
     parser.add_argument("--keep-ids", action="store_true", help="visitors and paths have their ids already")
+    parser.add_argument(
+        "--dimensions", nargs="?", const="attributes", choices=["attributes", "default"], help="also with dimensions"
+    )
     options = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.dimension_settings"
     django.setup()
     ways: dict[str, Callable[[], Rebuild]] = {"--sync": rebuild_sync}
     if options.cluster:
@@ -123,37 +142,49 @@ def main() -> None:
     if options.workers > 1:
         for way, rebuild in list(ways.items()):
             ways[f"{way}, {options.workers} workers"] = partial(rebuild, options.workers)  # type: ignore[call-arg]
-    yardsticks: list[float] = []
-    rebuilds: dict[str, list[Rebuild]] = {way: [] for way in ways}
+    settings = settings_of(options.dimensions)
+    yardsticks: dict[str, list[float]] = {label: [] for label in settings}
+    rebuilds: dict[str, list[Rebuild]] = {way + label: [] for way in ways for label in settings}
     print(f"{KIND}, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}\n")
     print("| round | seconds | x one-shot | page views/s | peak MB |\n|---|---|---|---|---|")
     for number in range(1, options.rounds + 1):
-        if not options.no_yardstick:
-            yardsticks.append(one_shot())
-            show(f"{number} one-shot", yardsticks[-1])
+        for label, dimensions in () if options.no_yardstick else settings.items():
+            yardsticks[label].append(one_shot(list(dimensions)))
+            show(f"{number} one-shot{label}", yardsticks[label][-1])
         for way, rebuild in ways.items():
-            forget(EMPTIED if options.keep_ids else EMPTIED + IDS)
-            done = rebuild()
-            rebuilds[way].append(done)
-            show(f"{number} {way}", done.seconds, yardstick=yardsticks[-1] if yardsticks else None, rebuild=done)
+            for label, dimensions in settings.items():
+                os.environ["PAGESTATS_DIMENSIONS"] = json.dumps(dimensions)
+                forget(EMPTIED if options.keep_ids else EMPTIED + IDS)
+                done = rebuild()
+                rebuilds[way + label].append(done)
+                yardstick = None if options.no_yardstick else yardsticks[label][-1]
+                show(f"{number} {way}{label}", done.seconds, yardstick=yardstick, rebuild=done)
     summarise(yardsticks, rebuilds)
 
 
-def summarise(yardsticks: list[float], rebuilds: dict[str, list[Rebuild]]) -> None:
-    """Medians; the ratio is the median of the rounds' ratios, since each round saw the same machine."""
-    if yardsticks:
-        show("median one-shot", statistics.median(yardsticks))
+def summarise(yardsticks: dict[str, list[float]], rebuilds: dict[str, list[Rebuild]]) -> None:
+    """Medians; a ratio is the median of the rounds' ratios, since each round saw the same machine."""
+    for label, took in yardsticks.items():
+        if took:
+            show(f"median one-shot{label}", statistics.median(took))
     for way, done in rebuilds.items():
         seconds = statistics.median(rebuild.seconds for rebuild in done)
         middle = Rebuild(seconds, done[0].page_views, max(rebuild.peak_bytes for rebuild in done))
-        ratios = [rebuild.seconds / yardstick for rebuild, yardstick in zip(done, yardsticks, strict=False)]
+        took = yardsticks[WITH if way.endswith(WITH) else ""]
+        ratios = [rebuild.seconds / yardstick for rebuild, yardstick in zip(done, took, strict=False)]
         show(
             f"median {way}", seconds, yardstick=seconds / statistics.median(ratios) if ratios else None, rebuild=middle
         )
-    for way, done in rebuilds.items():
-        if way != "--sync":
-            pairs = zip(done, rebuilds["--sync"], strict=True)
-            print(f"\n{way} / --sync, median: {statistics.median(a.seconds / b.seconds for a, b in pairs):.2f}")
+    for way in rebuilds:
+        if way.endswith(WITH):
+            show_ratio(way, way.removesuffix(WITH), rebuilds)
+        elif way != "--sync":
+            show_ratio(way, "--sync", rebuilds)
+
+
+def show_ratio(way: str, other: str, rebuilds: dict[str, list[Rebuild]]) -> None:
+    ratios = [a.seconds / b.seconds for a, b in zip(rebuilds[way], rebuilds[other], strict=True)]
+    print(f"\n{way} / {other}: median {statistics.median(ratios):.2f} ({', '.join(f'{it:.2f}' for it in ratios)})")
 
 
 if __name__ == "__main__":
