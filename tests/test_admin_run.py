@@ -15,7 +15,8 @@ from django_q.models import OrmQ
 from hypothesis import given, strategies
 
 from django_pagestats import tasks
-from django_pagestats.admin.chart import HEIGHT, WIDTH, axis_end, chart
+from django_pagestats.admin.chart import chart
+from django_pagestats.charts.steps import HEIGHT, WIDTH
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
 from django_pagestats.models import BackfillRun, BuildSegment, Generation, RunEvent
@@ -333,13 +334,6 @@ def test_a_chart_stays_within_its_frame(samples: list[tuple[float, int, int]]) -
         corners = [tuple(map(float, corner.split(","))) for corner in plot.line.split()]
         assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in corners)
         assert [x for x, _ in corners] == sorted(x for x, _ in corners)
-
-
-@pytest.mark.parametrize(
-    ("most", "end"), [(0, 1), (1, 1), (1.5, 2), (2, 2), (4_999, 5_000), (5_001, 10_000), (999, 1_000), (1_000, 1_000)]
-)
-def test_the_end_of_an_axis(most: float, end: float) -> None:
-    assert axis_end(most) == end
 
 
 # --- how long it rests

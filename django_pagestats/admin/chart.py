@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,8 @@ from django.utils.translation import gettext_lazy as _
 from django_pagestats.admin.readonly import thousands
 from django_pagestats.admin.wording import NOTHING, duration
 from django_pagestats.backfill.history import Point, Sample, points
+from django_pagestats.charts import steps
 
-#: units of the drawing, which is stretched to the room there is
-WIDTH, HEIGHT = 600, 120
 TITLES: dict[str, Promise] = {"rate": _("Page views a second"), "chunk_size": _("Page views a chunk")}
 
 
@@ -24,7 +22,7 @@ TITLES: dict[str, Promise] = {"rate": _("Page views a second"), "chunk_size": _(
 class Plot:
     """One quantity over the run's time, as steps: each sample says what was so since the one before."""
 
-    line: str  #: the points of a polyline that goes once around the area below the steps
+    line: str  #: the points of a polyline
     top: str  #: what the upper edge stands for; the lower one is 0
     end: str  #: what the right edge stands for; the left one is the run's start
     description: str  #: in a sentence, for those who do not see it
@@ -61,25 +59,11 @@ def chart(history: Sequence[Sample] | None) -> Chart:
 def _plot(found: Sequence[Point], values: Sequence[float]) -> Plot:
     if not found:
         return Plot("", NOTHING, NOTHING, "")
-    end, top = found[-1].seconds or 1.0, axis_end(max(values))
-    corners, before = [(0.0, 0.0)], 0.0
-    for point, value in zip(found, values, strict=True):
-        corners += [(before, value), (point.seconds, value)]
-        before = point.seconds
-    corners.append((before, 0.0))
-    line = " ".join(f"{WIDTH * x / end:.1f},{HEIGHT * (1 - y / top):.1f}" for x, y in corners)
+    drawn = steps([point.seconds for point in found], values)
     description = gettext("In %(time)s between %(least)s and %(most)s, at the end %(last)s") % {
-        "time": duration(end),
+        "time": duration(drawn.end),
         "least": thousands(round(min(values))),
         "most": thousands(round(max(values))),
         "last": thousands(round(values[-1])),
     }
-    return Plot(line, thousands(round(top)), duration(end), description)
-
-
-def axis_end(most: float) -> float:
-    """The least of 1, 2, 5, 10, 20, 50, ... that is not below: so the axis stays as it is for a while."""
-    if most <= 1:
-        return 1.0
-    power = float(10 ** math.floor(math.log10(most)))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= most)
+    return Plot(drawn.line, thousands(round(drawn.top)), duration(drawn.end), description)

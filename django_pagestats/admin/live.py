@@ -17,10 +17,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill, tasks
-from django_pagestats.admin.chart import HEIGHT, WIDTH, chart
+from django_pagestats.admin.chart import chart
 from django_pagestats.admin.segments import SEGMENT_HEADS, segment_texts
 from django_pagestats.admin.wishes import ObeysWishes
 from django_pagestats.admin.wording import FIGURES, PARTS, Wording, event_texts
+from django_pagestats.charts.steps import HEIGHT, WIDTH
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
 from django_pagestats.models import BackfillRun, WorkedBy

@@ -59,22 +59,22 @@ class Comparison:
     months: int = 0
     shift: int = 0
 
-    def day(self, day: date) -> date | None:
-        """The day before that stands beside a day; None for one that it has not, as 29 February."""
-        moved = _day_of_months(day, self.months) if self.months else day + timedelta(days=self.shift)
-        return moved if moved is not None and moved in self.days else None
-
     def part(self, piece: Days, interval: str) -> Days | None:
-        """The days that stand beside a piece of the range; None where there are none."""
-        if self.months and interval == MONTH:
-            start, end = (_day_of_months(day, self.months) or month_start(day, self.months + 1) for day in _ends(piece))
-        else:
-            found = self.day(piece.start)
-            if found is None:
-                return None
-            start, end = found, found + timedelta(days=piece.count)
+        """The days that stand beside a piece of the range; None where there are none.
+
+        Of different pieces they are different ones, and no more than the piece has; those of a month are a month.
+        """
+        start, end = self._beside(piece.start), self._beside(piece.end)
+        if interval != MONTH:
+            end = min(end, start + timedelta(days=piece.count))
         part = Days(max(start, self.days.start), min(end, self.days.end))
         return part if part.count > 0 else None
+
+    def _beside(self, day: date) -> date:
+        """The day beside a day or, where there is none in its month, the first one of the next month."""
+        if not self.months:
+            return day + timedelta(days=self.shift)
+        return _day_of_months(day, self.months) or month_start(day, self.months + 1)
 
 
 def compare(choice: Choice, days: Days, against: Against, now: datetime, calendar: Calendar) -> Comparison | None:

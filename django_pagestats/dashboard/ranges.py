@@ -15,6 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.buckets import Calendar, day_date, epoch_seconds
+from django_pagestats.charts import MOST_POINTS
 from django_pagestats.conf import conf
 
 TODAY, YESTERDAY, MONTH, LAST_MONTH, YEAR, ALL = "today", "yesterday", "month", "last_month", "12m", "all"
@@ -38,8 +39,6 @@ DEFAULT = "28d"
 HOUR, DAY, WEEK = "hour", "day", "week"
 #: by what a chart can be cut; MONTH is one of them, too
 INTERVALS: dict[str, Promise] = {HOUR: _("Hour"), DAY: _("Day"), WEEK: _("Week"), MONTH: _("Month")}
-#: points of one chart
-MOST_POINTS = 750
 #: of hours one of which comes twice
 MOST_DAYS_OF_HOURS = 31
 #: of a chart by months, rounded down

@@ -1,0 +1,298 @@
+"""Page views as bars and visitors as a line over them, by hour, day, week or month; and the same as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.utils.formats import number_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+
+from django_pagestats.charts.axes import MOST_POINTS, ticks
+from django_pagestats.charts.small import unbroken
+
+#: in pixels: of the area of the bars, above it for a label, and below it for those of time
+HEIGHT, ABOVE, BELOW = 200, 18, 24
+BASE = ABOVE + HEIGHT
+#: a bar's part of its place, and its width at the very most, in per cent
+BAR, WIDEST_BAR = 0.72, 12.0
+#: labels of time: on a wide screen, and so many of them on a narrow one
+MOST_LABELS, FEW = 7, 3
+#: where there are more bars, no pointer hits one: the table tells them
+MOST_TITLES = 120
+NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of one hour, day, week or month. None: there is nothing to say, which is not 0."""
+
+    #: what stands under the axis, and the whole of it
+    label: str
+    name: str
+    page_views: int | None
+    visitors: int | None
+    #: the hour, day, week or month that it is compared with
+    name_before: str = ""
+    page_views_before: int | None = None
+    visitors_before: int | None = None
+    #: it is not over
+    is_running: bool = False
+    #: a week or month of which the range has a part
+    is_cut: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self.page_views is None and self.page_views_before is None
+
+    @property
+    def remark(self) -> str:
+        if self.is_running:
+            return gettext("so far")
+        return gettext("in part") if self.is_cut else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The chart, and the same numbers as a table, a row for each slot from the first one on."""
+
+    #: with which the ids of its parts begin
+    name: str
+    title: str
+    svg: SafeString
+    heads: list[str]
+    #: the name of the slot, and its texts
+    rows: list[tuple[str, list[str]]]
+    #: what is drawn, for its legend: "before", "running", "cut"
+    has: frozenset[str]
+
+
+def columns(slots: Sequence[Slot], *, title: str, name: str = "pagestats-chart") -> Drawing:
+    """Raises ValueError for more slots than a chart can show; the ids of its parts begin with `name`."""
+    if len(slots) > MOST_POINTS:
+        raise ValueError(f"{len(slots):,} points: a chart has at most {MOST_POINTS}.")
+    told = [slot for slot in slots if not slot.is_empty]
+    has = {
+        "before": any(slot.page_views_before is not None for slot in told),
+        "running": any(slot.is_running for slot in told),
+        "cut": any(slot.is_cut for slot in told),
+    }
+    return Drawing(
+        name,
+        title,
+        _Plot(slots, name, title).svg(),
+        _heads(has["before"]),
+        list(_rows(slots, has_before=has["before"])),
+        frozenset(what for what, is_there in has.items() if is_there),
+    )
+
+
+# -- the table
+
+
+def _heads(has_before: bool) -> list[str]:
+    heads = [gettext("Time"), gettext("Page views"), gettext("Visitors")]
+    before = [gettext("Compared with"), gettext("Page views then"), gettext("Visitors then")]
+    return heads + before if has_before else heads
+
+
+def _rows(slots: Sequence[Slot], *, has_before: bool) -> Iterator[tuple[str, list[str]]]:
+    last = max((place for place, slot in enumerate(slots) if not slot.is_empty), default=-1)
+    for slot in slots[: last + 1]:
+        name = f"{slot.name} ({slot.remark})" if slot.remark else slot.name
+        texts = [_count(slot.page_views), _count(slot.visitors)]
+        if has_before:
+            texts += [slot.name_before or NOTHING, _count(slot.page_views_before), _count(slot.visitors_before)]
+        yield name, texts
+
+
+def _count(number: int | None) -> str:
+    return NOTHING if number is None else number_format(number, force_grouping=True)
+
+
+def _told(slot: Slot) -> str:
+    """A slot in a sentence."""
+    told = gettext("%(name)s: %(page_views)s page views, %(visitors)s visitors") % {
+        "name": f"{slot.name} ({slot.remark})" if slot.remark else slot.name,
+        "page_views": _count(slot.page_views),
+        "visitors": _count(slot.visitors),
+    }
+    if slot.page_views_before is None:
+        return told
+    before = gettext("%(name)s: %(page_views)s page views") % {
+        "name": slot.name_before,
+        "page_views": _count(slot.page_views_before),
+    }
+    return f"{told}. {before}"
+
+
+# -- the drawing
+
+
+class _Plot:
+    """The parts of one drawing."""
+
+    def __init__(self, slots: Sequence[Slot], name: str, title: str) -> None:
+        self.slots, self.name, self.title = slots, name, title
+        self.ticks = ticks(max((max(_numbers(slot), default=0) for slot in slots), default=0))
+        self.width = 100 / max(len(slots), 1)
+
+    def svg(self) -> SafeString:
+        parts = [
+            self._grid(),
+            self._bars(),
+            self._lines(),
+            self._tick_labels(),
+            self._labels(),
+            self._targets(),
+            CURSOR,
+        ]
+        return format_html(
+            '<svg class="pagestats-chart" id="{name}" width="100%" height="{height}" role="img" tabindex="0"'
+            ' direction="ltr" font-size="11" aria-labelledby="{name}-title" aria-describedby="{name}-told"'
+            ' data-pagestats-slots="{count}">'
+            '<title id="{name}-title">{title}</title><desc id="{name}-told">{told}</desc>'
+            '<defs><pattern id="{name}-hatched" width="6" height="6" patternUnits="userSpaceOnUse"'
+            ' patternTransform="rotate(45)"><rect class="pagestats-hatch" width="3" height="6" fill="#79aec8"/>'
+            "</pattern></defs>{parts}</svg>",
+            name=self.name,
+            height=BASE + BELOW,
+            count=len(self.slots),
+            title=self.title,
+            told=self._description(),
+            parts=format_html_join("", "{}", ((part,) for part in parts)),
+        )
+
+    def _description(self) -> str:
+        known = [slot for slot in self.slots if slot.page_views is not None]
+        if not known:
+            return gettext("There is nothing to show.")
+        most = max(known, key=lambda slot: slot.page_views or 0)
+        return gettext("Between %(least)s and %(most)s page views; the most: %(name)s.") % {
+            "least": _count(min(slot.page_views or 0 for slot in known)),
+            "most": _count(most.page_views),
+            "name": most.name,
+        }
+
+    def _y(self, number: int) -> float:
+        return HEIGHT * (1 - number / self.ticks[-1])
+
+    def _grid(self) -> SafeString:
+        return format_html_join(
+            "",
+            '<line class="pagestats-grid" x1="0" x2="100%" y1="{0}" y2="{0}" stroke="#999" stroke-opacity="{1}"/>',
+            ((f"{ABOVE + self._y(tick):.1f}", 0.3 if tick else 1) for tick in self.ticks),
+        )
+
+    def _bars(self) -> SafeString:
+        width = min(BAR * self.width, WIDEST_BAR)
+        return format_html_join(
+            "",
+            '<rect class="{}" x="{}%" width="{}%" y="{}" height="{}" fill="{}"{}/>',
+            (
+                (
+                    "pagestats-bar" + (" pagestats-bar-running" if slot.is_running else ""),
+                    f"{(place + 0.5) * self.width - width / 2:.3f}",
+                    f"{width:.3f}",
+                    f"{BASE - self._bar_height(slot.page_views):.1f}",
+                    f"{self._bar_height(slot.page_views):.1f}",
+                    f"url(#{self.name}-hatched)" if slot.is_cut else "#79aec8",
+                    DASHED if slot.is_running else "",
+                )
+                for place, slot in enumerate(self.slots)
+                if slot.page_views
+            ),
+        )
+
+    def _bar_height(self, page_views: int) -> float:
+        return max(1.0, HEIGHT - self._y(page_views))
+
+    def _lines(self) -> SafeString:
+        """Those of visitors and of page views before; what is running is dashed of the first, never of the second."""
+        over = [None if slot.is_running else slot.visitors for slot in self.slots]
+        before = [slot.page_views_before for slot in self.slots]
+        lines = [("pagestats-before", "#888", "", part) for part in unbroken(before)]
+        lines += [("pagestats-visitors", "#b35900", "", part) for part in unbroken(over)]
+        lines += [("pagestats-visitors", "#b35900", ' stroke-dasharray="3 3"', part) for part in self._running()]
+        return format_html(
+            '<svg x="0" y="{}" width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none"'
+            ' overflow="visible">{}</svg>',
+            ABOVE,
+            HEIGHT,
+            max(len(self.slots), 1),
+            HEIGHT,
+            format_html_join(
+                "",
+                '<polyline class="{}" points="{}" fill="none" stroke="{}" stroke-width="2" stroke-linejoin="round"'
+                ' stroke-linecap="round" vector-effect="non-scaling-stroke"{}/>',
+                (
+                    (name, " ".join(f"{x + 0.5:.2f},{self._y(y):.1f}" for x, y in part), colour, SafeString(dashes))
+                    for name, colour, dashes, part in lines
+                ),
+            ),
+        )
+
+    def _running(self) -> Iterator[list[tuple[float, int]]]:
+        """The line to a slot that is not over, from the one before it."""
+        for place, slot in enumerate(self.slots):
+            if slot.is_running and slot.visitors is not None:
+                earlier = self.slots[place - 1].visitors if place else None
+                start = (place - 0.2, slot.visitors) if earlier is None else (place - 1.0, earlier)
+                yield [start, (place + (0.2 if earlier is None else 0.0), slot.visitors)]
+
+    def _tick_labels(self) -> SafeString:
+        """Above their lines: so no room is kept at the side for numbers of whatever length."""
+        return format_html_join(
+            "",
+            '<text class="pagestats-tick" x="0" y="{}" fill="currentColor" aria-hidden="true">{}</text>',
+            ((f"{ABOVE + self._y(tick) - 4:.1f}", _count(tick)) for tick in self.ticks[1:]),
+        )
+
+    def _labels(self) -> SafeString:
+        """Under the axis, evenly; those that a narrow screen has no room for have a class of their own."""
+        step = -(-len(self.slots) // MOST_LABELS)
+        places = range(0, len(self.slots), max(step, 1))
+        kept = -(-len(places) // FEW)
+        return format_html_join(
+            "",
+            '<text class="{}" x="{}%" y="{}" text-anchor="{}" fill="currentColor" aria-hidden="true">{}</text>',
+            (
+                (
+                    "pagestats-time" if number % kept == 0 else "pagestats-time pagestats-time-of-wide",
+                    f"{(place + 0.5) * self.width if place else 0:.3f}" if len(self.slots) > 1 else "50",
+                    BASE + 16,
+                    "middle" if place or len(self.slots) == 1 else "start",
+                    self.slots[place].label,
+                )
+                for number, place in enumerate(places)
+            ),
+        )
+
+    def _targets(self) -> SafeString:
+        if len(self.slots) > MOST_TITLES:
+            return SafeString("")
+        return format_html_join(
+            "",
+            '<rect class="pagestats-target" x="{}%" width="{}%" y="{}" height="{}" fill="none" pointer-events="all">'
+            "<title>{}</title></rect>",
+            (
+                (f"{place * self.width:.3f}", f"{self.width:.3f}", ABOVE, HEIGHT, _told(slot))
+                for place, slot in enumerate(self.slots)
+                if not slot.is_empty
+            ),
+        )
+
+
+DASHED = SafeString(' fill-opacity="0.35" stroke="#417690" stroke-dasharray="4 3"')
+CURSOR = SafeString(
+    f'<line class="pagestats-cursor" x1="0" x2="0" y1="{ABOVE}" y2="{BASE}" stroke="currentColor"'
+    ' visibility="hidden" aria-hidden="true"/>'
+)
+
+
+def _numbers(slot: Slot) -> Iterator[int]:
+    """Those that are drawn."""
+    drawn = (slot.page_views, slot.visitors, slot.page_views_before)
+    return (number for number in drawn if number is not None)
