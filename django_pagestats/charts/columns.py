@@ -20,7 +20,9 @@ BASE = ABOVE + HEIGHT
 BAR, WIDEST_BAR = 0.72, 12.0
 #: labels of time: on a wide screen, and so many of them on a narrow one
 MOST_LABELS, FEW = 7, 3
-#: where there are more bars, no pointer hits one: the table tells them
+#: in per cent: there, half of a label has no room
+NEAR_THE_END = 90
+#: with more bars than that, what one says is in the table only
 MOST_TITLES = 120
 NOTHING = "-"
 
@@ -151,9 +153,9 @@ class _Plot:
         ]
         return format_html(
             '<svg class="pagestats-chart" id="{name}" width="100%" height="{height}" role="img" tabindex="0"'
-            ' direction="ltr" font-size="11" aria-labelledby="{name}-title" aria-describedby="{name}-told"'
+            ' direction="ltr" font-size="11" aria-label="{title}" aria-describedby="{name}-told"'
             ' data-pagestats-slots="{count}">'
-            '<title id="{name}-title">{title}</title><desc id="{name}-told">{told}</desc>'
+            '<desc id="{name}-told">{told}</desc>'
             '<defs><pattern id="{name}-hatched" width="6" height="6" patternUnits="userSpaceOnUse"'
             ' patternTransform="rotate(45)"><rect class="pagestats-hatch" width="3" height="6" fill="#79aec8"/>'
             "</pattern></defs>{parts}</svg>",
@@ -246,14 +248,14 @@ class _Plot:
         """Above their lines: so no room is kept at the side for numbers of whatever length."""
         return format_html_join(
             "",
-            '<text class="pagestats-tick" x="0" y="{}" fill="currentColor" aria-hidden="true">{}</text>',
+            '<text class="pagestats-tick" x="0" y="{}" fill="currentColor" stroke="Canvas" stroke-width="3"'
+            ' stroke-linejoin="round" paint-order="stroke" aria-hidden="true">{}</text>',
             ((f"{ABOVE + self._y(tick) - 4:.1f}", _count(tick)) for tick in self.ticks[1:]),
         )
 
     def _labels(self) -> SafeString:
         """Under the axis, evenly; those that a narrow screen has no room for have a class of their own."""
-        step = -(-len(self.slots) // MOST_LABELS)
-        places = range(0, len(self.slots), max(step, 1))
+        places = range(0, len(self.slots), max(1, -(-len(self.slots) // MOST_LABELS)))
         kept = -(-len(places) // FEW)
         return format_html_join(
             "",
@@ -261,14 +263,21 @@ class _Plot:
             (
                 (
                     "pagestats-time" if number % kept == 0 else "pagestats-time pagestats-time-of-wide",
-                    f"{(place + 0.5) * self.width if place else 0:.3f}" if len(self.slots) > 1 else "50",
+                    f"{self.width * (place + part):.3f}",
                     BASE + 16,
-                    "middle" if place or len(self.slots) == 1 else "start",
+                    anchor,
                     self.slots[place].label,
                 )
                 for number, place in enumerate(places)
+                for part, anchor in [self._anchor(place)]
             ),
         )
+
+    def _anchor(self, place: int) -> tuple[float, str]:
+        """Which part of a place its label has, and of which side: those at the ends would else be cut off."""
+        if len(self.slots) > 1 and place == 0:
+            return 0.0, "start"
+        return (1.0, "end") if self.width * (place + 0.5) > NEAR_THE_END else (0.5, "middle")
 
     def _targets(self) -> SafeString:
         if len(self.slots) > MOST_TITLES:
