@@ -10,9 +10,10 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from django_pagestats.buckets import HOUR_SECONDS, Calendar, day_number, epoch_seconds, instant
-from django_pagestats.dashboard.comparing import Comparison
+from django_pagestats.dashboard.comparing import Comparison, Period
 from django_pagestats.dashboard.ranges import DAY, HOUR, Days, pieces, today_of
 from django_pagestats.stats import Snapshot
+from django_pagestats.stats.parts import unique_visitors_of, unique_visitors_until
 
 
 class Count(NamedTuple):
@@ -77,6 +78,20 @@ def series(snapshot: Snapshot, asked: Asked) -> list[Point]:
     return _hours(snapshot, asked) if asked.interval == HOUR else _pieces(snapshot, asked)
 
 
+def count_of(snapshot: Snapshot, period: Period, calendar: Calendar) -> Count:
+    """The count of the site in a period, whose end may be an hour."""
+    start, end = period
+    if not isinstance(end, datetime):
+        if start == end:
+            return Count(0, 0)
+        page_views = snapshot.count_page_views(start=start, end=end)
+        return Count(page_views, snapshot.count_unique_visitors(start=start, end=end))
+    day = today_of(end, calendar)
+    page_views = snapshot.count_page_views(start=start, end=day) if start < day else 0
+    page_views += snapshot.count_page_views(start=day, end=end)
+    return Count(page_views, unique_visitors_until(snapshot, start, day, end))
+
+
 # -- days, weeks and months
 
 
@@ -115,7 +130,8 @@ def _counts(snapshot: Snapshot, asked: Asked, parts: Sequence[Days]) -> dict[Day
         return {days: daily[days.start] for days in known if days.start in daily}
     parts = [days.until(tomorrow) for days in known]
     page_views = _sums({day: count.page_views for day, count in daily.items()}, parts)
-    return dict(zip(known, map(Count, page_views, _visitors(snapshot, asked.path, parts)), strict=True))
+    visitors = unique_visitors_of(snapshot, [(part.start, part.end) for part in parts], asked.path)
+    return dict(zip(known, map(Count, page_views, visitors), strict=True))
 
 
 def _sums(daily: Mapping[date, int], parts: Iterable[Days]) -> list[int]:
@@ -123,10 +139,6 @@ def _sums(daily: Mapping[date, int], parts: Iterable[Days]) -> list[int]:
     days = sorted(daily)
     upto = [0, *accumulate(daily[day] for day in days)]
     return [upto[bisect_left(days, part.end)] - upto[bisect_left(days, part.start)] for part in parts]
-
-
-def _visitors(snapshot: Snapshot, path: str | None, parts: Iterable[Days]) -> list[int]:
-    return [snapshot.count_unique_visitors(path, start=part.start, end=part.end) for part in parts]
 
 
 # -- hours

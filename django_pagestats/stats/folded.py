@@ -27,6 +27,7 @@ BEFORE_ALL = -(2**63) + 1
 BUCKETS_PER_STATEMENT = 400
 #: sets that one statement reads, and sets that are kept for another try, at the most
 SETS_PER_STATEMENT = 64
+ORDERED_SETS_PER_STATEMENT = 128
 KEPT_SETS = 256
 #: sets that one statement reads of several subjects at once: those of ten pages and two months
 SUBJECT_SETS_PER_STATEMENT = 640
@@ -175,6 +176,12 @@ class Folded:
                 yield bucket, deserialized(visitor_set)
 
         return self._look_up(("visitor_sets", span, topic), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
+
+    def sets_in_order(self, span: Span, topic: Topic | None, buckets: Iterable[int]) -> Iterator[tuple[int, BitMap]]:
+        """Each bucket with the ids of its visitors, of those buckets that have any; some sets at a time in memory."""
+        for portion in portions(buckets, ORDERED_SETS_PER_STATEMENT):
+            rows = self._rows(["a.bucket", "a.visitor_set"], _where(span, topic, buckets=portion))
+            yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in sorted(rows))
 
     def _wheres(self, span: Span, topic: Topic | None, size: int) -> Iterator[Where]:
         if topic is None or span.is_all_time:

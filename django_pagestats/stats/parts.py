@@ -1,0 +1,61 @@
+"""The visitors of each of many parts of a range, such as its weeks: the sets of its days are read once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from itertools import groupby
+
+from pyroaring import BitMap
+
+from django_pagestats.buckets import Granularity, day_number
+from django_pagestats.exceptions import TailTooLongError
+from django_pagestats.merging.reading import can_hold
+from django_pagestats.stats.ranges import Span
+from django_pagestats.stats.reading import Moment
+from django_pagestats.stats.snapshots import Snapshot
+from django_pagestats.stats.topics import PAGES, Topic
+
+
+def unique_visitors_of(taken: Snapshot, parts: Sequence[tuple[date, date]], path: str | None = None) -> list[int]:
+    """The distinct visitors of each part, `[start, end)`, of the site or of a path.
+
+    Parts are in order and do not overlap. The number of statements is that of their days, 128 to one, however many
+    parts they make; the union of one part is in memory at a time.
+    """
+    return taken._ask(lambda moment: _unique_visitors_of(moment, parts, path))
+
+
+def _unique_visitors_of(moment: Moment, parts: Sequence[tuple[date, date]], path: str | None) -> list[int]:
+    counts = [0] * len(parts)
+    if not parts or (path is not None and not can_hold(moment.using, path)):
+        return counts
+    topic = None if path is None else Topic(PAGES, path)
+    spans = [Span(Granularity.DAY, day_number(start), day_number(end)) for start, end in parts]
+    part_of = {day: part for part, span in enumerate(spans) for day in range(span.low or 0, span.high or 0)}
+    whole = Span(Granularity.DAY, spans[0].low, spans[-1].high)
+    tailed = {part_of[day] for day in moment.tail_of(whole).page_views_by_bucket(whole, topic) if day in part_of}
+    folded = groupby(moment.folded.sets_in_order(whole, topic, part_of), key=lambda found: part_of[found[0]])
+    for part, days in folded:
+        merged = BitMap()
+        for _, visitor_set in days:
+            merged |= visitor_set
+        new = moment.tail_of(whole).new_visitors(spans[part], topic, merged) if part in tailed else 0
+        counts[part] = len(merged) + new
+        tailed.discard(part)
+    for part in tailed:
+        counts[part] = moment.tail_of(whole).new_visitors(spans[part], topic, BitMap())
+    return counts
+
+
+def unique_visitors_until(taken: Snapshot, start: date, day: date, end: datetime) -> int:
+    """The distinct visitors of the site from the start of a day to an hour of another one.
+
+    By the sets of the days before that one, and of its hours: the hours of all days would be 24 times as many.
+    """
+    if start >= day:
+        return taken.count_unique_visitors(start=day, end=end)
+    try:
+        return len(taken.visitors(start=start, end=day) | taken.visitors(start=day, end=end))
+    except TailTooLongError:
+        return taken.count_unique_visitors(start=start, end=end)
