@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from django_pagestats.buckets import Calendar, Dimension, Granularity
-from django_pagestats.dimensions import Context, NamedDimension, Spread
+from django_pagestats.dimensions import Column, NamedDimension, Spread
 
 SITE_SUBJECT = 0
 
@@ -70,85 +70,52 @@ def tally(page_views: Iterable[tuple[int, int, int]], calendar: Calendar, spread
 
     And, by `spread`, by the values of named dimensions.
     """
-    if spread is not None:
-        return _tally_spread(page_views, calendar, spread)
-    days: defaultdict[int, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    site_hours: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    begin, end = 1, 0
-    pages, hour_visitors = days[0], site_hours[0, 0]
-    # neighbours in the table are neighbours in time, most often: the buckets are worked out once an hour, not a row
-    for subject, visitor, seconds in page_views:
-        if not begin <= seconds < end:
-            day, hour = calendar.day_and_hour(seconds)
-            begin, end = calendar.constant_interval(seconds)
-            pages, hour_visitors = days[day], site_hours[day, hour]
-        pages[subject].append(visitor)
-        hour_visitors.append(visitor)
-    return _tallied(days, site_hours)
-
-
-def _tallied(days: Mapping[int, Mapping[int, list[int]]], site_hours: Mapping[tuple[int, int], list[int]]) -> Tally:
+    subjects, visitors, seconds = tuple(zip(*page_views, strict=True)) or ((), (), ())
     result = Tally()
-    result.page_days = _in_order(days)
-    result.site_hours = {key: seen for key, seen in site_hours.items() if seen}
-    result.page_views = sum(map(len, site_hours.values()))
+    result.page_views = len(seconds)
+    days: dict[int, list[slice]] = {}
+    for (day, hour), part in _hours(seconds, calendar):
+        result.site_hours.setdefault((day, hour), []).extend(visitors[part])
+        parts = days.setdefault(day, [])
+        if parts and parts[-1].stop == part.start:
+            parts[-1] = slice(parts[-1].start, part.stop)
+        else:
+            parts.append(part)
+    result.page_days = _by_day(subjects, visitors, days)
+    for dimension, column in sorted(spread.columns.items()) if spread is not None else ():
+        if counts := _by_day(column, visitors, days):
+            result.value_days[dimension] = counts
     return result
 
 
-def _in_order(days: Mapping[int, Mapping[int, list[int]]]) -> Counts:
-    """Numbers of one day are sorted much faster than whoever needs the order would sort the keys."""
-    return {(day, subject): days[day][subject] for day in sorted(days) for subject in sorted(days[day])}
+def _hours(seconds: Sequence[int], calendar: Calendar) -> Iterator[tuple[tuple[int, int], slice]]:
+    """The day and the hour of neighbours that share both, and which these are.
+
+    Neighbours in the table are neighbours in time, most often: the buckets are worked out once an hour, not a row.
+    """
+    first, begin, end = 0, 1, 0
+    for index, second in enumerate(seconds):
+        if not begin <= second < end:
+            if index:
+                yield calendar.day_and_hour(begin), slice(first, index)
+            first = index
+            begin, end = calendar.constant_interval(second)
+    if seconds:
+        yield calendar.day_and_hour(begin), slice(first, len(seconds))
 
 
-#: what is known of the page views of one day and context: the visitor of each, and the subject of its page
-Grouped = tuple[list[int], list[int]]
-
-
-def _tally_spread(page_views: Iterable[tuple[int, int, int]], calendar: Calendar, spread: Spread) -> Tally:
-    """The same, grouped by context too: in a loop of its own, since each look costs whoever has no dimensions."""
-    days: defaultdict[int, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    contexts_of_days: defaultdict[int, defaultdict[Context, Grouped]]
-    contexts_of_days = defaultdict(lambda: defaultdict(lambda: ([], [])))
-    site_hours: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    begin, end = 1, 0
-    pages, hour_visitors, contexts = days[0], site_hours[0, 0], contexts_of_days[0]
-    for (subject, visitor, seconds), context in zip(page_views, spread.contexts, strict=True):
-        if not begin <= seconds < end:
-            day, hour = calendar.day_and_hour(seconds)
-            begin, end = calendar.constant_interval(seconds)
-            pages, hour_visitors, contexts = days[day], site_hours[day, hour], contexts_of_days[day]
-        pages[subject].append(visitor)
-        hour_visitors.append(visitor)
-        visitors_of_context, subjects_of_context = contexts[context]
-        visitors_of_context.append(visitor)
-        if context.of_pages is not None:
-            subjects_of_context.append(subject)
-    result = _tallied(days, site_hours)
-    values = {day: _values_of_day(days[day], contexts, spread) for day, contexts in contexts_of_days.items()}
-    numbers = sorted({dimension for dimensions in values.values() for dimension in dimensions})
-    for number in numbers:
-        result.value_days[number] = _in_order({day: found[number] for day, found in values.items() if number in found})
-    return result
-
-
-def _values_of_day(
-    pages: Mapping[int, list[int]], contexts: Mapping[Context, Grouped], spread: Spread
-) -> dict[int, dict[int, list[int]]]:
-    """number of a dimension -> subject -> the visitor of each page view of one day."""
-    found: defaultdict[int, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for context, (visitors, subjects) in contexts.items():
-        for dimension, value in context.targets:
-            found[dimension][value] += visitors
-        if context.of_pages:
-            of_pages = context.of_pages
-            for visitor, subject in zip(visitors, subjects, strict=True):
-                for dimension, value in of_pages[subject]:
-                    found[dimension][value].append(visitor)
-    if spread.of_pages:
-        for subject, visitors in pages.items():
-            for dimension, value in spread.of_pages[subject]:
-                found[dimension][value] += visitors
-    return {dimension: dict(values) for dimension, values in found.items()}
+def _by_day(column: Column, visitors: Sequence[int], days: Mapping[int, Sequence[slice]]) -> Counts:
+    """The visitors of each day and subject; what has None for a subject is not counted."""
+    counts: Counts = {}
+    for day in sorted(days):
+        found: defaultdict[int | None, list[int]] = defaultdict(list)
+        for part in days[day]:
+            for subject, visitor in zip(column[part], visitors[part], strict=True):
+                found[subject].append(visitor)
+        # numbers of one day are sorted much faster than whoever needs the order would sort the keys
+        for subject in sorted(subject for subject in found if subject is not None):
+            counts[day, subject] = found[subject]
+    return counts
 
 
 def _regroup(counts: Counts, key: Callable[[int, int], tuple[int, int]]) -> Counts:

@@ -124,16 +124,16 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     spreading = Spreading(dimensions(*SOURCES), Numbers())
     for number in range(100):
         spreading.spread([f"/{number}"], [number], [f'{{"source": "{number}"}}'])
-        sizes = [len(it) for it in (spreading._contexts, spreading._attributes, spreading._pages)]
-        assert max(sizes) <= 12
-        assert spreading._pairs <= 12
+        of_all = (spreading._of_contexts, spreading._of_pages, spreading._of_both, spreading._of_entries)
+        assert max(len(it.subjects) for it in of_all) <= 12
+        assert len(spreading._are_arrivals) <= 12
 
 
 def test_a_function_that_changes_its_argument_changes_nothing() -> None:
     numbers = Numbers()
     spreading = Spreading(dimensions(f"{HERE}.changes_its_argument", "source"), numbers)
-    (context,) = spreading.spread(["/"], [1], ['{"source": "a"}']).contexts
-    assert {target[0] for target in context.targets} == {3, 4}
+    columns = spreading.spread(["/"], [1], ['{"source": "a"}']).columns
+    assert {number for number, (subject,) in columns.items() if subject is not None} == {3, 4}
 
 
 @pytest.mark.parametrize("path", ["long", "number", "empty", "nul", "half"])
@@ -172,8 +172,7 @@ def test_attributes_that_are_no_names_and_texts_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "null", "{}", '{"other": "a"}'])
 def test_without_the_attribute_nothing_is_counted(text: str | None) -> None:
-    (context,) = Spreading(dimensions("source"), Numbers()).spread(["/"], [1], [text]).contexts
-    assert context.targets == ()
+    assert Spreading(dimensions("source"), Numbers()).spread(["/"], [1], [text]).columns == {3: [None]}
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from django_pagestats.dimensions.changes import change_told, is_current, unusable_told
 from django_pagestats.dimensions.named import ENTRY, NamedDimension, of_generation, of_settings, stored
-from django_pagestats.dimensions.spreading import Context, Spread, Spreading, Values
+from django_pagestats.dimensions.spreading import Column, Spread, Spreading
+from django_pagestats.dimensions.values import Values
 
 __all__ = [
     "ENTRY",
-    "Context",
+    "Column",
     "NamedDimension",
     "Spread",
     "Spreading",
