@@ -124,9 +124,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     spreading = Spreading(dimensions(*SOURCES), Numbers())
     for number in range(100):
         spreading.spread([f"/{number}"], [number], [f'{{"source": "{number}"}}'])
-        of_all = (spreading._of_contexts, spreading._of_pages, spreading._of_both, spreading._of_entries)
+        of_all = (spreading._contexts, spreading._pages, spreading._pairs, spreading._entries)
         assert max(len(it.subjects) for it in of_all) <= 12
-        assert len(spreading._are_arrivals) <= 12
 
 
 def test_a_function_that_changes_its_argument_changes_nothing() -> None:

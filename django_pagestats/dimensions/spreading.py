@@ -7,13 +7,12 @@ look-ups alone: one for all dimensions that take the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from itertools import compress
-from operator import itemgetter
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress, islice, repeat
+from typing import Any, NamedTuple
 
 from django_pagestats.dimensions.named import ENTRY, NamedDimension
-from django_pagestats.dimensions.values import Argument, Values, all_attributes_of, attributes_of
+from django_pagestats.dimensions.values import Values, all_attributes_of, attributes_of
 
 __all__ = ["Column", "Spread", "Spreading", "Values", "attributes_of"]
 
@@ -23,6 +22,8 @@ MOST_REMEMBERED = 40_000
 ARRIVAL = {"source": ""}
 #: contexts whose attributes are in memory at a time
 PARSED = 5_000
+#: rows that are made columns of at a time
+TURNED = 1_000
 
 #: the subject of a value; None where the page view is not counted
 Column = Sequence[int | None]
@@ -54,99 +55,101 @@ class Spreading:
     def __init__(self, dimensions: Iterable[NamedDimension], intern: Intern) -> None:
         values = [Values(dimension) for dimension in dimensions]
         others = [it for it in values if it.dimension.source != ENTRY]
-        self._of_contexts = _Remembered([it for it in others if it.takes == {"attributes"}], intern)
-        self._of_pages = _Remembered([it for it in others if it.takes == {"path"}], intern)
-        self._of_both = _Remembered([it for it in others if it.takes == {"path", "attributes"}], intern)
-        #: an entry is known by its page alone, once it is known to be one: else there would be a pair for most of them
-        self._of_entries = _Remembered([it for it in values if it.dimension.source == ENTRY], intern)
-        #: of each remembered context, whether its page views are arrivals
-        self._are_arrivals: dict[str, bool] = {}
+        #: by the text of attributes; last of all whether it is of arrivals
+        self._contexts = _Remembered([it for it in others if it.takes == {"attributes"}], intern, more=1)
+        self._pages = _Remembered([it for it in others if it.takes == {"path"}], intern)
+        self._pairs = _Remembered([it for it in others if it.takes == {"path", "attributes"}], intern)
+        #: an entry is known by its page, once it is known to be one: by pairs of both there would be far more of them
+        self._entries = _Remembered([it for it in values if it.dimension.source == ENTRY], intern)
 
     def spread(self, paths: Sequence[str], subjects: Sequence[int], texts: Sequence[str | None]) -> Spread:
         """Where page views count, by path, subject of the path, and attributes as the database writes them."""
         columns: dict[int, Column] = {}
-        if self._of_contexts or self._of_entries:
-            contexts = [text or "" for text in texts]
-            self._look_at_contexts(set(contexts))
-            columns |= self._of_contexts.columns(contexts)
-        if self._of_entries:
-            arrivals = list(map(self._are_arrivals.__getitem__, contexts))
-            self._of_entries.look_at_pages(compress(subjects, arrivals), compress(paths, arrivals), ARRIVAL)
-            columns |= self._of_entries.columns(
-                [subject if is_arrival else None for subject, is_arrival in zip(subjects, arrivals, strict=True)]
-            )
-        if self._of_pages:
-            self._of_pages.look_at_pages(subjects, paths)
-            columns |= self._of_pages.columns(subjects)
-        if self._of_both:
+        if self._contexts or self._entries:
+            contexts = texts if all(texts) else [text or "" for text in texts]
+            self._look_at_contexts(contexts)
+            *of_contexts, arrivals = self._contexts.columns(contexts)
+            columns |= self._contexts.numbered(of_contexts)
+        if self._entries:
+            self._look_at_pages(self._entries, compress(subjects, arrivals), compress(paths, arrivals))
+            landed = [subject if is_one else None for subject, is_one in zip(subjects, arrivals, strict=True)]
+            columns |= self._entries.numbered(self._entries.columns(landed))
+        if self._pages:
+            self._look_at_pages(self._pages, subjects, paths)
+            columns |= self._pages.numbered(self._pages.columns(subjects))
+        if self._pairs:
             pairs = list(zip(texts, subjects, strict=True))
             self._look_at_pairs(dict(zip(pairs, paths, strict=True)))
-            columns |= self._of_both.columns(pairs)
+            columns |= self._pairs.numbered(self._pairs.columns(pairs))
         return Spread(columns)
 
-    def _look_at_contexts(self, contexts: set[str]) -> None:
-        if len(self._are_arrivals) > MOST_REMEMBERED:
-            self._are_arrivals = {}
-            self._of_contexts.forget()
-        new = list(contexts.difference(self._are_arrivals))
+    def _look_at_contexts(self, contexts: Sequence[str | None]) -> None:
+        new = self._contexts.new_of(set(contexts))
         for start in range(0, len(new), PARSED):
             texts = new[start : start + PARSED]
             attributes = all_attributes_of(texts)
-            self._of_contexts.look_at([(text, None, them) for text, them in zip(texts, attributes, strict=True)])
-            self._are_arrivals.update((text, "source" in them) for text, them in zip(texts, attributes, strict=True))
+            arrivals = ["source" in them for them in attributes]
+            self._contexts.look_at(texts, repeat(None, len(texts)), attributes, more=[arrivals])
 
-    def _look_at_pairs(self, pairs: Mapping[tuple[str | None, int], str]) -> None:
-        self._of_both.forget_if_full()
-        new = [(pair, path) for pair, path in pairs.items() if pair not in self._of_both.subjects]
-        attributes = {text: attributes_of(text or "") for text in {text for (text, _), _ in new}}
-        self._of_both.look_at([(pair, path, attributes[pair[0]]) for pair, path in new])
+    def _look_at_pages(self, remembered: _Remembered, subjects: Iterable[int], paths: Iterable[str]) -> None:
+        path_of = dict(zip(subjects, paths, strict=True))
+        new = remembered.new_of(path_of)
+        remembered.look_at(new, [path_of[subject] for subject in new], [ARRIVAL] * len(new))
+
+    def _look_at_pairs(self, path_of: Mapping[tuple[str | None, int], str]) -> None:
+        new = self._pairs.new_of(path_of)
+        attributes = {text: attributes_of(text or "") for text in {text for text, _ in new}}
+        self._pairs.look_at(new, [path_of[pair] for pair in new], [attributes[text] for text, _ in new])
 
 
 class _Remembered:
     """The subjects of values of some dimensions that take the same, by what stands for that."""
 
-    def __init__(self, values: Sequence[Values], intern: Intern) -> None:
+    def __init__(self, values: Sequence[Values], intern: Intern, *, more: int = 0) -> None:
         self._values = values
         self._intern = intern
+        #: columns, of dimensions and more
+        self._width = len(values) + more
         #: what stands for it -> the subject of each dimension; nothing is not counted
-        self.subjects: dict[Hashable, tuple[int | None, ...]] = {}
-        self.forget()
+        self.subjects: dict[Any, tuple[int | None, ...]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._values)
 
-    def forget(self) -> None:
-        self.subjects = {None: (None,) * len(self._values)}
+    def new_of(self, keys: Iterable[Any]) -> list[Any]:
+        """Those that are not remembered; where too many are, all are forgotten first."""
+        if not self.subjects or len(self.subjects) > MOST_REMEMBERED:
+            self.subjects = {None: (None,) * self._width}
+        return [key for key in keys if key not in self.subjects]
 
-    def forget_if_full(self) -> None:
-        if len(self.subjects) > MOST_REMEMBERED:
-            self.forget()
-
-    def look_at_pages(
-        self, subjects: Iterable[int], paths: Iterable[str], attributes: Mapping[str, str] | None = None
+    def look_at(
+        self,
+        new: Sequence[Any],
+        paths: Iterable[str | None],
+        attributes: Sequence[Mapping[str, Any]],
+        *,
+        more: Sequence[Sequence[int]] = (),
     ) -> None:
-        """Those that are not remembered."""
-        self.forget_if_full()
-        path_of = dict(zip(subjects, paths, strict=True))
-        self.look_at([(it, path, attributes) for it, path in path_of.items() if it not in self.subjects])
+        """Find the subjects of these, by their paths and attributes, of which one may be left out."""
+        columns = [self._subjects_of(values, values.listed(paths, attributes)) for values in self._values]
+        self.subjects.update(zip(new, zip(*columns, *more, strict=True), strict=True))
 
-    def look_at(self, new: Sequence[Argument]) -> None:
-        if not self._values:
-            return
-        columns = [self._column(values, new) for values in self._values]
-        self.subjects.update(zip(map(itemgetter(0), new), zip(*columns, strict=True), strict=True))
-
-    def _column(self, values: Values, new: Sequence[Argument]) -> list[int | None]:
-        found = values.listed(new)
+    def _subjects_of(self, values: Values, found: Sequence[str | None]) -> Column:
         number_of: dict[str | None, int | None] = {None: None}
-        if distinct := {value for value in found if value is not None}:
+        if distinct := {value for value in set(found) if value is not None}:
             numbers = self._intern(values.dimension.id, distinct)
             number_of.update((value, numbers[value]) for value in distinct)
         return list(map(number_of.__getitem__, found))
 
-    def columns(self, keys: Iterable[Hashable]) -> dict[int, Column]:
-        """Of page views, by what stands for them."""
-        if not self._values:
-            return {}
-        rows = list(map(self.subjects.__getitem__, keys))
-        return {values.dimension.id: list(map(itemgetter(place), rows)) for place, values in enumerate(self._values)}
+    def columns(self, keys: Sequence[Any]) -> list[list[int | None]]:
+        """Of each dimension, the subjects of page views by what stands for them."""
+        rows = map(self.subjects.__getitem__, keys)
+        columns: list[list[int | None]] = [[] for _ in range(self._width)]
+        # a portion at a time: what is turned around stays near to the processor
+        while portion := list(islice(rows, TURNED)):
+            for column, subjects in zip(columns, zip(*portion, strict=True), strict=True):
+                column += subjects
+        return columns
+
+    def numbered(self, columns: Iterable[Column]) -> dict[int, Column]:
+        return {values.dimension.id: column for values, column in zip(self._values, columns, strict=True)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from inspect import signature
 from operator import itemgetter
 from types import NoneType
@@ -42,24 +42,32 @@ class Values:
 
         It is called once for each of them.
         """
-        return zip(map(itemgetter(0), arguments), self.listed(arguments), strict=True)
+        keys, paths, attributes = tuple(zip(*arguments, strict=True)) or ((), (), ())
+        return zip(keys, self.listed(paths, attributes), strict=True)
 
-    def listed(self, arguments: Sequence[Argument]) -> list[str | None]:
-        """The value of each."""
+    def listed(self, paths: Iterable[str | None], attributes: Sequence[Mapping[str, Any] | None]) -> list[str | None]:
+        """The value of each path with its attributes."""
         if self._function is None:
-            return self._of_attributes([attributes or {} for _, _, attributes in arguments])
-        given = ({"path": path, "attributes": attributes} for _, path, attributes in arguments)
-        return [self.value(**{name: all_of_it[name] for name in self.takes}) for all_of_it in given]
+            return self._of_attributes([them or {} for them in attributes])
+        given = ({"path": path, "attributes": them} for path, them in zip(paths, attributes, strict=True))
+        return [self.value(**{name: both[name] for name in self.takes}) for both in given]
 
     def _of_attributes(self, attributes: Sequence[Mapping[str, Any]]) -> list[str | None]:
         """Each distinct value is looked at once: there are few of them."""
         name = self.dimension.source
-        found = [them.get(name) for them in attributes]
+        try:
+            found = list(map(itemgetter(name), attributes))  # where all have it, twice as fast as get()
+        except KeyError:
+            found = [them.get(name) for them in attributes]
         try:
             are_good = all(value is None or not _refused(value, self.longest) for value in set(found))
         except TypeError:  # a list or an object
             are_good = False
-        return found if are_good else [self._checked(them.get(name), {"attributes": them}) for them in attributes]
+        return (
+            found
+            if are_good
+            else [self._checked(value, {"attributes": them}) for value, them in zip(found, attributes, strict=True)]
+        )
 
     def value(self, **arguments: Any) -> str | None:
         """What the function gives; raises DimensionError."""
