@@ -262,6 +262,7 @@ async def waits(path: str) -> str:
 
 GIVEN: dict[str, Any] = {"it": "x"}
 NO_FUNCTION = 5
+does_not_say = dict
 
 
 def about(settings: Any, source: str) -> str:
@@ -306,8 +307,9 @@ def test_a_function_that_is_none(settings: Any, name: str, reason: str) -> None:
             f"{HERE}.wants_a_segment(path='/example/page/') raised IndexError: list index out of range",
         ),
         ("wants_a_source", f"{HERE}.wants_a_source(attributes={{}}) raised KeyError: 'source'"),
-        ("takes_nothing", "takes_nothing"),
-        ("takes_more", "takes request"),
+        ("takes_nothing", f"The dimension mine: {HERE}.takes_nothing takes none of these: a function of path"),
+        ("takes_more", f"The dimension mine: {HERE}.takes_more takes request: a function of path"),
+        ("does_not_say", f"The dimension mine: {HERE}.does_not_say takes none of these: a function of path"),
     ],
 )
 def test_a_function_that_fails_with_the_example(settings: Any, name: str, reason: str) -> None:

@@ -33,7 +33,7 @@ class Values:
         self.takes = {"attributes"}
         if not dimension.is_attribute:
             self._function = _imported(dimension)
-            self.takes = taken_by(self._function)
+            self.takes = _taken_by(self._function, dimension)
         #: of a value
         self.longest = 2_048 if dimension.source in PATHS_OF_OURS else VALUE_MAX_LENGTH
 
@@ -131,15 +131,18 @@ def all_attributes_of(texts: Sequence[str]) -> list[Mapping[str, Any]]:
     return [attributes_of(text) for text in texts]
 
 
-def taken_by(function: Callable[..., object]) -> set[str]:
+def _taken_by(function: Callable[..., object], dimension: NamedDimension) -> set[str]:
     """Which of `path` and `attributes` a function takes; raises DimensionError for any other parameter."""
-    parameters = signature(function).parameters.values()
+    try:
+        parameters = signature(function).parameters.values()
+    except (TypeError, ValueError):  # some of those that are not written in Python do not say
+        parameters = signature(lambda: None).parameters.values()
     names = {it.name for it in parameters if it.kind in (it.POSITIONAL_OR_KEYWORD, it.KEYWORD_ONLY)}
     others = [it.name for it in parameters if it.name not in ("path", "attributes") and it.default is it.empty]
     if others or not names & {"path", "attributes"}:
         raise DimensionError(
-            f"{function!r} takes {', '.join(others) or 'nothing'}: a function of path, of attributes, or of both, by"
-            " these names, would do."
+            f"The dimension {dimension.name}: {dimension.source} takes {', '.join(others) or 'none of these'}: a"
+            " function of path, of attributes, or of both, by these names, would do."
         )
     return names & {"path", "attributes"}
 
