@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -22,6 +22,7 @@ from django_pagestats.exceptions import TailTooLongError
 from django_pagestats.ids import subject_ids
 from django_pagestats.models import Aggregate, Dimension, Generation, Granularity, PageView
 from tests.factories import Row, insert_page_views, make_page_views
+from tests.named import dimensions_of_settings
 from tests.stats_oracle import Oracle, fold_naively
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -32,6 +33,7 @@ MONTH = {"start": DAY, "end": DAY + timedelta(days=30)}
 
 #: as many as are asked for by one statement of each kind
 PATHS = [f"/p{n}" for n in range(500)]
+GERMAN = {"country": "DE"}
 
 #: question -> statements with an empty tail, and with a tail that has known and unknown paths and visitors
 BUDGETS: dict[str, tuple[Callable[[], Any], int, int]] = {
@@ -52,6 +54,7 @@ BUDGETS: dict[str, tuple[Callable[[], Any], int, int]] = {
     "visitors(range)": (lambda: stats.visitors(**MONTH), 2, 3),
     "visitors(path)": (lambda: stats.visitors("/p0"), 2, 3),
     "visitors(path, range)": (lambda: stats.visitors("/p0", **MONTH), 2, 3),
+    "visitors(where, range)": (lambda: stats.visitors(where=GERMAN, **MONTH), 3, 5),
     "count_paths()": (lambda: stats.count_paths(), 2, 4),
     "count_paths(range)": (lambda: stats.count_paths(**MONTH), 2, 4),
     "top_pages()": (lambda: stats.top_pages(), 3, 6),
@@ -59,6 +62,21 @@ BUDGETS: dict[str, tuple[Callable[[], Any], int, int]] = {
     "time_series(day)": (lambda: stats.time_series("day", *MONTH.values()), 2, 4),
     "time_series(day, path)": (lambda: stats.time_series("day", *MONTH.values(), path="/p0"), 2, 4),
     "time_series(hour)": (lambda: stats.time_series("hour", START, START + timedelta(hours=48)), 3, 5),
+    "top()": (lambda: stats.top("country"), 4, 8),
+    "top(range)": (lambda: stats.top("country", **MONTH), 5, 8),
+    "top(path alone)": (lambda: stats.top("section", **MONTH), 5, 7),
+    "count_values()": (lambda: stats.count_values("country"), 3, 6),
+    "count_values(range)": (lambda: stats.count_values("country", **MONTH), 3, 6),
+    "count_visits()": (lambda: stats.count_visits(), 3, 4),
+    "count_visits(range)": (lambda: stats.count_visits(**MONTH), 3, 4),
+    "count_visits(path)": (lambda: stats.count_visits("/p0"), 3, 4),
+    "count_visits(path, range)": (lambda: stats.count_visits("/p0", **MONTH), 3, 4),
+    "dimensions()": (lambda: stats.dimensions(), 1, 1),
+    "count_page_views(where)": (lambda: stats.count_page_views(where=GERMAN), 3, 4),
+    "count_page_views(where, range)": (lambda: stats.count_page_views(where=GERMAN, **MONTH), 3, 4),
+    "count_unique_visitors(where)": (lambda: stats.count_unique_visitors(where=GERMAN), 3, 5),
+    "count_unique_visitors(where, range)": (lambda: stats.count_unique_visitors(where=GERMAN, **MONTH), 3, 5),
+    "time_series(day, where)": (lambda: stats.time_series("day", *MONTH.values(), where=GERMAN), 3, 6),
     "summary()": (lambda: stats.summary(), 4, 8),
     "summary(range)": (lambda: stats.summary(**MONTH), 4, 8),
     "active_visitors()": (lambda: stats.active_visitors(), 1, 1),
@@ -67,8 +85,16 @@ BUDGETS: dict[str, tuple[Callable[[], Any], int, int]] = {
 }
 
 
-def page_views(count: int) -> list[tuple[str, str, datetime]]:
-    return [(f"/p{n % 40}", f"key{n % 33}", START + timedelta(hours=n % 40, seconds=n)) for n in range(count)]
+def page_views(count: int) -> list[tuple[str, str, datetime, Mapping[str, str]]]:
+    return [
+        (f"/p{n % 40}", f"key{n % 33}", START + timedelta(hours=n % 40, seconds=n), attributes(n)) for n in range(count)
+    ]
+
+
+def attributes(number: int) -> dict[str, str]:
+    """A third are arrivals."""
+    found = {"country": ("DE", "FR", "AT")[number % 7 % 3]}
+    return found | {"source": "direct"} if number % 3 == 0 else found
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -78,7 +104,8 @@ def test_statements_of_an_answer(name: str, django_assert_num_queries: Any) -> N
     fold_naively(rows)
     with django_assert_num_queries(of_empty_tail):
         ask()
-    insert_page_views([*page_views(50), ("/new", "new", START), ("/p0", "new", START)])
+    new = {"country": "new", "source": "new"}
+    insert_page_views([*page_views(50), ("/new", "new", START, new), ("/p0", "new", START, new)])
     with django_assert_num_queries(of_tail):
         ask()
 
@@ -146,7 +173,8 @@ def many(transactional_db: None) -> None:  # ANALYZE TABLE commits
     fold_naively([])
     generation = Generation.objects.get()
     Aggregate.objects.bulk_create(many_aggregates(generation.pk), batch_size=1_000)
-    before = [(path, key, at - timedelta(days=2 + n % 368)) for n, (path, key, at) in enumerate(page_views(6_000))]
+    views = enumerate(page_views(6_000))
+    before = [(path, key, at - timedelta(days=2 + n % 368), known) for n, (path, key, at, known) in views]
     rows = insert_page_views(before + page_views(2_000))
     Generation.objects.update(cursor=rows[-1 - TAIL].id, all_cursor=rows[-1 - TAIL].id)
     for table in ("aggregate", "pageview", "subject", "generation"):
@@ -157,9 +185,13 @@ def many(transactional_db: None) -> None:  # ANALYZE TABLE commits
 def many_aggregates(generation: int) -> Iterator[Aggregate]:
     visitors = BitMap(range(1, 20)).serialize()
     subjects = sorted(subject_ids("default", [f"/p{n}" for n in range(40)]).values())
+    values = {
+        it["id"]: sorted(subject_ids("default", ["DE", "/p0", *map(str, range(30))], dimension=it["id"]).values())
+        for it in dimensions_of_settings()
+    }
     days = range(day_number(DAY) - 370, day_number(DAY) + 30)
 
-    def row(dimension: Dimension, granularity: Granularity, bucket: int, subject: int, page_views: int) -> Aggregate:
+    def row(dimension: int, granularity: Granularity, bucket: int, subject: int, page_views: int) -> Aggregate:
         return Aggregate(
             generation=generation,
             dimension=dimension,
@@ -177,6 +209,9 @@ def many_aggregates(generation: int) -> Iterator[Aggregate]:
     yield from (row(Dimension.SITE, Granularity.HOUR, hour, 0, 60) for hour in range(days[0] * 24, days[-1] * 24))
     yield from (row(Dimension.PAGE, Granularity.ALL, 0, subject, 40 + 7 * subject % 500) for subject in subjects)
     yield from (row(Dimension.PAGE, Granularity.DAY, day, subject, 19) for day in days for subject in subjects)
+    for dimension, of in values.items():
+        yield from (row(dimension, Granularity.ALL, 0, subject, 40 + subject % 7) for subject in of)
+        yield from (row(dimension, Granularity.DAY, day, subject, 9) for day in days for subject in of)
 
 
 USUAL = {("aggregates", "by the primary key"), ("page views", "by the primary key")}
@@ -187,7 +222,7 @@ ALSO = {
 }
 #: of no aggregate
 RECENT = {("page views", "by pagestats_viewed_at")}
-OTHERWISE = {"active_visitors()": RECENT, "active_pages()": RECENT, "visitor_policy()": set()}
+OTHERWISE = {"active_visitors()": RECENT, "active_pages()": RECENT, "visitor_policy()": set(), "dimensions()": set()}
 #: SQLite, which keeps no histogram, may count a long tail by the index of its times, which has all columns
 BY_TIME = {"count_page_views(range)", "time_series(day)", "time_series(hour)"}
 

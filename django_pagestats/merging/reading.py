@@ -5,6 +5,7 @@ Unlike the rest of this package it only reads, so one text serves all databases 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from django.db import connections, transaction
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.merging.charsets import refuse_garbling
-from django_pagestats.models import Aggregate, Generation, Subject, Visitor
+from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 
 GENERATION_TABLE = Generation._meta.db_table
 AGGREGATE_TABLE = Aggregate._meta.db_table
 SUBJECT_TABLE = Subject._meta.db_table
 VISITOR_TABLE = Visitor._meta.db_table
+PAGE_VIEW_TABLE = PageView._meta.db_table
 ACTIVE = f"FROM {GENERATION_TABLE} AS g WHERE g.is_active = TRUE"
 
 #: the SHA-256 of a path in hex, as `ids.digest_of()` computes it; Django gives SQLite its function
@@ -107,6 +109,21 @@ def _numbers(values: Sequence[int]) -> str:
 def read_state(using: str) -> State | None:
     """The state of the active generation, or None before the first fold."""
     return _read(using, "", 0, [])[0]
+
+
+def read_dimensions(using: str) -> tuple[State | None, list[dict[str, Any]] | None]:
+    """The state of the active generation, and its named dimensions as it keeps them, in one statement."""
+    state, rows = _read(using, f"SELECT g.dimensions {ACTIVE}", 1, [])
+    text = rows[0][0] if rows else None
+    return state, None if text is None else json.loads(text)
+
+
+def read_attributes(using: str, ids: Sequence[int]) -> dict[int, str | None]:
+    """id -> the attributes, as the database writes them, of those of the page views that are there."""
+    column = "attributes::text" if connections[using].vendor == "postgresql" else "attributes"
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT id, {column} FROM {PAGE_VIEW_TABLE} WHERE id IN ({_numbers(ids)})")
+        return dict(cursor.fetchall())
 
 
 def read_aggregates(

@@ -3,7 +3,11 @@
 A range is `[start, end)`, and a bound left out is open. A bound is a date or an aware datetime at a local midnight, in
 the zone in which the aggregates were made (PAGESTATS_TIME_ZONE); for page views, visitors and hourly series of the
 whole site also a whole local hour. Any other range raises ValueError, which says what would do, and so does a path that
-is no text.
+is no text, and more than one condition: one path, or one value of a named dimension.
+
+A named dimension that the aggregates do not have raises UnknownDimensionError. What is asked about one raises
+TailTooLongError where very many page views are not folded yet, and DimensionError where its function fails for one of
+them; `stats.snapshot(exact=False)` answers without them.
 
 `using` is the database alias, `router.db_for_read(Aggregate)` by default; it is chosen once per answer. Inside a
 transaction that shows the commits of others an answer may raise AnswerUnsettledError, if these never cease.
@@ -18,18 +22,21 @@ from datetime import date, datetime, timezone
 from django.db import router
 
 from django_pagestats.models import Aggregate
-from django_pagestats.stats import active, policies, questions, visitor_questions
-from django_pagestats.stats.answers import PageStats, Point, Policy, Summary
+from django_pagestats.stats import active, policies, questions, values, visitor_questions
+from django_pagestats.stats.answers import DimensionInfo, PageStats, Point, Policy, Summary, ValueStats
+from django_pagestats.stats.conditions import Condition
 from django_pagestats.stats.reading import answer
 from django_pagestats.stats.snapshots import Snapshot, snapshot_of
 from django_pagestats.stats.visitor_sets import VisitorSet
 
 __all__ = [
+    "DimensionInfo",
     "PageStats",
     "Point",
     "Policy",
     "Snapshot",
     "Summary",
+    "ValueStats",
     "VisitorSet",
     "active_pages",
     "active_visitors",
@@ -38,9 +45,13 @@ __all__ = [
     "count_paths",
     "count_single_page_visitors",
     "count_unique_visitors",
+    "count_values",
+    "count_visits",
+    "dimensions",
     "snapshot",
     "summary",
     "time_series",
+    "top",
     "top_pages",
     "visitor_policy",
     "visitors",
@@ -50,12 +61,13 @@ __all__ = [
 def count_page_views(
     path: str | None = None,
     *,
+    where: Condition | None = None,
     start: date | datetime | None = None,
     end: date | datetime | None = None,
     using: str | None = None,
 ) -> int:
-    """The page views of a path, or of the whole site."""
-    return answer(_alias(using), lambda moment: questions.count_page_views(moment, path, start, end))
+    """The page views of a path, of a value of a named dimension (`where={"country": "DE"}`), or of the whole site."""
+    return answer(_alias(using), lambda moment: questions.count_page_views(moment, path, where, start, end))
 
 
 def count_page_views_of(
@@ -76,12 +88,13 @@ def count_page_views_of(
 def count_unique_visitors(
     path: str | None = None,
     *,
+    where: Condition | None = None,
     start: date | datetime | None = None,
     end: date | datetime | None = None,
     using: str | None = None,
 ) -> int:
-    """The distinct session keys that viewed a path, or anything on the site: exact for any range."""
-    return answer(_alias(using), lambda moment: questions.count_unique_visitors(moment, path, start, end))
+    """The distinct session keys of a path, of a value, or of the whole site: exact for any range."""
+    return answer(_alias(using), lambda moment: questions.count_unique_visitors(moment, path, where, start, end))
 
 
 def count_single_page_visitors(
@@ -98,16 +111,17 @@ def count_single_page_visitors(
 def visitors(
     path: str | None = None,
     *,
+    where: Condition | None = None,
     start: date | datetime | None = None,
     end: date | datetime | None = None,
     using: str | None = None,
 ) -> VisitorSet:
-    """The visitors of a path, or of the whole site, as a set: `count_unique_visitors()` is its `len()`.
+    """The visitors of a path, of a value, or of the whole site, as a set; `count_unique_visitors()` is its `len()`.
 
     Sets that are to be compared are best taken from one `snapshot()`. Raises TailTooLongError where more page views
     are not folded yet than PAGESTATS_TAIL_LIMIT.
     """
-    return answer(_alias(using), lambda moment: visitor_questions.visitors(moment, path, start, end))
+    return answer(_alias(using), lambda moment: visitor_questions.visitors(moment, path, where, start, end))
 
 
 def count_paths(
@@ -126,7 +140,55 @@ def top_pages(
     using: str | None = None,
 ) -> list[PageStats]:
     """The most viewed paths; of equal page views the one that was known first. Ranges of days only."""
+    questions.check_numbers(limit=limit, offset=offset)
     return answer(_alias(using), lambda moment: questions.top_pages(moment, limit, offset, start, end))
+
+
+def top(
+    dimension: str,
+    limit: int = 10,
+    *,
+    offset: int = 0,
+    start: date | datetime | None = None,
+    end: date | datetime | None = None,
+    using: str | None = None,
+) -> list[ValueStats]:
+    """The values of a named dimension with the most page views; of equal ones the one that was known first.
+
+    Ranges of days only.
+    """
+    questions.check_numbers(limit=limit, offset=offset)
+    return answer(_alias(using), lambda moment: values.top(moment, dimension, limit, offset, start, end))
+
+
+def count_values(
+    dimension: str,
+    *,
+    start: date | datetime | None = None,
+    end: date | datetime | None = None,
+    using: str | None = None,
+) -> int:
+    """The distinct values of a named dimension; ranges of days only."""
+    return answer(_alias(using), lambda moment: values.count_values(moment, dimension, start, end))
+
+
+def count_visits(
+    path: str | None = None,
+    *,
+    start: date | datetime | None = None,
+    end: date | datetime | None = None,
+    using: str | None = None,
+) -> int:
+    """The arrivals: page views that did not come from a page of the site. Of a path: those that landed there.
+
+    Ranges of days only.
+    """
+    return answer(_alias(using), lambda moment: values.count_visits(moment, path, start, end))
+
+
+def dimensions(using: str | None = None) -> list[DimensionInfo]:
+    """The named dimensions of the aggregates that answer; before there are any, those of PAGESTATS_DIMENSIONS."""
+    return answer(_alias(using), values.dimensions)
 
 
 def time_series(
@@ -135,13 +197,14 @@ def time_series(
     end: date | datetime,
     *,
     path: str | None = None,
+    where: Condition | None = None,
     using: str | None = None,
 ) -> list[Point]:
     """A point for each "day" or, of the whole site, "hour" of a range, those without page views too.
 
     A date or an hour that the zone left out (Samoa had no 30 December 2011) has no point.
     """
-    return answer(_alias(using), lambda moment: questions.time_series(moment, granularity, start, end, path))
+    return answer(_alias(using), lambda moment: questions.time_series(moment, granularity, start, end, path, where))
 
 
 def summary(

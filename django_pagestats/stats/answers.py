@@ -16,6 +16,26 @@ class PageStats:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueStats:
+    """One value among the top ones of a named dimension."""
+
+    value: str
+    page_views: int
+    visitors: int
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionInfo:
+    """A named dimension of the aggregates that answer."""
+
+    name: str
+    #: the name of an attribute, or the dotted path of a function
+    source: str
+    #: whether PAGESTATS_DIMENSIONS has it with this source; if not, the next rebuild leaves it out or changes it
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """One bucket of a time series."""
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from pyroaring import BitMap
 
-from django_pagestats.buckets import Dimension
 from django_pagestats.conf import conf
-from django_pagestats.dimensions import NamedDimension
-from django_pagestats.exceptions import UnknownDimensionError
-from django_pagestats.ids import digest_of, known_subject_ids
-from django_pagestats.merging.reading import State, Where, read_aggregates, read_state
+from django_pagestats.dimensions import NamedDimension, of_generation, of_settings
+from django_pagestats.ids import known_subject_ids
+from django_pagestats.merging.reading import State, Where, read_aggregates, read_dimensions, read_state
 from django_pagestats.merging.rows import deserialized
+from django_pagestats.models import Generation
 from django_pagestats.stats.ranges import Span
 from django_pagestats.stats.topics import PAGES, Topic
-from django_pagestats.tally import SITE_SUBJECT
+from django_pagestats.stats.wheres import topic_where, values_where
 
 T = TypeVar("T")
 
@@ -34,11 +34,6 @@ SUBJECT_SETS_PER_STATEMENT = 640
 #: rows that one statement looks up by primary key; and subjects of which it looks up all days, however many these are
 ROWS_PER_STATEMENT = 10_000
 SUBJECTS_PER_STATEMENT = 500
-
-NO_REPEAT_SETS = (
-    "Which visitors came back is not known: these aggregates are of before repeat sets were kept."
-    " `manage.py backfill_aggregates --rebuild` brings them; meanwhile the site is answered as before."
-)
 
 
 class MovedError(Exception):
@@ -103,6 +98,15 @@ class Folded:
     def check(self) -> None:
         self._pin(read_state(self.using))
 
+    @cached_property
+    def dimensions(self) -> tuple[NamedDimension, ...]:
+        """Those of the generation that answers; before the first fold, when all is tail, those of the settings."""
+        state, stored = read_dimensions(self.using)
+        self._pin(state)
+        if state is not None:
+            return of_generation(stored)
+        return of_settings(Generation.objects.using(self.using).order_by("pk").values_list("dimensions", flat=True))
+
     def _pin(self, state: State | None) -> None:
         seen = state or State(0, BEFORE_ALL, 0, conf.TIME_ZONE, BEFORE_ALL)
         if self._state is None:
@@ -136,7 +140,7 @@ class Folded:
         """The ids of all visitors of a span; a few sets at a time are in memory."""
         merged = BitMap()
         for buckets in portions(self._buckets(span, topic), SETS_PER_STATEMENT):
-            for (visitor_set,) in self._rows(["a.visitor_set"], _where(span, topic, buckets=buckets)):
+            for (visitor_set,) in self._rows(["a.visitor_set"], topic_where(span, topic, buckets=buckets)):
                 merged |= deserialized(visitor_set)
         return merged
 
@@ -144,35 +148,26 @@ class Folded:
         """The page views of a span, and the ids of its visitors; a few sets at a time are in memory."""
         total, merged = 0, BitMap()
         for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT):
-            where = _where(span, None, buckets=buckets)
+            where = topic_where(span, None, buckets=buckets)
             for page_views, visitor_set in self._rows(["a.page_views", "a.visitor_set"], where):
                 total += page_views
                 merged |= deserialized(visitor_set)
         return total, merged
 
-    def visitors_and_repeats(self, span: Span) -> tuple[BitMap, BitMap]:
-        """The ids of the visitors of a span, and of those with at least two page views in it, as `repeat_set` has them.
-
-        A few sets at a time are in memory. Raises UnknownDimensionError where a generation of before does not say.
-        """
-        seen, repeated = BitMap(), BitMap()
-        columns = ["a.page_views", "a.visitors", "a.visitor_set", "a.repeat_set"]
+    def site_sets(self, span: Span) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """The page views, visitor set and repeat set of each bucket of a span; a few are in memory at a time."""
         for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT // 2):
-            for page_views, visitors, *sets in self._rows(columns, _where(span, None, buckets=buckets)):
-                if sets[1] is None and page_views > visitors:
-                    raise UnknownDimensionError(NO_REPEAT_SETS)
-                in_bucket = deserialized(sets[0])
-                repeated |= seen & in_bucket
-                if sets[1] is not None:
-                    repeated |= deserialized(sets[1])
-                seen |= in_bucket
-        return seen, repeated
+            yield from self._rows(
+                ["a.page_views", "a.visitor_set", "a.repeat_set"], topic_where(span, None, buckets=buckets)
+            )
 
     def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""
 
         def read(buckets: list[int]) -> Iterator[tuple[int, BitMap]]:
-            for bucket, visitor_set in self._rows(["a.bucket", "a.visitor_set"], _where(span, topic, buckets=buckets)):
+            for bucket, visitor_set in self._rows(
+                ["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=buckets)
+            ):
                 yield bucket, deserialized(visitor_set)
 
         return self._look_up(("visitor_sets", span, topic), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
@@ -180,16 +175,16 @@ class Folded:
     def sets_in_order(self, span: Span, topic: Topic | None, buckets: Iterable[int]) -> Iterator[tuple[int, BitMap]]:
         """Each bucket with the ids of its visitors, of those buckets that have any; some sets at a time in memory."""
         for portion in portions(buckets, ORDERED_SETS_PER_STATEMENT):
-            rows = self._rows(["a.bucket", "a.visitor_set"], _where(span, topic, buckets=portion))
+            rows = self._rows(["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=portion))
             yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in sorted(rows))
 
     def _wheres(self, span: Span, topic: Topic | None, size: int) -> Iterator[Where]:
         if topic is None or span.is_all_time:
-            yield _where(span, topic)
+            yield topic_where(span, topic)
             return
         # a topic over some days: bucket IN (...) AND subject = ... on the primary key
         for buckets in portions(self._buckets(span, topic), size):
-            yield _where(span, topic, buckets=buckets)
+            yield topic_where(span, topic, buckets=buckets)
 
     def _buckets(self, span: Span, topic: Topic | None) -> Sequence[int]:
         """The buckets in which there may be rows; of all time one, whatever its number (`Where`)."""
@@ -198,10 +193,14 @@ class Folded:
         few = span.buckets(BUCKETS_PER_STATEMENT)
         if few is not None:
             return few
-        rows = self._rows(["a.bucket"], _where(span, None))
+        rows = self._rows(["a.bucket"], topic_where(span, None))
         return sorted(bucket for (bucket,) in rows)
 
     # -- the values of a dimension
+
+    def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
+        """Of all values together."""
+        return int(self._rows(["SUM(a.page_views)"], values_where(span, dimension))[0][0] or 0)
 
     def count_values(self, span: Span, dimension: NamedDimension) -> int:
         column = "COUNT(*)" if span.is_all_time else "COUNT(DISTINCT a.subject)"
@@ -289,24 +288,3 @@ def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while portion := list(islice(iterator, size)):
         yield portion
-
-
-def _where(span: Span, topic: Topic | None, *, buckets: Sequence[int] | None = None) -> Where:
-    """The rows of the site, or of one topic."""
-    low, high = (span.low, span.high) if buckets is None else (None, None)
-    if topic is None:
-        return Where(Dimension.SITE, span.granularity, low, high, buckets, subjects=[SITE_SUBJECT])
-    value = (digest_of(topic.value), topic.value)
-    return Where(topic.dimension.id, span.granularity, low, high, buckets, value=value)
-
-
-def values_where(
-    span: Span,
-    dimension: NamedDimension,
-    *,
-    buckets: Sequence[int] | None = None,
-    subjects: Sequence[int] | None = None,
-) -> Where:
-    """The rows of all values of a dimension, or of some."""
-    low, high = (span.low, span.high) if buckets is None else (None, None)
-    return Where(dimension.id, span.granularity, low, high, buckets, subjects)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import datetime
 
 from pyroaring import BitMap
 
@@ -11,10 +11,11 @@ from django_pagestats.dimensions import NamedDimension
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats.answers import PageStats, Point, Summary
+from django_pagestats.stats.conditions import Condition, may_exist, span_of, topic_of
 from django_pagestats.stats.folded import Ranked, portions
-from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, existing_buckets, page_span, series_span, site_span
+from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, existing_buckets, page_span, series_span
 from django_pagestats.stats.reading import Moment
-from django_pagestats.stats.topics import PAGES, Topic, topic_of_path
+from django_pagestats.stats.topics import PAGES, Topic
 
 #: buckets, or pages, whose visitor sets are compared with the tail's visitors at a time
 SETS_AT_A_TIME = 64
@@ -28,11 +29,14 @@ MOST_PAGES = 2**31
 Counted = tuple[str, int, int]
 
 
-def count_page_views(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
-    span = _span(moment, path, start, end)
-    if not _may_exist(moment, path) or span.is_empty:
+def count_page_views(moment: Moment, path: str | None, where: Condition | None, start: Bound, end: Bound) -> int:
+    return count_page_views_of_topic(moment, topic_of(moment, path, where), start, end)
+
+
+def count_page_views_of_topic(moment: Moment, topic: Topic | None, start: Bound, end: Bound) -> int:
+    span = span_of(moment, topic, start, end)
+    if not may_exist(moment, topic) or span.is_empty:
         return 0
-    topic = topic_of_path(path)
     return moment.folded.page_views(span, topic) + moment.tail_of(span).page_views(span, topic)
 
 
@@ -48,36 +52,40 @@ def count_page_views_of(moment: Moment, paths: Collection[str], start: Bound, en
     return found
 
 
-def count_unique_visitors(moment: Moment, path: str | None, start: Bound, end: Bound) -> int:
-    span = _span(moment, path, start, end)
-    if not _may_exist(moment, path) or span.is_empty:
+def count_unique_visitors(moment: Moment, path: str | None, where: Condition | None, start: Bound, end: Bound) -> int:
+    topic = topic_of(moment, path, where)
+    span = span_of(moment, topic, start, end)
+    if not may_exist(moment, topic) or span.is_empty:
         return 0
-    topic = topic_of_path(path)
     folded = moment.folded.visitors(span, topic)
     return len(folded) + moment.tail_of(span).new_visitors(span, topic, folded)
 
 
 def count_paths(moment: Moment, start: Bound, end: Bound) -> int:
+    return count_values_of(moment, PAGES, start, end)
+
+
+def count_values_of(moment: Moment, dimension: NamedDimension, start: Bound, end: Bound) -> int:
+    """The distinct values of a dimension."""
     span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty:
         return 0
-    return _count_values(moment, span, PAGES)
-
-
-def _count_values(moment: Moment, span: Span, dimension: NamedDimension) -> int:
     counted = moment.folded.count_values(span, dimension)
     return moment.tail_of(span).count_values(moment.folded, span, dimension, counted)
 
 
 def top_pages(moment: Moment, limit: int, offset: int, start: Bound, end: Bound) -> list[PageStats]:
-    check_numbers(limit=limit, offset=offset)
+    return [PageStats(*found) for found in top_of(moment, PAGES, limit, offset, start, end)]
+
+
+def top_of(
+    moment: Moment, dimension: NamedDimension, limit: int, offset: int, start: Bound, end: Bound
+) -> Iterator[Counted]:
+    """The values of a dimension with the most page views."""
     span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty or not limit or offset >= MOST_PAGES:
-        return []
-    return [PageStats(*found) for found in _top(moment, span, PAGES, min(limit, MOST_PAGES), offset)]
-
-
-def _top(moment: Moment, span: Span, dimension: NamedDimension, limit: int, offset: int) -> Iterator[Counted]:
+        return
+    limit = min(limit, MOST_PAGES)
     ranked = moment.folded.top(span, dimension, offset + limit)
     found = moment.tail_of(span).top(moment.folded, span, dimension, ranked, limit=limit, offset=offset)
     for portion in portions(found, SETS_AT_A_TIME):
@@ -112,9 +120,11 @@ def _values_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None) -> list[Point]:
-    span = _series_span(moment, granularity, start, end, path)
-    may_exist = _may_exist(moment, path)
+def time_series(
+    moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None, where: Condition | None
+) -> list[Point]:
+    topic = topic_of(moment, path, where)
+    span = _series_span(moment, granularity, start, end, topic)
     if span.is_empty:
         return []
     if span.buckets(MOST_POINTS) is None:
@@ -122,7 +132,7 @@ def time_series(moment: Moment, granularity: str, start: Bound, end: Bound, path
             f"start={start} and end={end} are too far apart for one series: {MOST_POINTS:,} points would do, that is"
             f" {MOST_POINTS // 365 if granularity == 'day' else MOST_POINTS // 8_766} years of {granularity}s."
         )
-    found = _buckets(moment, span, topic_of_path(path)) if may_exist else {}
+    found = _buckets(moment, span, topic) if may_exist(moment, topic) else {}
     return [Point(begins, *found.get(bucket, (0, 0))) for bucket, begins in existing_buckets(span, moment.calendar)]
 
 
@@ -140,15 +150,15 @@ def _buckets(moment: Moment, span: Span, topic: Topic | None) -> dict[int, tuple
     return found
 
 
-def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, path: str | None) -> Span:
+def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, topic: Topic | None) -> Span:
     if granularity not in ("day", "hour"):
         raise ValueError(f'granularity={granularity!r}: "day" or "hour" would do.')
     if start is None or end is None:
         raise ValueError("A time series needs both start and end: dates or aware datetimes would do.")
     if granularity == "day":
         return page_span(start, end, lambda: moment.calendar)
-    if path is not None:
-        raise ValueError('Hours are kept of the whole site: granularity="day", or no path, would do.')
+    if topic is not None:
+        raise ValueError('Hours are kept of the whole site: granularity="day", or no path and no where, would do.')
     return series_span(start, end, lambda: moment.calendar)
 
 
@@ -178,21 +188,6 @@ def _totals(moment: Moment, span: Span) -> tuple[int, int, int, datetime | None]
         tail.count_values(moment.folded, span, PAGES, counted),
         tail.first_viewed_at(span),
     )
-
-
-def _span(moment: Moment, path: str | None, start: date | datetime | None, end: date | datetime | None) -> Span:
-    if path is None:
-        return moment.span(site_span(start, end, lambda: moment.calendar))
-    return moment.span(page_span(start, end, lambda: moment.calendar))
-
-
-def _may_exist(moment: Moment, path: str | None) -> bool:
-    """Whether a page view can have this path; if not, all that is to be said of it is 0."""
-    if path is None:
-        return True
-    if not isinstance(path, str):
-        raise ValueError(f"path={path!r}: text, or None for the whole site, would do.")
-    return can_hold(moment.using, path)
 
 
 def listed(paths: Iterable[str]) -> list[str]:

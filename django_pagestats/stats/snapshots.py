@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TypeVar
 
-from django_pagestats.stats import questions, visitor_questions
-from django_pagestats.stats.answers import PageStats, Point, Summary
+from django_pagestats.stats import questions, values, visitor_questions
+from django_pagestats.stats.answers import DimensionInfo, PageStats, Point, Summary, ValueStats
+from django_pagestats.stats.conditions import Condition
 from django_pagestats.stats.reading import Moment, answer_kept, moment_of
 from django_pagestats.stats.visitor_sets import VisitorSet
 
@@ -32,9 +33,14 @@ class Snapshot:
         self._moment = None
 
     def count_page_views(
-        self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
+        self,
+        path: str | None = None,
+        *,
+        where: Condition | None = None,
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
     ) -> int:
-        return self._ask(lambda moment: questions.count_page_views(moment, path, start, end))
+        return self._ask(lambda moment: questions.count_page_views(moment, path, where, start, end))
 
     def count_page_views_of(
         self, paths: Iterable[str], *, start: date | datetime | None = None, end: date | datetime | None = None
@@ -43,9 +49,14 @@ class Snapshot:
         return self._ask(lambda moment: questions.count_page_views_of(moment, asked, start, end))
 
     def count_unique_visitors(
-        self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
+        self,
+        path: str | None = None,
+        *,
+        where: Condition | None = None,
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
     ) -> int:
-        return self._ask(lambda moment: questions.count_unique_visitors(moment, path, start, end))
+        return self._ask(lambda moment: questions.count_unique_visitors(moment, path, where, start, end))
 
     def count_single_page_visitors(
         self, *, start: date | datetime | None = None, end: date | datetime | None = None
@@ -53,9 +64,16 @@ class Snapshot:
         return self._ask(lambda moment: visitor_questions.count_single_page_visitors(moment, start, end))
 
     def visitors(
-        self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
+        self,
+        path: str | None = None,
+        *,
+        where: Condition | None = None,
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
     ) -> VisitorSet:
-        return self._ask(lambda moment: visitor_questions.visitors(moment, path, start, end, origin=self._origin))
+        return self._ask(
+            lambda moment: visitor_questions.visitors(moment, path, where, start, end, origin=self._origin)
+        )
 
     def count_paths(self, *, start: date | datetime | None = None, end: date | datetime | None = None) -> int:
         return self._ask(lambda moment: questions.count_paths(moment, start, end))
@@ -68,12 +86,44 @@ class Snapshot:
         start: date | datetime | None = None,
         end: date | datetime | None = None,
     ) -> list[PageStats]:
+        questions.check_numbers(limit=limit, offset=offset)
         return self._ask(lambda moment: questions.top_pages(moment, limit, offset, start, end))
 
+    def top(
+        self,
+        dimension: str,
+        limit: int = 10,
+        *,
+        offset: int = 0,
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
+    ) -> list[ValueStats]:
+        questions.check_numbers(limit=limit, offset=offset)
+        return self._ask(lambda moment: values.top(moment, dimension, limit, offset, start, end))
+
+    def count_values(
+        self, dimension: str, *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> int:
+        return self._ask(lambda moment: values.count_values(moment, dimension, start, end))
+
+    def count_visits(
+        self, path: str | None = None, *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> int:
+        return self._ask(lambda moment: values.count_visits(moment, path, start, end))
+
+    def dimensions(self) -> list[DimensionInfo]:
+        return self._ask(values.dimensions)
+
     def time_series(
-        self, granularity: str, start: date | datetime, end: date | datetime, *, path: str | None = None
+        self,
+        granularity: str,
+        start: date | datetime,
+        end: date | datetime,
+        *,
+        path: str | None = None,
+        where: Condition | None = None,
     ) -> list[Point]:
-        return self._ask(lambda moment: questions.time_series(moment, granularity, start, end, path))
+        return self._ask(lambda moment: questions.time_series(moment, granularity, start, end, path, where))
 
     def summary(self, *, start: date | datetime | None = None, end: date | datetime | None = None) -> Summary:
         return self._ask(lambda moment: questions.summary(moment, start, end))

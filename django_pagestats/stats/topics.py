@@ -16,8 +16,3 @@ class Topic(NamedTuple):
 
     dimension: NamedDimension
     value: str
-
-
-def topic_of_path(path: str | None) -> Topic | None:
-    """The page, or None for the whole site."""
-    return None if path is None else Topic(PAGES, path)

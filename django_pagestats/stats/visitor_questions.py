@@ -10,20 +10,20 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from django_pagestats.exceptions import TailTooLongError
+from django_pagestats.exceptions import UnknownDimensionError
 from django_pagestats.merging.reading import State
+from django_pagestats.merging.rows import deserialized
+from django_pagestats.stats.conditions import Condition, may_exist, span_of, topic_of
 from django_pagestats.stats.newcomers import Newcomers
-from django_pagestats.stats.questions import _may_exist, _span
 from django_pagestats.stats.ranges import Bound, Span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.tail import ShortTail
-from django_pagestats.stats.topics import topic_of_path
+from django_pagestats.stats.tail.base import too_long
 from django_pagestats.stats.visitor_sets import VisitorSet
 
-TOO_LONG = (
-    "More page views are not folded yet than PAGESTATS_TAIL_LIMIT: who came is told of so many only once these are"
-    " folded, since visitors without an id would have to be kept in memory. Run `manage.py backfill_aggregates`, or ask"
-    " stats.snapshot(exact=False), which leaves them out."
+NO_REPEAT_SETS = (
+    "Which visitors came back is not known: the aggregates are of before repeat sets were kept. manage.py"
+    " backfill_aggregates --rebuild brings them, without downtime."
 )
 
 
@@ -36,13 +36,21 @@ class Instant(NamedTuple):
     digest: bytes
 
 
-def visitors(moment: Moment, path: str | None, start: Bound, end: Bound, *, origin: Hashable = None) -> VisitorSet:
+def visitors(
+    moment: Moment,
+    path: str | None,
+    where: Condition | None,
+    start: Bound,
+    end: Bound,
+    *,
+    origin: Hashable = None,
+) -> VisitorSet:
     """The visitors of a range; `origin` is what the sets of one snapshot have in common, None: those of equal state."""
-    span = _span(moment, path, start, end)
-    if not _may_exist(moment, path) or span.is_empty:
+    topic = topic_of(moment, path, where)
+    span = span_of(moment, topic, start, end)
+    if not may_exist(moment, topic) or span.is_empty:
         return _Sets(moment, span, origin).of(BitMap())
     _refuse_at_once(moment, span)
-    topic = topic_of_path(path)
     folded = moment.folded.visitors(span, topic)
     sets = _Sets(moment, span, origin)
     return sets.of(folded, sets.tail.page_views_by_session_key(span, topic))
@@ -50,16 +58,30 @@ def visitors(moment: Moment, path: str | None, start: Bound, end: Bound, *, orig
 
 def count_single_page_visitors(moment: Moment, start: Bound, end: Bound) -> int:
     """All but those with two page views in one bucket, in two buckets, in the tail, or in a bucket and the tail."""
-    span = _span(moment, None, start, end)
+    span = span_of(moment, None, start, end)
     if span.is_empty:
         return 0
     _refuse_at_once(moment, span)
-    seen, repeated = moment.folded.visitors_and_repeats(span)
+    seen, repeated = _seen_and_repeated(moment, span)
     sets = _Sets(moment, span, origin=0)
     page_views = sets.tail.page_views_by_session_key(span, None)
     folded, tail = sets.of(seen), sets.of(BitMap(), page_views)
     more_than_once = sets.of(repeated, (key for key, count in page_views.items() if count > 1)) | (folded & tail)
     return len((folded | tail) - more_than_once)
+
+
+def _seen_and_repeated(moment: Moment, span: Span) -> tuple[BitMap, BitMap]:
+    """The visitors of the folded part, and those with two page views or more; raises UnknownDimensionError."""
+    seen, repeated = BitMap(), BitMap()
+    for page_views, visitor_set, repeat_set in moment.folded.site_sets(span):
+        in_bucket = deserialized(visitor_set)
+        if repeat_set is not None:
+            repeated |= deserialized(repeat_set)
+        elif page_views > len(in_bucket):
+            raise UnknownDimensionError(NO_REPEAT_SETS)
+        repeated |= seen & in_bucket
+        seen |= in_bucket
+    return seen, repeated
 
 
 def _refuse_at_once(moment: Moment, span: Span) -> None:
@@ -71,7 +93,7 @@ def _refuse_at_once(moment: Moment, span: Span) -> None:
 def _short_tail_of(moment: Moment, span: Span) -> ShortTail:
     tail = moment.tail_of(span)
     if not isinstance(tail, ShortTail):
-        raise TailTooLongError(TOO_LONG)
+        raise too_long("sets of visitors")
     return tail
 
 

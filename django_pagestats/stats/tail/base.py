@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from django_pagestats.buckets import instant
 from django_pagestats.conf import conf
 from django_pagestats.dimensions import NamedDimension
-from django_pagestats.exceptions import AnswerUnsettledError
+from django_pagestats.exceptions import AnswerUnsettledError, TailTooLongError
 from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
@@ -88,6 +88,10 @@ class Tail(ABC):
         """value -> how many of its visitors are not in its set, of the values in `folded`."""
 
     @abstractmethod
+    def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
+        """The page views of a span that have a value of the dimension."""
+
+    @abstractmethod
     def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
         """The values of the folded part, `counted` of them, and of the tail together."""
 
@@ -115,6 +119,15 @@ class Tail(ABC):
     def is_unchanged(self) -> bool:
         """Whether the statements of an answer all saw these page views; those in memory cannot change."""
         return True
+
+
+def too_long(what: str) -> TailTooLongError:
+    """What is raised where a tail that is not in memory is asked for more than page views, visitors and paths."""
+    return TailTooLongError(
+        f"More than {conf.TAIL_LIMIT:,} page views (PAGESTATS_TAIL_LIMIT), or page views with very long texts, are not"
+        f" folded yet: too many to count {what} among them. Fold them (manage.py backfill_aggregates), or ask for the"
+        " folded part alone: stats.snapshot(exact=False)."
+    )
 
 
 def first_view(using: str, upto: int, parts: Sequence[Interval]) -> datetime | None:

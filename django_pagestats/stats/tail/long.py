@@ -31,7 +31,7 @@ from django_pagestats.ids import MOST_VISITORS
 from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import State, count_united_paths, read_ranking, read_with_visitors
 from django_pagestats.models import Generation, PageView
-from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, Ranked, portions, values_where
+from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, Ranked, portions
 from django_pagestats.stats.ranges import EVERYTHING, Segment, Span, intervals, segments
 from django_pagestats.stats.tail.base import (
     LATE_PAGE_VIEWS,
@@ -40,9 +40,11 @@ from django_pagestats.stats.tail.base import (
     check_within,
     first_view,
     pending_after,
+    too_long,
     within,
 )
-from django_pagestats.stats.topics import Topic
+from django_pagestats.stats.topics import PAGES, Topic
+from django_pagestats.stats.wheres import values_where
 
 #: page views that are in memory at a time, and the characters of their paths where these come with them
 ROWS_PER_STATEMENT = 50_000
@@ -54,7 +56,7 @@ GAP = -(10**9)
 
 
 class LongTail(Tail):
-    """Page views that the database counts, those up to `upto`.
+    """Page views that the database counts, those up to `upto`; of named dimensions it raises TailTooLongError.
 
     Its statements must see one instant; `is_isolated` says that the transaction sees to that. Otherwise
     `is_unchanged()` counts once more: page views are append-only, so as many as before are the same as before.
@@ -89,7 +91,10 @@ class LongTail(Tail):
 
     def _within(self, rows: QuerySet[PageView], span: Span, topic: Topic | None = None) -> QuerySet[PageView]:
         rows = rows.filter(within(intervals(span, self.calendar)))
-        return rows if topic is None else rows.filter(path=topic.value)
+        if topic is None:
+            return rows
+        _check_is_of_pages(topic.dimension)
+        return rows.filter(path=topic.value)
 
     # -- visitors
 
@@ -138,6 +143,7 @@ class LongTail(Tail):
         return self._rows(span, topic).count()
 
     def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Collection[str]) -> dict[str, int]:
+        _check_is_of_pages(dimension)
         rows = self._rows(span).filter(path__in=list(values))
         return dict(rows.order_by().values("path").annotate(n=Count("pk")).values_list("path", "n"))
 
@@ -168,11 +174,17 @@ class LongTail(Tail):
     def new_visitors_by_value(
         self, span: Span, dimension: NamedDimension, folded: Mapping[str, BitMap]
     ) -> dict[str, int]:
+        _check_is_of_pages(dimension)
         return self._new(self._rows(span).filter(path__in=list(folded)), F("path"), folded)
+
+    def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
+        _check_is_of_pages(dimension)
+        return self._rows(span).count()
 
     # -- the pages: united with the aggregates by one statement, whatever state it sees
 
     def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
+        _check_is_of_pages(dimension)
         state, paths = count_united_paths(self.using, values_where(span, dimension), self._pages(span))
         self._check(state, span)
         return paths
@@ -187,6 +199,7 @@ class LongTail(Tail):
         limit: int,
         offset: int,
     ) -> list[Ranked]:
+        _check_is_of_pages(dimension)
         where = values_where(span, dimension)
         state, rows = read_ranking(self.using, where, self._pages(span), limit=limit, offset=offset)
         self._check(state, span)
@@ -221,6 +234,12 @@ class LongTail(Tail):
 
     def is_unchanged(self) -> bool:
         return self._is_isolated or self._rows_after(self.state.cursor).count() == self._length
+
+
+def _check_is_of_pages(dimension: NamedDimension) -> None:
+    """Only Python knows what a function gives, and visitors that have no id yet take memory for each value."""
+    if dimension != PAGES:
+        raise too_long(dimension.name)
 
 
 def _bucket_of(parts: Sequence[Segment]) -> Expression:

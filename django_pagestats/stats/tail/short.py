@@ -30,7 +30,8 @@ from django_pagestats.stats.tail.base import (
     first_view,
     pending_after,
 )
-from django_pagestats.stats.topics import Topic
+from django_pagestats.stats.tail.values import Attributes, Valued, spread_over
+from django_pagestats.stats.topics import PAGES, Topic
 from django_pagestats.tally import Tally, tally
 
 #: the number of a path that no page view has
@@ -51,6 +52,9 @@ class ShortTail(Tail):
         self._upto = max(upto, ids[-1] if ids else state.cursor)
         self._of_path = list(map(self._paths.__getitem__, paths))
         self._of_visitor = list(map(self._session_keys.__getitem__, session_keys))
+        self._attributes = Attributes(using)
+        self._named: dict[NamedDimension, Valued] = {}
+        self._subjects: dict[NamedDimension, dict[str, int]] = {}
 
     @property
     def pending(self) -> int:
@@ -75,9 +79,25 @@ class ShortTail(Tail):
         known = known_visitor_ids(self.using, self._session_keys) if self._session_keys else {}
         return [known.get(key) for key in self._session_keys]
 
-    @cached_property
-    def _subject_ids(self) -> dict[str, int]:
-        return known_subject_ids(self.using, self._paths) if self._paths else {}
+    def _values(self, dimension: NamedDimension) -> Valued:
+        """The values of a dimension; raises DimensionError."""
+        if dimension == PAGES:
+            return Valued(self._paths, self._tally.page_days)
+        if not self.ids:
+            return Valued({}, {})
+        if dimension not in self._named:
+            spread, numbers = spread_over(dimension, self.ids, list(self._paths), self._of_path, self._attributes)
+            rows = zip(self._of_path, self._of_visitor, self._seconds, strict=True)
+            counted = tally(rows, self.calendar, spread).value_days
+            self._named[dimension] = Valued(numbers, counted.get(dimension.id, {}))
+        return self._named[dimension]
+
+    def _subject_ids(self, dimension: NamedDimension) -> dict[str, int]:
+        """value -> subject id, of those that have one."""
+        if dimension not in self._subjects:
+            values = self._values(dimension).numbers
+            self._subjects[dimension] = known_subject_ids(self.using, values, dimension.id) if values else {}
+        return self._subjects[dimension]
 
     def _groups(self, span: Span, topic: Topic | None) -> dict[int, list[int]]:
         """bucket -> the visitor of each page view."""
@@ -92,18 +112,20 @@ class ShortTail(Tail):
 
     def _counts(self, span: Span, topic: Topic | None) -> Iterator[tuple[int, list[int]]]:
         if topic is not None:
-            subject = self._paths.get(topic.value)
-            return ((day, visitors) for (day, of), visitors in self._tally.page_days.items() if of == subject)
+            numbers, days = self._values(topic.dimension)
+            number = numbers.get(topic.value)
+            return ((day, visitors) for (day, of), visitors in days.items() if of == number)
         if span.granularity == Granularity.HOUR:
             return ((hour, visitors) for (_, hour), visitors in self._tally.site_hours.items())
         return ((day, visitors) for (day, _), visitors in self._tally.site_hours.items())
 
     def _groups_by_value(self, span: Span, dimension: NamedDimension) -> dict[str, list[int]]:
-        paths = list(self._paths)
+        numbers, days = self._values(dimension)
+        values = list(numbers)
         groups: dict[str, list[int]] = {}
-        for (day, subject), visitors in self._tally.page_days.items():
+        for (day, number), visitors in days.items():
             if span.is_all_time or day in span:
-                groups.setdefault(paths[subject], []).extend(visitors)
+                groups.setdefault(values[number], []).extend(visitors)
         return groups
 
     def _new(self, visitors: Iterable[int], folded: BitMap) -> int:
@@ -116,18 +138,19 @@ class ShortTail(Tail):
     # -- the answers
 
     def page_views(self, span: Span, topic: Topic | None) -> int:
-        if span == EVERYTHING:  # no need of a tally
+        if span == EVERYTHING and (topic is None or topic.dimension == PAGES):  # no need of a tally
             return len(self.ids) if topic is None else self._of_path.count(self._paths.get(topic.value, NO_PATH))
         return sum(self.page_views_by_bucket(span, topic).values())
 
     def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Collection[str]) -> dict[str, int]:
-        if span == EVERYTHING:
+        if span == EVERYTHING and dimension == PAGES:
             return self._count_by_path
-        wanted = {self._paths[value]: value for value in values if value in self._paths}
+        numbers, days = self._values(dimension)
+        wanted = {numbers[value]: value for value in values if value in numbers}
         counts: Counter[str] = Counter()
-        for (day, subject), visitors in self._tally.page_days.items():
-            if subject in wanted and day in span:
-                counts[wanted[subject]] += len(visitors)
+        for (day, number), visitors in days.items():
+            if number in wanted and day in span:
+                counts[wanted[number]] += len(visitors)
         return counts
 
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
@@ -152,9 +175,14 @@ class ShortTail(Tail):
         groups = self._groups_by_value(span, dimension)
         return {value: self._new(groups.get(value, ()), known) for value, known in folded.items()}
 
+    def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
+        days = self._values(dimension).days
+        return sum(len(visitors) for (day, _), visitors in days.items() if span.is_all_time or day in span)
+
     def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
         values = self._groups_by_value(span, dimension)
-        subjects = {self._subject_ids[value] for value in values if value in self._subject_ids}
+        known = self._subject_ids(dimension) if values else {}
+        subjects = {known[value] for value in values if value in known}
         return counted + len(values) - len(folded.subject_totals(span, dimension, subjects))
 
     def top(
@@ -169,7 +197,8 @@ class ShortTail(Tail):
     ) -> list[Ranked]:
         # a value that is not in the tail and is among the first n together is among the first n of the folded part
         tailed = self._groups_by_value(span, dimension)
-        subjects = {value: self._subject_ids.get(value) for value in tailed}
+        ids = self._subject_ids(dimension) if tailed else {}
+        subjects = {value: ids.get(value) for value in tailed}
         known = {subject for subject in subjects.values() if subject is not None}
         totals = folded.subject_totals(span, dimension, known)
         found = [it for it in ranked if it.subject not in totals]
@@ -206,7 +235,7 @@ class ShortTail(Tail):
         passed = bisect_right(self.ids, state.cursor)
         rest = ShortTail(self.using, state, [], upto=self._upto)
         # those of page views that are gone from it do no harm
-        rest._paths, rest._session_keys = self._paths, self._session_keys
+        rest._paths, rest._session_keys, rest._attributes = self._paths, self._session_keys, self._attributes
         rest.ids, rest._seconds = self.ids[passed:], self._seconds[passed:]
         rest._of_path, rest._of_visitor = self._of_path[passed:], self._of_visitor[passed:]
         return rest
