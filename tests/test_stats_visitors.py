@@ -189,10 +189,12 @@ def test_sets_of_one_snapshot_agree_whatever_is_folded_between(site: list[Row], 
         for count, all_time in ((11, 4), (18, 11), (18, 18), (24, 18), (24, 24)):
             fold(site, count, all_time)
             sets += take(now)
+        test_stats_consistency.switch(site, 24)
+        sets += take(now)
     # whoever had an id, and whoever had none, is the same visitor in all of them
-    assert [len(first ^ later) for first, later in zip(sets, sets[4:], strict=False)] == [0] * 20
+    assert [len(first ^ later) for first, later in zip(sets, sets[4:], strict=False)] == [0] * 24
     check_sets([*sets[:4], *sets[-4:]], expect(site) * 2)
-    check_sets(sets[2::4], expect(site)[2:3] * 6)
+    check_sets(sets[2::4], expect(site)[2:3] * 7)
 
 
 @SNAPSHOTS
@@ -206,6 +208,21 @@ def test_a_visitor_that_gets_an_id_between_two_sets_is_one(
         visitor_ids("other", keys_of(site))
         sets += take(now)
     check_sets(sets, [expect(site)[first], *expect(site)])
+
+
+@SNAPSHOTS
+def test_where_all_time_is_far_behind_it_is_told_by_the_rows_of_days(
+    site: list[Row], snapshot: Callable[[], Any]
+) -> None:
+    fold(site, 20, 4)
+    with override_settings(PAGESTATS_TAIL_LIMIT=5), snapshot() as now:
+        sets = take(now)
+        fold(site, 23, 4)
+        sets += take(now)
+        assert now.count_single_page_visitors() == Oracle(site).single_page_visitors()
+        fold(site, 24, 24)
+        sets += take(now)
+    check_sets([*sets[:4], *sets[-4:]], expect(site) * 2)
 
 
 @SNAPSHOTS
