@@ -217,6 +217,11 @@ def test_a_free_choice_may_be_shorter_than_what_is_over_of_the_range() -> None:
     assert (found.before, found.days_before) == ((other.start, other.end), other)
 
 
+def test_days_of_before_the_first_page_view_are_nothing_to_compare_with() -> None:
+    found = compared("28d", "weekdays")
+    assert [found.is_known(since) for since in (None, date(2026, 10, 6), date(2026, 10, 7))] == [False, True, False]
+
+
 def test_days_to_come_are_compared_with_nothing() -> None:
     span = days("2027-01-01", "2027-01-31")
     found = compare(Choice(FREE, span), span, Against(), NOW, Calendar("UTC"))

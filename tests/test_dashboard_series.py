@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from django_pagestats import stats
 from django_pagestats.buckets import Calendar
-from django_pagestats.dashboard.comparing import Against, Period, compare
+from django_pagestats.dashboard.comparing import Against, compare
 from django_pagestats.dashboard.ranges import FREE, Choice, Days, today_of
-from django_pagestats.dashboard.series import Asked, Count, Point, count_of, series
+from django_pagestats.dashboard.series import Asked, Count, Point, series
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import clean, fold_naively
 
@@ -156,15 +156,10 @@ def test_the_statements_of_a_chart_do_not_depend_on_its_pieces_or_page_views() -
     assert {interval: statements(interval) for interval in few} == few
 
 
-def test_a_period_ends_at_an_hour_and_counts_each_visitor_once() -> None:
+def test_visitors_up_to_an_hour_are_those_of_days_and_of_a_few_hours() -> None:
     rows = some_rows()
     until = datetime(2026, 11, 18, 13, tzinfo=timezone.utc)
-    calendar = Calendar(ZONE)
     with stats.snapshot() as taken, CaptureQueriesContext(connection) as captured:
-        for start in SINCE, date(2026, 11, 18), date(2026, 11, 19):
-            period = Period(start, until if start < date(2026, 11, 19) else start)
-            expected = counted(rows, lambda at, start=start: at.date() >= start and at < until)  # type: ignore[misc]
-            assert count_of(taken, period, calendar) == expected
-        whole = Period(SINCE, date(2026, 11, 1))
-        assert count_of(taken, whole, calendar) == counted(rows, lambda at: at.date() < date(2026, 11, 1))
-    assert len(captured) < 20
+        assert taken.count_unique_visitors(start=SINCE, end=until) == counted(rows, lambda at: at < until).visitors
+    tables = [query["sql"] for query in captured if "visitor_set" in query["sql"]]
+    assert len(tables) == 3, "sixty-nine days, and the hours of one"

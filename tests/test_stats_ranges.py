@@ -16,6 +16,7 @@ from django_pagestats.buckets import Calendar, Granularity, day_number, instant
 from django_pagestats.stats.ranges import (
     EVERYTHING,
     Span,
+    by_days,
     existing_buckets,
     hour_span,
     hour_start,
@@ -265,3 +266,30 @@ def test_a_path_that_nobody_viewed(path: str) -> None:
     insert_page_views([("/", "a", instant(1_740_000_000))])
     assert stats.count_page_views(path=path) == stats.count_unique_visitors(path=path, start=day) == 0
     assert stats.time_series("day", day, date(2025, 3, 2), path=path) == [stats.Point(day, 0, 0)]
+
+
+@given(st.sampled_from(sorted(ZONES)), st.integers(-80, 80), st.integers(0, 150))
+@example("America/St_Johns", -40, 90)  # two hours before midnight come twice, which is in two days
+@example("UTC", 0, 72)
+def test_hours_are_whole_days_and_the_hours_around_them(zone: str, first: int, length: int) -> None:
+    calendar = Calendar(zone)
+    middle = calendar.hour(int(ZONES[zone].timestamp()))
+    span = Span(Granularity.HOUR, middle + first, middle + first + length)
+    parts = by_days(span, calendar)
+    start, end = (calendar.hour_start(middle + hour) for hour in (first - 30, first + length + 30))
+    for seconds in range(start, end, 900):
+        day, hour = calendar.day_and_hour(seconds)
+        found = [part for part in parts if (day if part.granularity == Granularity.DAY else hour) in part]
+        assert len(found) == (hour in span), "each instant is in one part, or in none"
+    if zone == "UTC":
+        assert sum(part.high - part.low for part in parts if part.granularity == Granularity.HOUR) <= 46  # type: ignore[operator]
+
+
+def test_open_ranges_of_hours_are_days_too() -> None:
+    noon = 12 + 24 * 20_000
+    calendar = Calendar("UTC")
+    days, hours = Granularity.DAY, Granularity.HOUR
+    until = [Span(days, None, 20_000), Span(hours, noon - 12, noon)]
+    since = [Span(hours, noon, noon + 12), Span(days, 20_001, None)]
+    assert by_days(Span(hours, None, noon), calendar) == until
+    assert by_days(Span(hours, noon, None), calendar) == since

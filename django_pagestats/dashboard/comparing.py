@@ -59,6 +59,10 @@ class Comparison:
     months: int = 0
     shift: int = 0
 
+    def is_known(self, since: date | None) -> bool:
+        """Whether there were page views from the first of the days before on: else a change is that of recording."""
+        return since is not None and since <= self.days.start
+
     def part(self, piece: Days, interval: str) -> Days | None:
         """The days that stand beside a piece of the range; None where there are none.
 

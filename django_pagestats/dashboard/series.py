@@ -10,10 +10,10 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from django_pagestats.buckets import HOUR_SECONDS, Calendar, day_number, epoch_seconds, instant
-from django_pagestats.dashboard.comparing import Comparison, Period
+from django_pagestats.dashboard.comparing import Comparison
 from django_pagestats.dashboard.ranges import DAY, HOUR, Days, pieces, today_of
 from django_pagestats.stats import Snapshot
-from django_pagestats.stats.parts import unique_visitors_of, unique_visitors_until
+from django_pagestats.stats.parts import unique_visitors_of
 
 
 class Count(NamedTuple):
@@ -76,20 +76,6 @@ def series(snapshot: Snapshot, asked: Asked) -> list[Point]:
     number of days, never on that of page views or pages.
     """
     return _hours(snapshot, asked) if asked.interval == HOUR else _pieces(snapshot, asked)
-
-
-def count_of(snapshot: Snapshot, period: Period, calendar: Calendar) -> Count:
-    """The count of the site in a period, whose end may be an hour."""
-    start, end = period
-    if not isinstance(end, datetime):
-        if start == end:
-            return Count(0, 0)
-        page_views = snapshot.count_page_views(start=start, end=end)
-        return Count(page_views, snapshot.count_unique_visitors(start=start, end=end))
-    day = today_of(end, calendar)
-    page_views = snapshot.count_page_views(start=start, end=day) if start < day else 0
-    page_views += snapshot.count_page_views(start=day, end=end)
-    return Count(page_views, unique_visitors_until(snapshot, start, day, end))
 
 
 # -- days, weeks and months

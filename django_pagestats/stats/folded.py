@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from pyroaring import BitMap
 
+from django_pagestats.buckets import Granularity
 from django_pagestats.conf import conf
 from django_pagestats.dimensions import NamedDimension, of_generation, of_settings
 from django_pagestats.ids import known_subject_ids
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_dimensions, read_state
 from django_pagestats.merging.rows import deserialized
 from django_pagestats.models import Generation
-from django_pagestats.stats.ranges import Span
+from django_pagestats.stats.ranges import Span, by_days, calendar_of
 from django_pagestats.stats.topics import PAGES, Topic
 from django_pagestats.stats.wheres import topic_where, values_where
 
@@ -138,6 +139,8 @@ class Folded:
 
     def visitors(self, span: Span, topic: Topic | None) -> BitMap:
         """The ids of all visitors of a span; a few sets at a time are in memory."""
+        if span.granularity == Granularity.HOUR and len(parts := by_days(span, calendar_of(self.state.time_zone))) > 1:
+            return BitMap.union(*(self.visitors(part, topic) for part in parts))
         merged = BitMap()
         for buckets in portions(self._buckets(span, topic), SETS_PER_STATEMENT):
             for (visitor_set,) in self._rows(["a.visitor_set"], topic_where(span, topic, buckets=buckets)):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from itertools import groupby
 
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, day_number
-from django_pagestats.exceptions import TailTooLongError
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.stats.ranges import Span
 from django_pagestats.stats.reading import Moment
@@ -46,16 +45,3 @@ def _unique_visitors_of(moment: Moment, parts: Sequence[tuple[date, date]], path
     for part in tailed:
         counts[part] = moment.tail_of(whole).new_visitors(spans[part], topic, BitMap())
     return counts
-
-
-def unique_visitors_until(taken: Snapshot, start: date, day: date, end: datetime) -> int:
-    """The distinct visitors of the site from the start of a day to an hour of another one.
-
-    By the sets of the days before that one, and of its hours: the hours of all days would be 24 times as many.
-    """
-    if start >= day:
-        return taken.count_unique_visitors(start=day, end=end)
-    try:
-        return len(taken.visitors(start=start, end=day) | taken.visitors(start=day, end=end))
-    except TailTooLongError:
-        return taken.count_unique_visitors(start=start, end=end)

@@ -170,6 +170,32 @@ def _show(bound: object) -> str:
     return bound.isoformat() if isinstance(bound, date) else repr(bound)
 
 
+# -- hours as days
+
+
+def by_days(span: Span, calendar: Calendar) -> list[Span]:
+    """A span of hours as hours, whole days and hours again: of these there are far fewer sets.
+
+    It stays as it is where its first or last midnight is within an hour, or comes twice.
+    """
+    low = None if span.low is None else calendar.day(hour_start(span.low, calendar) - 1) + 1
+    high = None if span.high is None else calendar.day(hour_start(span.high, calendar))
+    edges = [day for day in (low, high) if day is not None]
+    days = Span(Granularity.DAY, low, high)
+    if days.is_empty or not all(_is_parted(day, calendar) for day in edges):
+        return [span]
+    midnights = [calendar.hour(calendar.day_start(day)) for day in edges]
+    before = [] if low is None else [Span(Granularity.HOUR, span.low, midnights[0])]
+    after = [] if high is None else [Span(Granularity.HOUR, midnights[-1], span.high)]
+    return [part for part in (*before, days, *after) if not part.is_empty]
+
+
+def _is_parted(day: int, calendar: Calendar) -> bool:
+    """Whether a day begins with an hour, when all days before are over."""
+    start, before = calendar.day_start(day), calendar.day_intervals(day - 1)
+    return calendar.begins_hour(start) and (not before or before[-1][1] <= start)
+
+
 # -- from buckets to instants
 
 
