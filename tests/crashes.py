@@ -12,18 +12,19 @@ from typing import Any
 
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django_q.models import OrmQ
 
 from django_pagestats import stats, tasks
 from django_pagestats.merging.portions import portions
-from django_pagestats.models import Aggregate, BackfillRun, PageView
+from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from testproject import traffic
 from testproject.settings import BASE_DIR
 from tests.chains import active_generation, assert_all_counted, expire_lease, rows_upto, the_run
 from tests.cluster import Site
 from tests.dying import Order
-from tests.factories import ALL, SITE, START, count_naively
+from tests.factories import ALL, HOUR, PAGE, SITE, START, attributed, count_naively
+from tests.named import named_dimensions
 
 CHUNK_SIZE = 200
 PAGE_VIEWS = 60_000
@@ -35,12 +36,15 @@ def make_large_table(page_views: int = PAGE_VIEWS) -> None:
     """So many page views that a run takes three hundred chunks; by plain SQL, which takes a tenth of the ORM's time."""
     wanted = traffic.page_views(page_views, seed=3, visitors=5_000, paths=40, days=20, start=START)
     adapted = connection.ops.adapt_datetimefield_value
-    rows = [(path, key, adapted(viewed_at)) for path, key, viewed_at in wanted]
+    rows = [
+        (path, key, adapted(viewed_at), json.dumps(attributes[0]) if attributes and attributes[0] else None)
+        for path, key, viewed_at, *attributes in attributed(wanted)
+    ]
     with connection.cursor() as cursor:
         for portion in portions(rows, 5_000):
             cursor.execute(
-                f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at)"
-                f" VALUES {', '.join(['(%s, %s, %s)'] * len(portion))}",
+                f"INSERT INTO {PageView._meta.db_table} (path, session_key, viewed_at, attributes)"
+                f" VALUES {', '.join(['(%s, %s, %s, %s)'] * len(portion))}",
                 list(chain.from_iterable(portion)),
             )
 
@@ -139,25 +143,37 @@ def next_link() -> int:
 def assert_consistent() -> None:
     """At any moment without a worker: what is folded is what a plain count finds up to the cursor, in sum."""
     generation = active_generation()
-    counted = _counted(generation.cursor)
+    counted = _counted(generation, generation.cursor)
     stored = Aggregate.objects.filter(generation=generation.pk)
-    levels = stored.values_list("dimension", "granularity").annotate(Sum("page_views"))
-    sums = {tuple(level): total for *level, total in levels.exclude(granularity=ALL)}
-    assert set(sums.values()) <= {counted["page_views"]}, (sums, counted)
-    assert len(sums) == (3 if counted["page_views"] else 0)
-    of_all_time = counted if generation.all_cursor == generation.cursor else _counted(generation.all_cursor)
+    of_times = stored.exclude(granularity=ALL)
+    assert _sums(of_times.exclude(granularity=HOUR)) == counted
+    assert _sums(of_times.filter(granularity=HOUR)) == {it: counted[it] for it in counted if it == SITE}
+    if generation.all_cursor != generation.cursor:
+        counted = _counted(generation, generation.all_cursor)
     answering = stored.filter(granularity=ALL, bucket=generation.all_bucket)
-    sums = dict(answering.values_list("dimension").annotate(Sum("page_views")))
-    assert set(sums.values()) <= {of_all_time["page_views"]}, (sums, of_all_time)
-    assert len(sums) == (2 if of_all_time["page_views"] else 0)
+    assert _sums(answering) == counted
     site = answering.filter(dimension=SITE).values_list("visitors", flat=True).first() or 0
-    assert site == of_all_time["visitors"]
+    seen = PageView.objects.filter(pk__lte=generation.all_cursor)
+    assert site == seen.aggregate(visitors=Count("session_key", distinct=True))["visitors"]
 
 
-def _counted(cursor: int) -> dict[str, int]:
-    return PageView.objects.filter(pk__lte=cursor).aggregate(
-        page_views=Count("pk"), visitors=Count("session_key", distinct=True)
-    )
+def _sums(aggregates: QuerySet[Aggregate]) -> dict[int, int]:
+    """dimension -> page views of all of its rows."""
+    return dict(aggregates.order_by().values_list("dimension").annotate(Sum("page_views")))
+
+
+def _counted(generation: Generation, cursor: int) -> dict[int, int]:
+    """The same as the page views have it: those that have the attribute, of a dimension that comes from one."""
+    needed = {SITE: None, PAGE: None} | {
+        it.id: {"section": None, "entry": "source"}.get(it.name, it.source)
+        for it in named_dimensions(generation.dimensions)
+    }
+    counts = {
+        f"of_{number}": Count("pk", filter=Q(attributes__has_key=attribute) if attribute else None)
+        for number, attribute in needed.items()
+    }
+    found = PageView.objects.filter(pk__lte=cursor).aggregate(**counts)
+    return {number: found[f"of_{number}"] for number in needed if found[f"of_{number}"]}
 
 
 def assert_right(visitors: int, page_views: int = PAGE_VIEWS) -> None:

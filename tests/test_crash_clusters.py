@@ -364,7 +364,7 @@ def test_control_without_epoch_and_cursor_two_chains_count_page_views_twice(tmp_
         PAGESTATS_WITHOUT="epochs,cursor",
         DJANGO_SETTINGS_MODULE="tests.unprotected_settings",
     )
-    make_page_views(3_000)
+    make_page_views(3_000, with_attributes=True)
     with Scene(site, 1) as scene:
         site.manage("backfill_aggregates", "--chunk-size", "20")
         twice(site)

@@ -161,7 +161,7 @@ def test_links_come_twice_late_or_never_and_the_numbers_are_right(seed: int, tmp
 @pytest.mark.control
 def test_control_without_the_epoch_a_link_that_comes_twice_makes_two_chains(monkeypatch: pytest.MonkeyPatch) -> None:
     without_epochs(monkeypatch.setattr)
-    make_page_views(5_000)
+    make_page_views(5_000, with_attributes=True)
     start(chunk_size=5)
     OrmQ.objects.all().delete()
     at_once(lambda: tasks.link("default", the_run().pk, 0))
@@ -179,7 +179,7 @@ def test_control_without_a_look_at_the_epoch_two_watchdogs_send_two_links(monkey
         return True
 
     monkeypatch.setattr(starting, "_revive", revive)
-    make_page_views(100)
+    make_page_views(100, with_attributes=True)
     start()
     OrmQ.objects.all().delete()
     expire_lease()
@@ -244,7 +244,7 @@ def assert_are_near(now: datetime, run: BackfillRun) -> None:
 
 @pytest.mark.control
 def test_control_with_leases_by_ones_own_clock_a_live_run_is_taken_away(tmp_path: Path) -> None:
-    make_page_views(2_000)
+    make_page_views(2_000, with_attributes=True)
     start(chunk_size=5)
     tasks.link("default", the_run().pk, 0)
     site = WrongClocks(tmp_path)

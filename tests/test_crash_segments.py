@@ -83,7 +83,7 @@ class Deaths:
 @only_on("postgresql", "mysql")
 @pytest.mark.in_turn(0)
 def test_a_segments_worker_dies_between_every_two_statements_of_its_link(nursery: Nursery) -> None:
-    make_page_views(PAGE_VIEWS)
+    make_page_views(PAGE_VIEWS, with_attributes=True)
     deaths = Deaths(nursery)
 
     def work(dies: Place | None) -> list[str]:
@@ -108,7 +108,7 @@ def test_a_segments_worker_dies_between_every_two_statements_of_its_link(nursery
 @pytest.mark.parametrize("what", ["cuts", "takes in and takes over"])
 def test_the_runs_own_worker_dies_where_it(what: str, nursery: Nursery) -> None:
     """In the link that cuts; or in the one that does all the rest, after another has done a half of its part."""
-    make_page_views(PAGE_VIEWS)
+    make_page_views(PAGE_VIEWS, with_attributes=True)
     deaths = Deaths(nursery)
 
     def work(dies: Place | None) -> list[str]:

@@ -203,7 +203,7 @@ def test_control_with_cursor_and_aggregates_in_two_transactions_the_end_of_a_ses
     tmp_path: Path,
 ) -> None:
     site = Site(tmp_path, PAGESTATS_WITHOUT="one transaction", DJANGO_SETTINGS_MODULE="tests.unprotected_settings")
-    make_page_views(3_000)
+    make_page_views(3_000, with_attributes=True)
     start(site)
     cluster = site.cluster()
     try:
@@ -425,7 +425,7 @@ def is_at_work() -> bool:
 @pytest.mark.control
 @on_mariadb_or_at_length
 def test_control_without_a_revival_a_link_that_redis_forgot_is_the_last(tmp_path: Path, redis: OwnRedis) -> None:
-    make_page_views(3_000)
+    make_page_views(3_000, with_attributes=True)
     site = SiteOnRedis(tmp_path, redis)
     start(site)
     redis.flush()

@@ -97,7 +97,7 @@ class Deaths:
         """Die in links that do all of a run over the newest page views; how many of these there were."""
 
         def work(dies: Place | None) -> dict[str, Any]:
-            make_page_views(1)
+            make_page_views(1, with_attributes=True)
             run = start()
             done = self.nursery.order(Order(run, [next_link()], dies, seconds=TO_THE_END))
             assert_consistent()
@@ -158,7 +158,7 @@ def die_before(statement: str, nursery: Nursery, run: int, *, without: str = "")
 @pytest.mark.control
 def test_control_without_a_revival_the_run_never_goes_on(nursery: Nursery) -> None:
     """Every link that was ever sent comes again, as it may with the ORM's broker: the dead worker's claim is over."""
-    make_page_views(3_000)
+    make_page_views(3_000, with_attributes=True)
     run = start()
     nursery.order(Order(run, [0]))
     die_before(CURSOR, nursery, run)
@@ -171,7 +171,7 @@ def test_control_without_a_revival_the_run_never_goes_on(nursery: Nursery) -> No
 
 @pytest.mark.control
 def test_control_with_cursor_and_aggregates_in_two_transactions_a_death_makes_wrong_numbers(nursery: Nursery) -> None:
-    make_page_views(3_000)
+    make_page_views(3_000, with_attributes=True)
     run = start()
     nursery.order(Order(run, [0]))
     die_before(CURSOR, nursery, run, without="one transaction")
@@ -181,7 +181,7 @@ def test_control_with_cursor_and_aggregates_in_two_transactions_a_death_makes_wr
 
 @pytest.mark.control
 def test_control_without_the_epoch_a_link_that_comes_again_works_too(nursery: Nursery) -> None:
-    make_page_views(3_000)
+    make_page_views(3_000, with_attributes=True)
     run = start()
     nursery.order(Order(run, [0]))
     with pytest.raises(AssertionError, match="rows_folded"):

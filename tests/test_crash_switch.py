@@ -66,7 +66,7 @@ def start_rebuild(nursery: Nursery, chunk_size: int) -> BackfillRun:
 
 def keep_up() -> None:
     """There is something to catch up with, whether a visitor came or not."""
-    make_page_views(1)
+    make_page_views(1, with_attributes=True)
     before = folding.active_generation("default")
     assert before is not None
     kept_up = folding.keep_up("default", seconds=30)
@@ -152,7 +152,7 @@ def die_in_both_counts(links: LastLinks, places: list[Place]) -> None:
 
 @pytest.mark.control
 def test_control_with_a_switch_in_two_transactions_nothing_answers(nursery: Nursery) -> None:
-    make_page_views(500)
+    make_page_views(500, with_attributes=True)
     folding.keep_up("default", seconds=30)
     links = LastLinks(nursery)
     steps = links.work(None, without="one transaction of the switch")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain, product
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from django.db import connection
 from django.test import override_settings
 from hypothesis import given, settings
@@ -16,9 +19,12 @@ from hypothesis.extra.django import TestCase
 from django_pagestats import stats
 from django_pagestats.buckets import Calendar, instant
 from django_pagestats.conf import conf
+from django_pagestats.dimensions import ENTRY, of_settings, stored
+from django_pagestats.exceptions import TailTooLongError, UnknownDimensionError
 from django_pagestats.models import Generation
-from tests.chains import ZONES, Site, active_generation, page_views, rows_upto, small_steps, steps
+from tests.chains import DIMENSIONS, ZONES, Site, active_generation, page_views, rows_upto, small_steps, steps
 from tests.factories import Row, View
+from tests.named import named_dimensions
 from tests.stats_oracle import Oracle
 
 #: each asks some twenty questions after every step; a server's round trips take most of the time
@@ -43,6 +49,9 @@ class Visit:
             self.ask_for_all(Oracle(rows, zone), generation)
             self.ask_for_days(Oracle(rows, zone), rows[self.nth % len(rows)])
             self.ask_for_hours(Oracle(rows, zone), rows[self.nth % len(rows)])
+            dimensions = generation.dimensions if generation else stored(of_settings(known_dimensions()))
+            tail = sum(generation is None or row.id > generation.cursor for row in rows)
+            InDimensions(Oracle(rows, zone, dimensions), rows[self.nth % len(rows)], self, tail > self.tail_limit).ask()
 
     def ask_for_all(self, oracle: Oracle, generation: Generation | None) -> None:
         assert stats.count_page_views() == oracle.page_views()
@@ -88,6 +97,96 @@ class Visit:
         within = Oracle([row for row in oracle.rows if start <= row.viewed_at < end])
         assert stats.count_page_views(start=start, end=end) == within.page_views()
         assert stats.count_unique_visitors(start=start, end=end) == within.visitors()
+
+
+class InDimensions:
+    """The questions about named dimensions, visits and sets of visitors, of which a long tail answers none."""
+
+    def __init__(self, oracle: Oracle, near: Row, visit: Visit, tail_is_long: bool) -> None:
+        self.oracle = oracle
+        self.near = near
+        self.tail_is_long = tail_is_long
+        start = near.viewed_at.astimezone(ZoneInfo(oracle.zone)).date() - timedelta(days=visit.days_before)
+        end = start + timedelta(days=visit.days)
+        self.ranges: list[dict[str, Any]] = [{}, {"start": start}, {"end": end}, {"start": start, "end": end}]
+        self.days = start, end
+        self.names = [it.name for it in named_dimensions(oracle.dimensions)]
+
+    def ask(self) -> None:
+        assert [it.name for it in stats.dimensions()] == self.names
+        for name in sorted({*self.names, *chain.from_iterable(DIMENSIONS)}):
+            if name in self.names:
+                self.ask_for(name)
+            else:
+                with pytest.raises(UnknownDimensionError):
+                    stats.top(name)
+        self.ask_for_visits()
+        self.ask_for_single_page_visitors()
+        self.ask_for_sets()
+
+    def agree(self, counted: object, ask: Callable[..., object], *args: Any, **wanted: Any) -> None:
+        """The answer is what is counted, unless the tail is a long one: then there is none."""
+        if self.tail_is_long:
+            with pytest.raises(TailTooLongError):
+                ask(*args, **wanted)
+        else:
+            assert ask(*args, **wanted) == counted
+
+    def ask_for(self, name: str) -> None:
+        oracle, agree = self.oracle, self.agree
+        where = {name: oracle.value(self.near, name) or "DE"}
+        for span in self.ranges:
+            agree(oracle.top(name, **span), top, name, 100, **span)
+            agree(oracle.top(name, **span)[1:3], top, name, 2, offset=1, **span)
+            agree(oracle.values(name, **span), stats.count_values, name, **span)
+            agree(oracle.page_views(where=where, **span), stats.count_page_views, where=where, **span)
+            agree(oracle.visitors(where=where, **span), stats.count_unique_visitors, where=where, **span)
+        agree(oracle.days(*self.days, where=where), stats.time_series, "day", *self.days, where=where)
+
+    def ask_for_visits(self) -> None:
+        sources = [it.source for it in named_dimensions(self.oracle.dimensions)]
+        for path, span in product((None, self.near.path), self.ranges):
+            if ENTRY in sources or (path is None and "source" in sources):
+                self.agree(self.oracle.visits(path, **span), stats.count_visits, path, **span)
+            else:
+                with pytest.raises(UnknownDimensionError):
+                    stats.count_visits(path, **span)
+
+    def ask_for_single_page_visitors(self) -> None:
+        for span in self.ranges:
+            try:
+                self.agree(self.oracle.single_page_visitors(**span), stats.count_single_page_visitors, **span)
+            except UnknownDimensionError:
+                assert self.oracle.dimensions is None, "only a generation of before does not know who came again"
+
+    def ask_for_sets(self) -> None:
+        """Any three, and what follows from them: whose answers are those of three sets of session keys."""
+        values = {name: self.oracle.value(self.near, name) for name in self.names}
+        topics: list[dict[str, Any]] = [{}, {"path": self.near.path}]
+        topics += [{"where": {name: value}} for name, value in values.items() if value is not None]
+        asked = [{**topic, **self.ranges[number % 4]} for number, topic in enumerate(topics)]
+        with stats.snapshot() as snapshot:
+            if self.tail_is_long:
+                with pytest.raises(TailTooLongError):
+                    snapshot.visitors()
+                return
+            sets = [(snapshot.visitors(**it), self.oracle.keys(**it)) for it in asked]
+        for (a, x), (b, y) in product(sets, sets):
+            assert (len(a), bool(a)) == (len(x), bool(x))
+            assert [len(a & b), len(a | b), len(a - b)] == [len(x & y), len(x | y), len(x - y)]
+            assert (a.isdisjoint(b), a <= b, a == b) == (x.isdisjoint(y), x <= y, x == y)
+        for (a, x), (b, y), (c, z) in zip(sets, sets[1:], sets[2:], strict=False):
+            assert len((a | b) - c) == len((x | y) - z)
+            assert len(a - (b & c)) == len(x - (y & z))
+
+
+def top(name: str, limit: int, **wanted: Any) -> list[tuple[str, int, int]]:
+    return [(it.value, it.page_views, it.visitors) for it in stats.top(name, limit, **wanted)]
+
+
+def known_dimensions() -> list[Any]:
+    """Those of all generations there ever were, whose numbers the next one goes on with."""
+    return list(Generation.objects.order_by("pk").values_list("dimensions", flat=True))
 
 
 #: a long tail and a short one; ranges with the page view, and ranges before it

@@ -29,6 +29,7 @@ class Visitor:
             "path": f"/live/{self.dice.randrange(30)}/",
             "session_key": f"live-{self.dice.randrange(2_000)}",
             "viewed_at": START + timedelta(seconds=self.dice.randrange(10**6)),
+            "attributes": {"source": "live.example", "country": "DE"} if self.dice.random() < 0.5 else None,
         }
 
     def come(self, *, pause: float) -> None:
