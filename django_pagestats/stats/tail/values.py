@@ -78,7 +78,7 @@ def spread_over(
 
     takes_attributes = "attributes" in Values(dimension).takes
     spreading = Spreading([dimension], intern)
-    spread = Spread([], {})
+    spread = Spread({})
     for start in range(0, len(ids), ROWS_PER_STATEMENT):
         portion = slice(start, start + ROWS_PER_STATEMENT)
         subjects = of_path[portion]
