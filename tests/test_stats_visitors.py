@@ -28,6 +28,7 @@ from django_pagestats.stats.reading import Moment
 from tests import test_stats_consistency
 from tests.chains import rows_upto
 from tests.factories import DAY, SITE, Row, insert_page_views
+from tests.named import dimensions_of_settings
 from tests.stats_oracle import Oracle, fold_naively, write_aggregates
 from tests.test_stats import MODES, PATHS, ZONES, build, sites
 from tests.test_stats_consistency import MODES as MODES_OF_COMMITS
@@ -86,9 +87,9 @@ def test_sets_of_any_ranges_equal_sets_of_session_keys() -> None:
     check()
 
 
-def test_sets_of_hours_equal_sets_of_session_keys() -> None:
+def test_sets_of_hours_and_visitors_seen_once_in_them_equal_a_naive_count() -> None:
     @settings(max_examples=EXAMPLES // 2)
-    @given(sites(), st.sampled_from(MODES), st.integers(-30, 30), st.integers(1, 30))
+    @given(sites(), st.sampled_from(MODES), st.integers(-80, 30), st.integers(1, 110))
     def check(site: Any, mode: Callable[[], Any], first: int, length: int) -> None:
         zone, rows = build(site)
         calendar = Calendar(zone)
@@ -99,6 +100,8 @@ def test_sets_of_hours_equal_sets_of_session_keys() -> None:
         with override_settings(PAGESTATS_TIME_ZONE=zone), mode() as asked:
             if not (calendar.begins_day(int(start.timestamp())) and calendar.begins_day(int(end.timestamp()))):
                 check_sets([asked.visitors(start=start, end=end), asked.visitors()], [keys_of(within), keys_of(rows)])
+                once = Oracle(within).single_page_visitors()
+                assert asked.count_single_page_visitors(start=start, end=end) == once
 
     check()
 
@@ -125,7 +128,10 @@ def test_visitors_seen_once_equal_a_naive_count() -> None:
 @pytest.fixture
 def site(other: str) -> list[Row]:
     """Twenty-four page views; of their keys most come after the first six, which are folded, four into all time."""
-    made = insert_page_views((f"/{n % 7}", f"key{n * 5 % 13}", START + timedelta(hours=3 * n)) for n in range(24))
+    made = insert_page_views(
+        (f"/{n % 7}", f"key{n * 5 % 13}", START + timedelta(hours=3 * n), {"country": "DE" if n % 3 else "FR"})
+        for n in range(24)
+    )
     assert len(keys_of(made[:6])) == 6 and len(keys_of(made)) == 13
     fold_naively(made[:6], all_time=4)
     return made
@@ -142,21 +148,24 @@ def fold(rows: Sequence[Row], count: int, all_time: int) -> None:
         generation.save(using="other")
 
 
-#: all time and days, which have tails of their own, of the site and of paths
-RANGES: list[tuple[str | None, dict[str, date]]] = [
-    (None, {}),
-    (None, {"start": FIRST_DAY, "end": FIRST_DAY + timedelta(days=2)}),
-    ("/1", {}),
-    ("/3", {"start": SECOND_DAY}),
+#: all time and days, which have tails of their own, of the site, of paths and of values
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"start": FIRST_DAY, "end": FIRST_DAY + timedelta(days=2)},
+    {"path": "/1"},
+    {"path": "/3", "start": SECOND_DAY},
+    {"where": {"country": "DE"}},
+    {"where": {"section": "1"}, "end": SECOND_DAY + timedelta(days=1)},
 ]
 
 
 def take(asked: Any) -> list[stats.VisitorSet]:
-    return [asked.visitors(path, **days) for path, days in RANGES]
+    return [asked.visitors(**it) for it in ASKED]
 
 
 def expect(rows: Sequence[Row]) -> list[frozenset[str]]:
-    return [Oracle(rows).keys(path, **days) for path, days in RANGES]
+    oracle = Oracle(rows, dimensions=dimensions_of_settings())
+    return [oracle.keys(**it) for it in ASKED]
 
 
 @contextmanager
@@ -192,13 +201,14 @@ def test_sets_of_one_snapshot_agree_whatever_is_folded_between(site: list[Row], 
         test_stats_consistency.switch(site, 24)
         sets += take(now)
     # whoever had an id, and whoever had none, is the same visitor in all of them
-    assert [len(first ^ later) for first, later in zip(sets, sets[4:], strict=False)] == [0] * 24
-    check_sets([*sets[:4], *sets[-4:]], expect(site) * 2)
-    check_sets(sets[2::4], expect(site)[2:3] * 7)
+    many = len(ASKED)
+    assert [len(first ^ later) for first, later in zip(sets, sets[many:], strict=False)] == [0] * (6 * many)
+    check_sets([*sets[:many], *sets[-many:]], expect(site) * 2)
+    check_sets(sets[2::many], expect(site)[2:3] * 7)
 
 
 @SNAPSHOTS
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("first", [0, 1, 4])
 def test_a_visitor_that_gets_an_id_between_two_sets_is_one(
     site: list[Row], snapshot: Callable[[], Any], first: int
 ) -> None:
@@ -222,7 +232,7 @@ def test_where_all_time_is_far_behind_it_is_told_by_the_rows_of_days(
         assert now.count_single_page_visitors() == Oracle(site).single_page_visitors()
         fold(site, 24, 24)
         sets += take(now)
-    check_sets([*sets[:4], *sets[-4:]], expect(site) * 2)
+    check_sets([*sets[: len(ASKED)], *sets[-len(ASKED) :]], expect(site) * 2)
 
 
 @SNAPSHOTS
@@ -364,6 +374,7 @@ MORE_QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "a set": lambda asked: len(asked.visitors()),
     "a set of days": lambda asked: len(asked.visitors(start=FIRST_DAY, end=FIRST_DAY + timedelta(days=2))),
     "a set of a path": lambda asked: len(asked.visitors("/1", start=FIRST_DAY)),
+    "a set of a value": lambda asked: len(asked.visitors(where={"country": "DE"})),
     "seen once": lambda asked: asked.count_single_page_visitors(),
     "seen once on some days": lambda asked: asked.count_single_page_visitors(start=SECOND_DAY),
 }
@@ -384,6 +395,7 @@ def test_a_commit_between_any_two_statements(
         "a set": 13,
         "a set of days": len(expect(site)[1]),
         "a set of a path": len(expect(site)[2]),
+        "a set of a value": len(expect(site)[4]),
         "seen once": Oracle(site).single_page_visitors(),
         "seen once on some days": Oracle(site).single_page_visitors(SECOND_DAY),
     }
@@ -446,6 +458,10 @@ def test_ranges_are_those_of_the_site(wrong: dict[str, Any]) -> None:
             ask(**wrong)
     with pytest.raises(ValueError, match="is not the beginning of a day"):
         stats.visitors("/1", start=START)
+    with pytest.raises(ValueError, match="intersect the sets"):
+        stats.visitors("/1", where={"country": "DE"})
+    with pytest.raises(UnknownDimensionError, match="no dimension 'colour'"):
+        stats.visitors(where={"colour": "red"})
     with pytest.raises(ValueError, match="text, or None"):
         stats.visitors(3)  # type: ignore[arg-type]
 

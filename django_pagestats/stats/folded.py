@@ -159,10 +159,11 @@ class Folded:
 
     def site_sets(self, span: Span) -> Iterator[tuple[int, bytes, bytes | None]]:
         """The page views, visitor set and repeat set of each bucket of a span; a few are in memory at a time."""
-        for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT // 2):
-            yield from self._rows(
-                ["a.page_views", "a.visitor_set", "a.repeat_set"], topic_where(span, None, buckets=buckets)
-            )
+        columns = ["a.page_views", "a.visitor_set", "a.repeat_set"]
+        parts = by_days(span, calendar_of(self.state.time_zone)) if span.granularity == Granularity.HOUR else [span]
+        for part in parts:
+            for buckets in portions(self._buckets(part, None), SETS_PER_STATEMENT // 2):
+                yield from self._rows(columns, topic_where(part, None, buckets=buckets))
 
     def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""
