@@ -16,6 +16,7 @@ from django_pagestats.backfill import failing, keeping
 from django_pagestats.exceptions import DimensionError
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Subject
+from django_pagestats.verify import Verification, What
 from tests.chains import Links, active_generation, assert_all_counted, assert_exact, the_run
 from tests.factories import insert_page_views
 from tests.test_segments import deliver, is_of_a_segment, small
@@ -355,6 +356,28 @@ def test_a_segment_of_another_worker_is_left_to_the_run_which_fails_with_it() ->
     links.drain()
     assert the_run().status == "succeeded"
     assert_counted()
+
+
+# -- a function that is not pure
+
+
+@pytest.mark.django_db
+def test_a_function_that_changes_its_mind_is_found_by_verify() -> None:
+    """So is other code under the same name, of which the setting says nothing."""
+    corrected()
+    record(20, bad=5)
+    backfill.run_here("default", via="test")
+    assert list(Verification("default")) == []
+    Mind.value = "another mind"
+    assert folding.other_settings("default") == ""
+    found = {(it.what, it.subject) for it in Verification("default")}
+    assert {(What.EXTRA_ROW, "good"), (What.MISSING_ROW, "another mind")} <= found
+    record(20, bad=5)
+    backfill.run_here("default", via="test")
+    assert list(Verification("default")), "what was counted stays as it was"
+    backfill.run_here("default", kind="rebuild", via="test")
+    assert list(Verification("default")) == []
+    assert counted(active_generation())["another mind"] == 2
 
 
 # -- keeping up
