@@ -2,6 +2,7 @@
 
 PAGESTATS_DB=postgresql PAGESTATS_DB_NAME=pagestats_bench python -m benchmarks.answers [--gap 900]
 
+Those about named dimensions are asked where the aggregates have them: of page views of `benchmarks.data --attributes`.
 With a gap: so many of the newest page views come once more, and rows of days count them, rows of all time not yet.
 """
 
@@ -13,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 
 import django
 from django.core.management import call_command
@@ -69,6 +71,35 @@ def many_questions(days: dict[str, date]) -> dict[str, Callable[[], object]]:
     }
 
 
+def dimension_questions(end: date) -> dict[str, Callable[[], object]]:
+    """About the named dimensions of the default setting, and about visitors as sets."""
+    from django_pagestats import stats
+
+    if "country" not in {dimension.name for dimension in stats.dimensions()}:
+        return {}
+    weeks = {"start": end - timedelta(days=28), "end": end}
+    year = {"start": end - timedelta(days=365), "end": end}
+    first, second = (page.path for page in stats.top_pages(2))
+    country = {"country": stats.top("country", 1)[0].value}
+    return {
+        **{f'top("{name}"), 28 days': partial(stats.top, name, **weeks) for name in ("source", "country", "device")},
+        'top("source")': lambda: stats.top("source"),
+        'count_values("source"), 28 days': lambda: stats.count_values("source", **weeks),
+        "count_page_views(where=a country), 28 days": lambda: stats.count_page_views(where=country, **weeks),
+        "count_unique_visitors(where=a country), 28 days": lambda: stats.count_unique_visitors(where=country, **weeks),
+        'time_series("day", where=a country), 28 days': lambda: stats.time_series("day", where=country, **weeks),
+        "count_visits(), 28 days": lambda: stats.count_visits(**weeks),
+        "count_single_page_visitors(), 28 days": lambda: stats.count_single_page_visitors(**weeks),
+        "count_single_page_visitors(), 365 days": lambda: stats.count_single_page_visitors(**year),
+        "visitors(path) & visitors(another path), 365 days": lambda: len(
+            stats.visitors(path=first, **year) & stats.visitors(path=second, **year)
+        ),
+        "visitors(path) & visitors(where=a country), 365 days": lambda: len(
+            stats.visitors(path=first, **year) & stats.visitors(where=country, **year)
+        ),
+    }
+
+
 def recent_questions() -> dict[str, Callable[[], object]]:
     """Of the last minutes."""
     from django_pagestats import stats
@@ -116,7 +147,7 @@ def main() -> None:
         "top_pages(10), 30 days": lambda: stats.top_pages(10, **month),
     }
     print(f"{PageView.objects.count():,} page views\n\n| answer | median ms | slowest ms |\n|---|---|---|")
-    show({**questions, **many_questions(month)})
+    show({**questions, **many_questions(month), **dimension_questions(end)})
     record_recent(100)
     show(recent_questions())
 
