@@ -1,4 +1,4 @@
-"""The examples of docs/visitors.md: they run, and each number in a comment is what they give."""
+"""The examples of docs/visitors.md, and the conversion in the README: each number in a comment is what they give."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from django_pagestats import backfill
 from tests.factories import View, insert_page_views
 from tests.stats_oracle import fold_naively
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "visitors.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks(ROOT / "docs" / "visitors.md")
+(CONVERSION,) = (block for block in blocks(ROOT / "README.md") if "now.visitors" in block)
 
 #: how many visitors, and what each of them viewed on which days of March; days below 1 are of February
 VISITS: list[tuple[int, dict[int, str]]] = [
@@ -70,7 +77,8 @@ def test_every_number_is_what_the_example_gives(folded: str) -> None:
         backfill.run_here("default", via="test")
     known: dict[str, Any] = {}
     assert [run(block, known) for block in BLOCKS] == [1, 4, 3, 1, 1, 1]
+    assert run(CONVERSION, known) == 3
 
 
 def test_each_example_takes_about_ten_lines() -> None:
-    assert max(len(block.splitlines()) for block in BLOCKS) <= 11
+    assert max(len(block.splitlines()) for block in (*BLOCKS, CONVERSION)) <= 11
