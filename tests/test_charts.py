@@ -82,7 +82,7 @@ def test_a_bar_is_as_high_as_its_number_and_says_what_it_is() -> None:
     assert drawing.rows[1][1] == ["-", "-"], "no data is not 0"
     assert drawing.rows[2][1] == ["0", "2"]
     titles = [element.text for element in parsed(drawing.svg) if element.tag == "title"]
-    assert titles[-1] == "Tuesday (so far): 100 page views, 2 visitors"
+    assert titles[-1] == "Tuesday (so far): page views 100, visitors 2"
 
 
 def test_only_the_line_to_what_is_not_over_is_dashed_and_none_goes_over_a_gap() -> None:

@@ -6,7 +6,8 @@ bars and texts stand at per cents of it, so that neither is distorted. Time runs
 """
 
 from django_pagestats.charts.axes import MOST_POINTS, axis_end, ticks
-from django_pagestats.charts.columns import Drawing, Slot, columns
+from django_pagestats.charts.columns import Drawing, columns
+from django_pagestats.charts.slots import Slot
 from django_pagestats.charts.small import small_line
 from django_pagestats.charts.steps import Steps, steps
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from django_pagestats.charts.axes import MOST_POINTS, ticks
+from django_pagestats.charts.slots import Slot, count_text, heads_of, rows_of, told
 from django_pagestats.charts.small import unbroken
 
 #: in pixels: of the area of the bars, above it for a label, and below it for those of time
@@ -24,36 +24,6 @@ MOST_LABELS, FEW = 7, 3
 NEAR_THE_END = 90
 #: with more bars than that, what one says is in the table only
 MOST_TITLES = 120
-NOTHING = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """The place of one hour, day, week or month. None: there is nothing to say, which is not 0."""
-
-    #: what stands under the axis, and the whole of it
-    label: str
-    name: str
-    page_views: int | None
-    visitors: int | None
-    #: the hour, day, week or month that it is compared with
-    name_before: str = ""
-    page_views_before: int | None = None
-    visitors_before: int | None = None
-    #: it is not over
-    is_running: bool = False
-    #: a week or month of which the range has a part
-    is_cut: bool = False
-
-    @property
-    def is_empty(self) -> bool:
-        return self.page_views is None and self.page_views_before is None
-
-    @property
-    def remark(self) -> str:
-        if self.is_running:
-            return gettext("so far")
-        return gettext("in part") if self.is_cut else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,59 +45,20 @@ def columns(slots: Sequence[Slot], *, title: str, name: str = "pagestats-chart")
     """Raises ValueError for more slots than a chart can show; the ids of its parts begin with `name`."""
     if len(slots) > MOST_POINTS:
         raise ValueError(f"{len(slots):,} points: a chart has at most {MOST_POINTS}.")
-    told = [slot for slot in slots if not slot.is_empty]
+    shown = [slot for slot in slots if not slot.is_empty]
     has = {
-        "before": any(slot.page_views_before is not None for slot in told),
-        "running": any(slot.is_running for slot in told),
-        "cut": any(slot.is_cut for slot in told),
+        "before": any(slot.page_views_before is not None for slot in shown),
+        "running": any(slot.is_running for slot in shown),
+        "cut": any(slot.is_cut for slot in shown),
     }
     return Drawing(
         name,
         title,
         _Plot(slots, name, title).svg(),
-        _heads(has["before"]),
-        list(_rows(slots, has_before=has["before"])),
+        heads_of(has["before"]),
+        list(rows_of(slots, has_before=has["before"])),
         frozenset(what for what, is_there in has.items() if is_there),
     )
-
-
-# -- the table
-
-
-def _heads(has_before: bool) -> list[str]:
-    heads = [gettext("Time"), gettext("Page views"), gettext("Visitors")]
-    before = [gettext("Compared with"), gettext("Page views then"), gettext("Visitors then")]
-    return heads + before if has_before else heads
-
-
-def _rows(slots: Sequence[Slot], *, has_before: bool) -> Iterator[tuple[str, list[str]]]:
-    last = max((place for place, slot in enumerate(slots) if not slot.is_empty), default=-1)
-    for slot in slots[: last + 1]:
-        name = f"{slot.name} ({slot.remark})" if slot.remark else slot.name
-        texts = [_count(slot.page_views), _count(slot.visitors)]
-        if has_before:
-            texts += [slot.name_before or NOTHING, _count(slot.page_views_before), _count(slot.visitors_before)]
-        yield name, texts
-
-
-def _count(number: int | None) -> str:
-    return NOTHING if number is None else number_format(number, force_grouping=True)
-
-
-def _told(slot: Slot) -> str:
-    """A slot in a sentence."""
-    told = gettext("%(name)s: %(page_views)s page views, %(visitors)s visitors") % {
-        "name": f"{slot.name} ({slot.remark})" if slot.remark else slot.name,
-        "page_views": _count(slot.page_views),
-        "visitors": _count(slot.visitors),
-    }
-    if slot.page_views_before is None:
-        return told
-    before = gettext("%(name)s: %(page_views)s page views") % {
-        "name": slot.name_before,
-        "page_views": _count(slot.page_views_before),
-    }
-    return f"{told}. {before}"
 
 
 # -- the drawing
@@ -172,9 +103,9 @@ class _Plot:
         if not known:
             return gettext("There is nothing to show.")
         most = max(known, key=lambda slot: slot.page_views or 0)
-        return gettext("Between %(least)s and %(most)s page views; the most: %(name)s.") % {
-            "least": _count(min(slot.page_views or 0 for slot in known)),
-            "most": _count(most.page_views),
+        return gettext("Page views from %(least)s to %(most)s; the most: %(name)s.") % {
+            "least": count_text(min(slot.page_views or 0 for slot in known)),
+            "most": count_text(most.page_views),
             "name": most.name,
         }
 
@@ -250,7 +181,7 @@ class _Plot:
             "",
             '<text class="pagestats-tick" x="0" y="{}" fill="currentColor" stroke="Canvas" stroke-width="3"'
             ' stroke-linejoin="round" paint-order="stroke" aria-hidden="true">{}</text>',
-            ((f"{ABOVE + self._y(tick) - 4:.1f}", _count(tick)) for tick in self.ticks[1:]),
+            ((f"{ABOVE + self._y(tick) - 4:.1f}", count_text(tick)) for tick in self.ticks[1:]),
         )
 
     def _labels(self) -> SafeString:
@@ -287,7 +218,7 @@ class _Plot:
             '<rect class="pagestats-target" x="{}%" width="{}%" y="{}" height="{}" fill="none" pointer-events="all">'
             "<title>{}</title></rect>",
             (
-                (f"{place * self.width:.3f}", f"{self.width:.3f}", ABOVE, HEIGHT, _told(slot))
+                (f"{place * self.width:.3f}", f"{self.width:.3f}", ABOVE, HEIGHT, told(slot))
                 for place, slot in enumerate(self.slots)
                 if not slot.is_empty
             ),
