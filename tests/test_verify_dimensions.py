@@ -23,6 +23,7 @@ from django_pagestats.dimensions import of_generation
 from django_pagestats.exceptions import DimensionError, ProcessFailedError
 from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 from django_pagestats.verify import Difference, Verification, What, counting, groups, totals, values
+from django_pagestats.verify.comparing import Comparison
 from django_pagestats.verify.stored import StoredRow
 from django_pagestats.verify.totals import Room, Totals
 from tests.factories import ALL, DAY, HOUR, PAGE, SITE, attributed, insert_page_views, make_page_views
@@ -501,7 +502,8 @@ def test_a_function_that_is_gone(generation: Generation) -> None:
         call_command("verify_aggregates", stdout=StringIO())
 
 
-def test_functions_are_asked_once_for_what_is_the_same(generation: Generation) -> None:
+def test_functions_are_asked_once_for_what_is_the_same(generation: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "PORTION_ROWS", 20)
     insert_page_views([("/a", f"k{n}", DAY_1, {"country": "DE"}) for n in range(50)])
     fold()
     asked: list[tuple[str, str]] = []
@@ -630,8 +632,30 @@ def test_all_totals_share_one_room(monkeypatch: pytest.MonkeyPatch) -> None:
         large.add_counted([(number, [5])])
         assert len(small.entries()) + len(large.entries()) <= 12
     assert (len(small.entries()), small.high) == (4, None), "the largest gives up"
-    room.leave(small)
     assert large.high is not None
+
+
+def test_the_largest_of_all_totals_gives_up_where_another_one_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "MOST_ADDED", 0)
+    monkeypatch.setattr(totals, "MOST_BYTES", 12 * (totals.SUBJECT_BYTES + totals.CONTAINER_BYTES + 2))
+    room = Room()
+    small, large = Totals(room=room), Totals(room=room)
+    for number in range(1, 11):
+        large.add_counted([(number, [5])])
+    for number in range(1, 6):
+        small.add_counted([(number, [5])])
+    assert (len(small.entries()), small.high) == (5, None)
+    assert (len(large.entries()), large.high) == (5, 6)
+    room.leave(large)
+    for number in range(6, 13):
+        small.add_counted([(number, [5])])
+    assert (len(small.entries()), small.high) == (12, None)
+
+
+def test_all_levels_of_a_comparison_share_one_room(generation: Generation) -> None:
+    comparison = Comparison("default", generation, Calendar("UTC"))
+    assert len({id(it.room) for it in comparison.totals.values()}) == 1
+    assert len(comparison.totals) == 2 + len(DIMENSIONS)
 
 
 @pytest.mark.once

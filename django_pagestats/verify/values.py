@@ -136,12 +136,12 @@ class NamedValues:
 def _of_attribute(values: Values, arguments: Arguments) -> dict[Any, str]:
     """key -> value, of those that have the attribute; each distinct value is looked at once."""
     name = values.dimension.source
-    given = {key: value for key, _, attributes in arguments if (value := (attributes or {}).get(name)) is not None}
-    attributes_of_key = {key: attributes for key, _, attributes in arguments}
+    given = {key: found[name] for key, _, found in arguments if found and found.get(name) is not None}
+    distinct: Iterable[Any]
     try:
-        keys = list(dict(zip(given.values(), given, strict=True)).values())
+        distinct = set(given.values())
     except TypeError:  # an object or a list, which no value may be
-        keys = list(given)
-    for _ in values.of([(key, None, attributes_of_key[key]) for key in keys]):
+        distinct = list(given.values())
+    for _ in values.of([(None, None, {name: value}) for value in distinct]):
         pass  # it raises
     return given
