@@ -57,10 +57,18 @@ def present(model: type[Model]) -> set[Any]:
 
 
 def record() -> None:
-    """Visitors who come back, and new ones all the time, so that ids are remembered and made in each chunk."""
+    """Visitors, paths and sources that come back, and new ones: so ids are remembered and made in each chunk."""
     dice = random.Random(23)
     insert_page_views(
-        [(f"/{dice.randrange(number + 1)}", f"k{dice.randrange(number + 1)}", START) for number in range(80)]
+        [
+            (
+                f"/{dice.randrange(number + 1)}",
+                f"k{dice.randrange(number + 1)}",
+                START,
+                {"source": f"s{dice.randrange(number + 1)}", "plan": f"p{dice.randrange(number + 1)}"},
+            )
+            for number in range(80)
+        ]
     )
 
 

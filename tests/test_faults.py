@@ -78,7 +78,7 @@ def shuffled_chain(kind: str, deliver: Deliver, *, seed: int) -> None:
 
 def shuffle_chain(kind: str, deliver: Deliver, *, seed: int) -> None:
     dice = random.Random(seed)
-    make_page_views(120, seed=seed, days=1)
+    make_page_views(120, seed=seed, days=1, with_attributes=True)
     links = Links()
     links.start(kind, chunk_size=8)
     for _ in range(100):
@@ -112,7 +112,7 @@ def test_every_link_comes_three_times_some_late(kind: str) -> None:
 @pytest.mark.django_db
 def test_control_without_the_epoch_copies_make_chains_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     without_epochs(monkeypatch.setattr)
-    make_page_views(300)
+    make_page_views(300, with_attributes=True)
     links = Links()
     links.start(chunk_size=11)
     link = links.sent.pop()
@@ -123,7 +123,7 @@ def test_control_without_the_epoch_copies_make_chains_of_their_own(monkeypatch: 
 
 @pytest.mark.django_db
 def test_with_the_epoch_copies_make_one_chain() -> None:
-    make_page_views(300)
+    make_page_views(300, with_attributes=True)
     links = Links()
     links.start(chunk_size=11)
     link = links.sent.pop()
@@ -135,7 +135,7 @@ def test_with_the_epoch_copies_make_one_chain() -> None:
 
 @pytest.mark.django_db
 def test_a_task_of_an_older_epoch_changes_nothing() -> None:
-    make_page_views(100)
+    make_page_views(100, with_attributes=True)
     links = Links()
     links.start(chunk_size=10)
     old = links.sent[0]
@@ -175,7 +175,7 @@ def taken_over_before_its_merge(links: Links, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["backfill", "rebuild"])
 def test_a_worker_that_was_taken_over_stops_and_enqueues_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_page_views(100)
+    make_page_views(100, with_attributes=True)
     links = Links()
     links.start(kind, chunk_size=10)
     taken_over_before_its_merge(links, monkeypatch)
@@ -189,7 +189,7 @@ def test_a_worker_that_was_taken_over_stops_and_enqueues_nothing(kind: str, monk
 @pytest.mark.django_db(transaction=True)
 def test_control_without_the_epoch_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     without_epochs(monkeypatch.setattr)
-    make_page_views(100)
+    make_page_views(100, with_attributes=True)
     links = Links()
     links.start(chunk_size=10)
     taken_over_before_its_merge(links, monkeypatch)
@@ -331,7 +331,7 @@ def test_control_without_epoch_and_cursor_a_worker_that_was_taken_over_counts_pa
     if not has_epochs:
         without_epochs(monkeypatch.setattr)
     monkeypatch.setattr(chunks, "merge", merge_at_any_cursor)
-    make_page_views(100)
+    make_page_views(100, with_attributes=True)
     links = Links()
     links.start(chunk_size=10)
     taken_over_before_its_merge(links, monkeypatch)
@@ -357,7 +357,7 @@ def test_two_copies_of_every_link_at_once(kind: str) -> None:
             assert run_at_once(work, work) == []
             assert len(links.sent) <= 1
 
-    make_page_views(100, seed=8)
+    make_page_views(100, seed=8, with_attributes=True)
     links = Links()
     links.start(kind, chunk_size=20)
     deliver_twice_at_once(links, random.Random())
@@ -368,7 +368,7 @@ def test_two_copies_of_every_link_at_once(kind: str) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_two_starts_at_once_make_one_run() -> None:
     """Both have seen that no run is active before the first one makes its own."""
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     folding.ensure_active_generation("default")
     links = Links()
     create = starting._create
@@ -397,7 +397,7 @@ def test_two_starts_at_once_make_one_run() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_two_revivers_at_once_send_one_link() -> None:
     """Both have seen the run without a worker before the first one raises its epoch."""
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     links = Links()
     links.start(chunk_size=10)
     links.sent.clear()
@@ -427,7 +427,7 @@ def test_two_revivers_at_once_send_one_link() -> None:
 @only_on("postgresql", "mysql")
 @pytest.mark.django_db(transaction=True)
 def test_copies_of_links_while_the_run_waits_for_its_horizon() -> None:
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     links = Links()
     with Other() as other:
         other.record("/late")
@@ -467,9 +467,9 @@ def test_copies_of_links_while_the_run_waits_for_its_horizon() -> None:
     ],
 )
 def test_keeping_up_comes_in_between_the_steps_of_a_run(kind: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     folding.keep_up("default", seconds=5)
-    make_page_views(30, seed=1)
+    make_page_views(30, seed=1, with_attributes=True)
     original: Callable[..., Any] = getattr(chunks if step == "merge" else folding, step)
     injected = []
 
@@ -507,9 +507,9 @@ def the_run_is_active() -> bool:
 @pytest.mark.django_db(transaction=True)
 def test_keeping_up_and_a_run_fold_the_same_chunk_at_once() -> None:
     """Both have read it before the first one merges it."""
-    make_page_views(20)
+    make_page_views(20, with_attributes=True)
     generation = folding.ensure_active_generation("default")
-    make_page_views(20, seed=1)
+    make_page_views(20, seed=1, with_attributes=True)
     folders = [folding.Folder("default", generation, chunk_size=15) for _ in range(2)]
     folders[1].generation = Generation.objects.get()
     read = [folder.reader.next_chunk(generation.cursor, highest(), 15) for folder in folders]
@@ -544,7 +544,7 @@ def test_keeping_up_and_a_run_fold_the_same_chunk_at_once() -> None:
     ids=["every third move of the cursor", "every seventh merge"],
 )
 def test_the_faults_are_there(faults: dict[str, int], expected: list[bool]) -> None:
-    rows = make_page_views(20, days=1)
+    rows = make_page_views(20, days=1, with_attributes=True)
     folder = folding.Folder("default", folding.ensure_active_generation("default"), chunk_size=1, fixed_size=1)
     outcomes = []
     with Faults(**faults):

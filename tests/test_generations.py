@@ -59,10 +59,10 @@ def discard(generation: Generation | int) -> backfill.Answer:
 
 def two_generations() -> tuple[Generation, Generation]:
     """One that is kept, of thirty page views, and one that answers, of forty."""
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     backfill.run_here("default", via="test")
     old = active_generation()
-    make_page_views(10, seed=1)
+    make_page_views(10, seed=1, with_attributes=True)
     new = rebuild()
     old.refresh_from_db()
     return old, new
@@ -83,7 +83,7 @@ ANSWERS, KEPT, DOOMED = (True, False, False), (False, True, False), (False, Fals
 @pytest.mark.django_db
 @pytest.mark.parametrize("keep_old", [True, False])
 def test_a_rebuild_keeps_the_old_generation_if_asked_to(keep_old: bool) -> None:
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     backfill.run_here("default", via="test")
     old = active_generation()
     before = database_now("default")
@@ -99,7 +99,7 @@ def test_a_rebuild_keeps_the_old_generation_if_asked_to(keep_old: bool) -> None:
 
 @pytest.mark.django_db
 def test_only_a_rebuild_keeps() -> None:
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     backfill.run_here("default", via="test", keep_old=True)
     assert fate(active_generation()) == ANSWERS
     assert backfill.kept("default") == []
@@ -108,7 +108,7 @@ def test_only_a_rebuild_keeps() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("how", ["start", "take over"])
 def test_a_rebuild_that_is_active_keeps_too_if_a_later_start_asks_for_it(how: str) -> None:
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     backfill.run_here("default", via="test")
     old = active_generation()
     links = Links()
@@ -126,7 +126,7 @@ def test_a_rebuild_that_is_active_keeps_too_if_a_later_start_asks_for_it(how: st
 @pytest.mark.django_db
 def test_a_start_that_asks_while_the_worker_is_at_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker has read its run long before; what counts is what the run says when it switches."""
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     backfill.run_here("default", via="test")
     old = active_generation()
     links = Links()
@@ -144,7 +144,7 @@ def test_a_start_that_asks_while_the_worker_is_at_its_last_step(monkeypatch: pyt
 
 @pytest.mark.django_db
 def test_a_start_that_asks_when_the_rebuild_has_just_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     links = Links()
     links.start("rebuild")
     run = the_run()
@@ -293,7 +293,7 @@ def test_it_is_said_if_none_is_kept(verb: Callable[[int], backfill.Answer]) -> N
 @pytest.mark.parametrize("kind", ["backfill", "rebuild"])
 def test_not_while_a_run_is_active(kind: str, status: str) -> None:
     old, new = two_generations()
-    make_page_views(30, seed=2)
+    make_page_views(30, seed=2, with_attributes=True)
     links = Links()
     links.start(kind, chunk_size=10)
     if status == "running":
@@ -411,7 +411,7 @@ def test_a_failed_backfill_of_another_generation_is_not_resumed(
     keep_old: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = two_generations()
-    make_page_views(30, seed=2)
+    make_page_views(30, seed=2, with_attributes=True)
     links = Links()
     links.start(chunk_size=10)
     links.deliver_next()
@@ -506,7 +506,7 @@ def wait_until_somebody_waits_for_us() -> None:
 def test_another_generation_comes_to_answer_before_a_run_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start has read which one answers, and then that is another."""
     old, _ = two_generations()
-    make_page_views(30, seed=2)
+    make_page_views(30, seed=2, with_attributes=True)
     step = Once(monkeypatch, starting, "lease", before=lambda: in_another_session(lambda: activate(old).outcome))
     links = Links()
     assert links.start(chunk_size=10).outcome == "started"
@@ -521,7 +521,7 @@ def test_another_generation_comes_to_answer_before_a_run_is_stored(monkeypatch: 
 def test_a_start_waits_for_another_generation_that_is_coming_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has the locks, and has not committed, when the run is stored."""
     old, _ = two_generations()
-    make_page_views(30, seed=2)
+    make_page_views(30, seed=2, with_attributes=True)
     links = Links()
     has_switched = threading.Event()
 
@@ -552,7 +552,7 @@ def test_a_start_waits_for_another_generation_that_is_coming_to_answer(monkeypat
 def test_no_generation_comes_to_answer_that_waited_for_a_start(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run is stored and not committed when the locks are asked for."""
     old, new = two_generations()
-    make_page_views(30, seed=2)
+    make_page_views(30, seed=2, with_attributes=True)
     links = Links()
     if how == "resume":
         links.start(chunk_size=10)
@@ -652,7 +652,7 @@ def test_a_rebuild_switches_from_the_one_that_answers_then() -> None:
 def test_a_worker_that_is_frozen_while_it_keeps_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "LOCK_SECONDS", 1)
     old, new = two_generations()
-    make_page_views(10, seed=2)
+    make_page_views(10, seed=2, with_attributes=True)
     lock = "UPDATE django_pagestats_generation SET revision = revision + 1 WHERE id = %s"
     with Other() as frozen:
         frozen.execute(lock, [new.pk])
@@ -675,7 +675,7 @@ def test_a_worker_that_is_frozen_while_it_keeps_up_is_not_waited_for(monkeypatch
 @pytest.mark.django_db
 def test_a_start_gives_up_if_generations_keep_changing(monkeypatch: pytest.MonkeyPatch) -> None:
     two_generations()
-    make_page_views(10, seed=2)
+    make_page_views(10, seed=2, with_attributes=True)
     runs = BackfillRun.objects.count()
     monkeypatch.setattr(Database, "stays_active", lambda database, generation: False)
     with pytest.raises(GenerationReplacedError, match="start it again"):
@@ -688,7 +688,7 @@ def test_a_start_gives_up_if_generations_keep_changing(monkeypatch: pytest.Monke
 @pytest.mark.django_db(transaction=True)
 def test_keeping_up_does_not_fold_into_the_one_that_answered_before(monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = two_generations()
-    make_page_views(10, seed=2)
+    make_page_views(10, seed=2, with_attributes=True)
     step = Once(monkeypatch, chunks, "merge", before=lambda: in_another_session(lambda: activate(old).outcome))
     assert folding.keep_up("default", seconds=5).reason == "another generation answers by now"
     assert step.happened == [["done"]]

@@ -189,7 +189,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 8), seed=st.integers(1, 9))
     def record(self, count: int, seed: int) -> None:
-        make_page_views(count, seed=seed, paths=3, visitors=4, days=2)
+        make_page_views(count, seed=seed, paths=3, visitors=4, days=2, with_attributes=True)
 
     @rule(what=st.sampled_from(["keep_up", "sweep", "take_over", "throttle"]))
     def time_goes_by(self, what: str) -> None:
@@ -566,7 +566,7 @@ class FindsTwoEffectsOfParts(FindsTwoEffects):
     @initialize()
     def begin(self) -> None:  # type: ignore[override]
         self.workers = 2
-        make_page_views(30, paths=3, visitors=4, days=2)
+        make_page_views(30, paths=3, visitors=4, days=2, with_attributes=True)
         self.links.start("rebuild", chunk_size=3, workers=2)
 
 

@@ -79,7 +79,7 @@ def deliver(links: Links, *, of_a_segment: bool) -> None:
 
 def begun(count: int = 90, *, kind: str = "rebuild", chunk_size: int = 10, workers: int = 3) -> Links:
     """A run that is cut, by its first chunk."""
-    make_page_views(count)
+    make_page_views(count, with_attributes=True)
     links = Links()
     with override_settings(PAGESTATS_WORKERS=workers):
         links.start(kind, chunk_size=chunk_size)
@@ -117,7 +117,7 @@ def test_little_is_not_worth_a_second_worker(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.django_db
 def test_one_worker_is_the_default(settings: Any) -> None:
     del settings.PAGESTATS_WORKERS
-    make_page_views(90)
+    make_page_views(90, with_attributes=True)
     links = Links()
     links.start("rebuild", chunk_size=10)
     links.deliver_next()
@@ -187,7 +187,7 @@ def test_a_first_backfill_is_built_beside_what_answers_and_then_answers() -> Non
 
 @pytest.mark.django_db
 def test_a_backfill_of_what_came_since_is_not_shared() -> None:
-    make_page_views(40)
+    make_page_views(40, with_attributes=True)
     backfill.run_here("default", via="test")
     links = begun(90, kind="backfill")
     assert not the_run().is_build and not BuildSegment.objects.exists()
@@ -687,7 +687,7 @@ def test_processes_build_one_generation(kind: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(PartsOfFold, "LEAST", 500)
     monkeypatch.setattr(PartsOfPass, "LEAST", 5)
     monkeypatch.setattr(parts, "PATIENCE_SECONDS", 3.0)
-    make_page_views(6_000)
+    make_page_views(6_000, with_attributes=True)
     seen: set[int] = set()
     fold = folding.Folder.fold
 
@@ -713,7 +713,7 @@ def test_processes_build_one_generation(kind: str, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.django_db
 def test_inside_a_transaction_this_process_does_it_alone() -> None:
-    make_page_views(90)
+    make_page_views(90, with_attributes=True)
     started = backfill.run_here("default", kind="rebuild", via="test", chunk_size=10, workers=3)
     assert started.run is not None and started.run.status == "succeeded"
     assert_all_counted()
@@ -762,7 +762,7 @@ def test_rules_of_both() -> None:
 
 @pytest.mark.django_db
 def test_the_command_says_where_workers_are_none(capsys: pytest.CaptureFixture[str]) -> None:
-    make_page_views(30)
+    make_page_views(30, with_attributes=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Database, "SHARES_BUILDS", False)
         call_command("backfill_aggregates", "--sync", "--workers", "2")
