@@ -180,3 +180,12 @@ def test_without_the_attribute_nothing_is_counted(text: str | None) -> None:
 )
 def test_the_section_is_the_first_segment(path: str, found: str) -> None:
     assert section(path) == found
+
+
+def test_a_source_that_is_null_is_none() -> None:
+    numbers = Numbers()
+    sources = ("source", "django_pagestats.dimensions.entry")
+    spread = Spreading(dimensions(*sources), numbers).spread(
+        ["/", "/"], [1, 1], ['{"source": null}', '{"source": "a"}']
+    )
+    assert [[subject is not None for subject in column] for column in spread.columns.values()] == [[False, True]] * 2

@@ -33,7 +33,7 @@ __all__ = [
 
 def entry(path: str, attributes: Mapping[str, str]) -> str | None:
     """The path of an arrival, which is a page view with a source; None for any other."""
-    return path if "source" in attributes else None
+    return path if attributes.get("source") is not None else None
 
 
 def section(path: str) -> str:

@@ -88,7 +88,7 @@ class Spreading:
         for start in range(0, len(new), PARSED):
             texts = new[start : start + PARSED]
             attributes = all_attributes_of(texts)
-            arrivals = ["source" in them for them in attributes]
+            arrivals = [them.get("source") is not None for them in attributes]
             self._contexts.look_at(texts, repeat(None, len(texts)), attributes, more=[arrivals])
 
     def _look_at_pages(self, remembered: _Remembered, subjects: Iterable[int], paths: Iterable[str]) -> None:

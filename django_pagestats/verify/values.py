@@ -79,7 +79,7 @@ class NamedValues:
         if self._of_attributes:
             yield Column(written, self._by_attributes)
         if self._entries:
-            arrivals = {text for text in set(written) if "source" in self._attributes[text]}
+            arrivals = {text for text in set(written) if self._attributes[text].get("source") is not None}
             landed = [path if text in arrivals else None for path, text in zip(paths, written, strict=True)]
             self._look_at_entries({path for path in landed if path is not None})
             yield Column(landed, self._by_entry)
