@@ -146,15 +146,19 @@ def assert_consistent() -> None:
     counted = _counted(generation, generation.cursor)
     stored = Aggregate.objects.filter(generation=generation.pk)
     of_times = stored.exclude(granularity=ALL)
-    assert _sums(of_times.exclude(granularity=HOUR)) == counted
-    assert _sums(of_times.filter(granularity=HOUR)) == {it: counted[it] for it in counted if it == SITE}
+    _assert_same(_sums(of_times.exclude(granularity=HOUR)), counted)
+    _assert_same(_sums(of_times.filter(granularity=HOUR)), {it: counted[it] for it in counted if it == SITE})
     if generation.all_cursor != generation.cursor:
         counted = _counted(generation, generation.all_cursor)
     answering = stored.filter(granularity=ALL, bucket=generation.all_bucket)
-    assert _sums(answering) == counted
+    _assert_same(_sums(answering), counted)
     site = answering.filter(dimension=SITE).values_list("visitors", flat=True).first() or 0
     seen = PageView.objects.filter(pk__lte=generation.all_cursor)
     assert site == seen.aggregate(visitors=Count("session_key", distinct=True))["visitors"]
+
+
+def _assert_same(stored: dict[int, int], counted: dict[int, int]) -> None:
+    assert stored == counted, f"page_views by dimension: {stored} are stored, {counted} are counted"
 
 
 def _sums(aggregates: QuerySet[Aggregate]) -> dict[int, int]:

@@ -6,6 +6,7 @@ What tells is the database alone: ids that were given out are gone, and may be g
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,7 +73,13 @@ def record() -> None:
     )
 
 
+def record_new_values() -> None:
+    """After the first chunk only sources are new: the ids of no visitor and no path are lost with those of theirs."""
+    insert_page_views([("/", f"k{number % 3}", START, {"source": f"s{number // 2}"}) for number in range(80)])
+
+
 @pytest.mark.once
+@pytest.mark.parametrize("page_views", [record, record_new_values], ids=["anything is new", "values are new"])
 @pytest.mark.parametrize(
     ("reads_ahead", "step", "behind", "jumps"),
     [
@@ -85,11 +92,16 @@ def record() -> None:
     ],
 )
 def test_ids_that_are_lost_without_an_error_are_asked_for_again(
-    reads_ahead: bool, step: str, behind: int, jumps: bool, monkeypatch: pytest.MonkeyPatch
+    page_views: Callable[[], None],
+    reads_ahead: bool,
+    step: str,
+    behind: int,
+    jumps: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(type(database_for("default")), "READS_AHEAD", reads_ahead)
     monkeypatch.setattr(type(database_for("default")), "CHUNKS_AT_ONCE", 1)
-    record()
+    page_views()
     server = Server(jumps=jumps)
     read, read_ahead, merge = Reader.read, Reader.read_ahead, chunks.merge
     steps = {"read": 0, "merge": 0}
