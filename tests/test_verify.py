@@ -87,8 +87,8 @@ def test_what_was_folded_is_right(generation: Generation) -> None:
     verification = Verification("default")
     assert list(verification) == []
     assert verification.page_views == 5
-    # hours 4, days 3 + 4, all 1 + 3
-    assert verification.aggregates == Aggregate.objects.count() == 15
+    # hours 4, days 3 + 4, all 1 + 3; and of sections, days 4 and all 3
+    assert verification.aggregates == Aggregate.objects.count() == 22
 
 
 def test_page_views_after_the_cursor_are_none_of_its_business(generation: Generation) -> None:
@@ -208,7 +208,7 @@ def test_a_row_of_the_site_with_a_subject(generation: Generation) -> None:
 
 
 def test_a_kind_of_row_that_nobody_keeps(generation: Generation) -> None:
-    for pk in [(generation.pk, 1, 9, 0, 0), (generation.pk, 7, 2, 0, 0), (generation.pk, 2, 1, 0, 1)]:
+    for pk in [(generation.pk, 1, 9, 0, 0), (generation.pk, 30, 2, 0, 0), (generation.pk, 2, 1, 0, 1)]:
         Aggregate.objects.create(
             **dict(zip(("generation", "dimension", "granularity", "bucket", "subject"), pk, strict=True)),
             page_views=1,
@@ -218,7 +218,7 @@ def test_a_kind_of_row_that_nobody_keeps(generation: Generation) -> None:
     assert [(d.what, d.dimension, d.granularity, d.stored) for d in differences()] == [
         (What.UNKNOWN_KIND, "1", "9", 1),
         (What.UNKNOWN_KIND, "2", "1", 1),
-        (What.UNKNOWN_KIND, "7", "2", 1),
+        (What.UNKNOWN_KIND, "30", "2", 1),
     ]
 
 
@@ -291,7 +291,7 @@ def test_a_page_view_that_was_deleted(generation: Generation) -> None:
     PageView.objects.filter(path="/b").delete()
     found = differences()
     assert {d.what for d in found} >= {What.EXTRA_ROW, What.PAGE_VIEWS}
-    assert {d.subject for d in found} == {"", "/b"}
+    assert {d.subject for d in found} == {"", "/b", "b"}  # of the site, the page and its section
 
 
 def test_a_page_view_below_the_cursor_that_came_late(generation: Generation) -> None:
@@ -609,7 +609,7 @@ def test_the_command_without_aggregates() -> None:
 
 def test_the_command_when_all_is_right(generation: Generation) -> None:
     assert verify() == (
-        f"Generation {generation.pk}: compared 15 aggregate rows with 5 page views up to {generation.cursor};"
+        f"Generation {generation.pk}: compared 22 aggregate rows with 5 page views up to {generation.cursor};"
         " differences: 0.\n"
     )
 
