@@ -103,6 +103,29 @@ def test_page_views_are_counted_by_each_of_their_values(rows: list[tuple[str, An
         assert list(counts) == sorted(counts)
 
 
+@given(page_views)
+def test_attributes_by_name_count_as_their_text_does(rows: list[tuple[str, Any, int, int]]) -> None:
+    numbers, pages = Numbers(), {"/": 1, "/a/": 2, "/a/b": 3, "/c": 4}
+    sources = ("source", "country", f"{HERE}.by_length", "django_pagestats.dimensions.entry")
+    spreading = Spreading(dimensions(*sources), numbers)
+    assert spreading.names == ["country", "source"]
+    paths = [row[0] for row in rows]
+    subjects = list(map(pages.__getitem__, paths))
+    by_text = spreading.spread(paths, subjects, [None if row[1] is None else json.dumps(row[1]) for row in rows])
+    named = {name: [(row[1] or {}).get(name) for row in rows] for name in spreading.names}
+    assert spreading.spread(paths, subjects, [], named) == by_text
+
+
+def test_where_a_function_takes_attributes_all_of_them_are_wanted() -> None:
+    assert Spreading(dimensions(*SOURCES), Numbers()).names is None
+
+
+@pytest.mark.parametrize("value", [5, "", ["a"], {"a": "b"}, True])
+def test_a_named_value_that_is_no_text_is_refused(value: object) -> None:
+    with pytest.raises(DimensionError, match="attribute"):
+        Spreading(dimensions("source"), Numbers()).spread(["/"], [1], [], {"source": [value]})
+
+
 def test_a_function_is_called_once_for_each_distinct_argument_and_remembered() -> None:
     CALLS.clear()
     numbers = Numbers()

@@ -161,6 +161,18 @@ def in_shop(path: str) -> str | None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("names", [["section"], ["entry"], ["device"], ["source", "section"]])
+def test_some_dimensions_are_counted_as_all_are(names: list[str], settings: Any) -> None:
+    settings.PAGESTATS_DIMENSIONS = {name: DIMENSIONS[name] for name in names}
+    make(120)
+    links = Links()
+    links.start(chunk_size=50)
+    links.drain()
+    assert {name for name, *_ in stored(active())} == set(names)
+    assert_counted()
+
+
+@pytest.mark.django_db
 def test_without_dimensions_nothing_is_counted_but_site_and_pages(settings: Any) -> None:
     settings.PAGESTATS_DIMENSIONS = {}
     make(50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import defaultdict
@@ -271,6 +272,38 @@ def test_page_views_are_read_column_by_column_as_they_are_row_by_row(text: str) 
     for bounds in ((0, None, 100), (rows[1].id, rows[7].id, 3), (rows[4].id, None, 100), (rows[-1].id, None, 3)):
         wanted = [tuple(row) for row in database.read_page_views(*bounds)]
         assert list(zip(*database.read_columns(*bounds)[:4], strict=True)) == wanted
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"source": "a\nb"},
+        {"source": "\x01"},
+        {"source": 5},
+        {"source": "5"},
+        {"source": True, "it's 100 %": "true"},
+        {"source": ["a"]},
+        {"source": None},
+        {"it's 100 %": "-"},
+        {},
+        None,
+    ],
+)
+def test_attributes_are_read_by_name_as_they_are_written(odd: Any) -> None:
+    """Whatever `->>` would make of what is no text, and whatever stands between texts, or for none."""
+    names = ["it's 100 %", "source"]
+    given = [{"source": "a", "other": "b"}, None, odd, {"it's 100 %": "c"}, {"source": "é"}]
+    times = [START + timedelta(seconds=number) for number in range(len(given))]
+    made = [
+        PageView(path="/", session_key="x", viewed_at=at, attributes=it) for it, at in zip(given, times, strict=True)
+    ]
+    PageView.objects.bulk_create(made)
+    columns = database_for("default").read_columns(0, None, 100, with_attributes=True, names=names)
+    if columns.named is None:
+        assert [json.loads(text) if text else None for text in columns.attributes] == given
+    else:
+        assert columns.named == {name: [(it or {}).get(name) for it in given] for name in names}
 
 
 @pytest.mark.django_db

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from django_pagestats.dimensions.changes import change_told, is_current, unusable_told
 from django_pagestats.dimensions.named import ENTRY, NamedDimension, of_generation, of_settings, stored
 from django_pagestats.dimensions.spreading import Column, Spread, Spreading
-from django_pagestats.dimensions.values import Values
+from django_pagestats.dimensions.values import Values, all_attributes_of
 
 __all__ = [
     "ENTRY",
@@ -20,6 +20,7 @@ __all__ = [
     "Spread",
     "Spreading",
     "Values",
+    "all_attributes_of",
     "change_told",
     "entry",
     "is_current",

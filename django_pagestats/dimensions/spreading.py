@@ -62,10 +62,30 @@ class Spreading:
         #: an entry is known by its page, once it is known to be one: by pairs of both there would be far more of them
         self._entries = _Remembered([it for it in values if it.dimension.source == ENTRY], intern)
 
-    def spread(self, paths: Sequence[str], subjects: Sequence[int], texts: Sequence[str | None]) -> Spread:
-        """Where page views count, by path, subject of the path, and attributes as the database writes them."""
+        #: the attributes that are enough; None: a function takes them all
+        self.names: Sequence[str] | None = sorted({it.dimension.source for it in others if it.dimension.is_attribute})
+        if self._entries:
+            self.names = sorted({*self.names, "source"})
+        if any("attributes" in it.takes and not it.dimension.is_attribute for it in others):
+            self.names = None
+
+    def spread(
+        self,
+        paths: Sequence[str],
+        subjects: Sequence[int],
+        texts: Sequence[str | None],
+        named: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Spread:
+        """Where page views count, by path, subject of the path, and attributes as the database writes them.
+
+        Or by the values of those that are enough, `named`.
+        """
         columns: dict[int, Column] = {}
-        if self._contexts or self._entries:
+        arrivals: Sequence[Any] = ()
+        if named is not None:
+            columns |= self._contexts.numbered(self._contexts.columns_of(named))
+            arrivals = [source is not None for source in named["source"]] if self._entries else ()
+        elif self._contexts or self._entries:
             contexts = texts if all(texts) else [text or "" for text in texts]
             self._look_at_contexts(contexts)
             *of_contexts, arrivals = self._contexts.columns(contexts)
@@ -150,6 +170,10 @@ class _Remembered:
             for column, subjects in zip(columns, zip(*portion, strict=True), strict=True):
                 column += subjects
         return columns
+
+    def columns_of(self, named: Mapping[str, Sequence[Any]]) -> list[Column]:
+        """Of each dimension, which is an attribute, the subjects of page views by their values."""
+        return [self._subjects_of(it, it.checked(named[it.dimension.source])) for it in self._values]
 
     def numbered(self, columns: Iterable[Column]) -> dict[int, Column]:
         return {values.dimension.id: column for values, column in zip(self._values, columns, strict=True)}

@@ -59,15 +59,23 @@ class Values:
             found = list(map(itemgetter(name), attributes))  # where all have it, twice as fast as get()
         except KeyError:
             found = [them.get(name) for them in attributes]
+        if self._are_good(found):
+            return found
+        pairs = zip(found, attributes, strict=True)
+        return [self._checked(value, {"attributes": them}) for value, them in pairs]
+
+    def checked(self, found: Sequence[Any]) -> Sequence[str | None]:
+        """Values of the attribute; raises DimensionError."""
+        if not self._are_good(found):
+            for value in found:
+                self._checked(value, {"attributes": {self.dimension.source: value}})
+        return found
+
+    def _are_good(self, found: Sequence[Any]) -> bool:
         try:
-            are_good = all(value is None or not _refused(value, self.longest) for value in set(found))
+            return all(value is None or not _refused(value, self.longest) for value in set(found))
         except TypeError:  # a list or an object
-            are_good = False
-        return (
-            found
-            if are_good
-            else [self._checked(value, {"attributes": them}) for value, them in zip(found, attributes, strict=True)]
-        )
+            return False
 
     def value(self, **arguments: Any) -> str | None:
         """What the function gives; raises DimensionError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
@@ -126,19 +127,26 @@ class Reader:
     def _page_views(self, after: int, target: int, size: int) -> tuple[PageViewColumns, bool]:
         """The next page views, and whether they are all up to the target."""
         database = database_for(self.using)
-        columns: tuple[list[Any], ...] = ([], [], [], [], [])
-        with_attributes = bool(self.dimensions)
+        columns: tuple[Any, ...] = ([], [], [], [], [])
+        named: dict[str, list[Any]] = {}
+        names = self.ids.names
+        with_attributes = bool(self.dimensions) and names != []
         ids, characters = columns[0], 0
         is_last = False
         while len(ids) < size and characters < CHUNK_CHARACTERS and not is_last:
             limit = min(PORTION_ROWS, size - len(ids))
-            portion = database.read_columns(ids[-1] if ids else after, target, limit, with_attributes=with_attributes)
-            for column, values in zip(columns, portion, strict=True):
-                column += values
+            portion = database.read_columns(
+                ids[-1] if ids else after, target, limit, with_attributes=with_attributes, names=names
+            )
+            for place, column in enumerate(columns):
+                column += portion[place]
+            for name, values in (portion.named or {}).items():
+                named.setdefault(name, []).extend(values)
             is_last = len(portion.ids) < limit
             characters += sum(map(len, portion.paths)) + sum(map(len, portion.session_keys))
-            characters += sum(map(len, filter(None, portion.attributes)))
-        return PageViewColumns(*columns), is_last
+            for values in (portion.attributes, *(portion.named or {}).values()):
+                characters += _characters(values)
+        return PageViewColumns(*columns)._replace(named=None if portion.named is None else named), is_last
 
     def read_ahead(self, after: int, target: int, size: int) -> None:
         """Let a thread read the chunk after that id, where the database gains by it."""
@@ -190,3 +198,10 @@ class Reader:
             self._thread.submit(lambda: connections[self.using].close())  # the thread's own: nobody else can
             self._thread.shutdown(wait=waits)
             self._thread = None
+
+
+def _characters(values: Sequence[Any]) -> int:
+    try:
+        return sum(map(len, filter(None, values)))
+    except TypeError:  # one is no text: it is refused soon
+        return 0

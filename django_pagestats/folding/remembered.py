@@ -30,12 +30,18 @@ class RememberedIds:
 
     def of(self, page_views: PageViewColumns) -> tuple[list[int], list[int], Spread | None]:
         """The subject of the page and the visitor of each, and where they count beside site and page."""
-        _, paths, session_keys, _, attributes = page_views
+        _, paths, session_keys, _, attributes, named = page_views
         subject_of = subject_ids(self.using, paths, self._subjects)
         visitor_of = visitor_ids(self.using, session_keys, self._visitors)
         subjects = list(map(subject_of.__getitem__, paths))
         visitors = list(map(visitor_of.__getitem__, session_keys))
-        return subjects, visitors, self._spreading.spread(paths, subjects, attributes) if self._spreading else None
+        spread = self._spreading.spread(paths, subjects, attributes, named) if self._spreading else None
+        return subjects, visitors, spread
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The attributes that are enough; None: all are wanted."""
+        return self._spreading.names if self._spreading else None
 
     def _of_values(self, dimension: int, values: set[str]) -> Mapping[str, int]:
         return subject_ids(self.using, values, self._values[dimension], dimension)

@@ -145,11 +145,18 @@ class Database(ABC):
         """
 
     def read_columns(
-        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+        self,
+        after: int,
+        upto: int | None,
+        limit: int,
+        *,
+        with_attributes: bool = False,
+        names: Sequence[str] | None = None,
     ) -> PageViewColumns:
-        """The same column by column."""
+        """The same column by column; `names`: of their attributes no others are wanted."""
         rows = self.read_page_views(after, upto, limit, with_attributes=with_attributes)
-        return PageViewColumns(*zip(*rows, strict=True)) if rows else PageViewColumns((), (), (), ())
+        columns: Any = zip(*rows, strict=True)
+        return PageViewColumns(*columns) if rows else PageViewColumns((), (), (), ())
 
     @abstractmethod
     def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django_pagestats.models import PageView
 
@@ -28,6 +28,8 @@ class PageViewColumns(NamedTuple):
     session_keys: Sequence[str]
     seconds: Sequence[int]
     attributes: Sequence[str | None] = ()  #: empty where they were not asked for
+    #: of attributes that were asked for by name, their values, in place of the texts; where the database gives them so
+    named: Mapping[str, Sequence[Any]] | None = None
 
 
 class Uncountable(NamedTuple):

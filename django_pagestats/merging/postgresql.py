@@ -11,7 +11,7 @@ from django.db import IntegrityError, OperationalError, transaction
 
 from django_pagestats.merging.arrays import number_array, text_array
 from django_pagestats.merging.base import AGGREGATE_TABLE, Waits, condition
-from django_pagestats.merging.columns import COUNTABLE, page_views, read_columns
+from django_pagestats.merging.columns import COUNTABLE, by_name, page_views, read_columns, read_named_columns
 from django_pagestats.merging.copying import copy_rows
 from django_pagestats.merging.grouping import read_days
 from django_pagestats.merging.lookup import LookupDatabase, StoredRow
@@ -175,13 +175,20 @@ class PostgreSQL(LookupDatabase):
         return self._counted(rows)
 
     def read_columns(
-        self, after: int, upto: int | None, limit: int, *, with_attributes: bool = False
+        self,
+        after: int,
+        upto: int | None,
+        limit: int,
+        *,
+        with_attributes: bool = False,
+        names: Sequence[str] | None = None,
     ) -> PageViewColumns:
+        if with_attributes and names is not None:
+            columns = read_named_columns(self.connection, page_views(after, upto, limit, names=names), names)
+            return columns or by_name(super().read_columns(after, upto, limit, with_attributes=True), names)
         rows = page_views(after, upto, limit, with_attributes=with_attributes)
         columns = read_columns(self.connection, rows, with_attributes=with_attributes)
-        if columns is None:
-            return super().read_columns(after, upto, limit, with_attributes=with_attributes)
-        return columns
+        return columns or super().read_columns(after, upto, limit, with_attributes=with_attributes)
 
     def uncountable(self, after: int | None, upto: int, limit: int) -> list[Uncountable]:
         return self._uncountable(COUNTABLE, "'viewed_at', viewed_at::text", after, upto, limit)
