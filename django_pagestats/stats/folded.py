@@ -264,6 +264,19 @@ class Folded:
 
         return self._look_up(("subject_sets", span, dimension), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
 
+    def subject_series(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, dict[int, int]]:
+        """value -> bucket -> page views, of those that have any, of a closed span."""
+        self.begin()
+        subjects = known_subject_ids(self.using, values, dimension.id)
+        values_of = {subject: value for value, subject in subjects.items()}
+        found: dict[str, dict[int, int]] = {}
+        for buckets in portions(self._buckets(span, None), max(1, ROWS_PER_STATEMENT // max(1, len(values_of)))):
+            where = values_where(span, dimension, buckets=buckets, subjects=list(values_of))
+            rows = self._rows(["a.subject", "a.bucket", "a.page_views"], where) if values_of else []
+            for subject, bucket, page_views in rows:
+                found.setdefault(values_of[subject], {})[bucket] = page_views
+        return found
+
     # -- what is kept
 
     def _look_up(

@@ -89,7 +89,7 @@ def top_of(
     ranked = moment.folded.top(span, dimension, offset + limit)
     found = moment.tail_of(span).top(moment.folded, span, dimension, ranked, limit=limit, offset=offset)
     for portion in portions(found, SETS_AT_A_TIME):
-        yield from _with_visitors(moment, span, dimension, portion)
+        yield from with_visitors(moment, span, dimension, portion)
 
 
 def check_numbers(**numbers: object) -> None:
@@ -99,9 +99,7 @@ def check_numbers(**numbers: object) -> None:
             raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
 
 
-def _with_visitors(
-    moment: Moment, span: Span, dimension: NamedDimension, ranked: Sequence[Ranked]
-) -> Iterator[Counted]:
+def with_visitors(moment: Moment, span: Span, dimension: NamedDimension, ranked: Sequence[Ranked]) -> Iterator[Counted]:
     """Some of the top values, with their texts and their visitors."""
     texts = _values_of(moment.using, (it.subject for it in ranked if it.value is None and it.subject is not None))
     subjects = {texts[it.subject or 0] if it.value is None else it.value: it.subject for it in ranked}

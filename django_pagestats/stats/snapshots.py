@@ -32,6 +32,11 @@ class Snapshot:
     def close(self) -> None:
         self._moment = None
 
+    @property
+    def time_zone(self) -> str:
+        """The name of the zone whose days and hours the answers have."""
+        return self._ask(lambda moment: moment.folded.state.time_zone)
+
     def count_page_views(
         self,
         path: str | None = None,

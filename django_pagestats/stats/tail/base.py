@@ -92,6 +92,12 @@ class Tail(ABC):
         """The page views of a span that have a value of the dimension."""
 
     @abstractmethod
+    def new_visitors_of_values(
+        self, span: Span, dimension: NamedDimension, values: Collection[str], folded: BitMap
+    ) -> int:
+        """How many visitors of any of some values are not in `folded`."""
+
+    @abstractmethod
     def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
         """The values of the folded part, `counted` of them, and of the tail together."""
 

@@ -181,6 +181,13 @@ class LongTail(Tail):
         _check_is_of_pages(dimension)
         return self._rows(span).count()
 
+    def new_visitors_of_values(
+        self, span: Span, dimension: NamedDimension, values: Collection[str], folded: BitMap
+    ) -> int:
+        _check_is_of_pages(dimension)
+        one = Value(ONE_GROUP, output_field=IntegerField())
+        return self._new(self._rows(span).filter(path__in=list(values)), one, {ONE_GROUP: folded})[ONE_GROUP]
+
     # -- the pages: united with the aggregates by one statement, whatever state it sees
 
     def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:

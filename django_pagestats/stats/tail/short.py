@@ -179,6 +179,12 @@ class ShortTail(Tail):
         days = self._values(dimension).days
         return sum(len(visitors) for (day, _), visitors in days.items() if span.is_all_time or day in span)
 
+    def new_visitors_of_values(
+        self, span: Span, dimension: NamedDimension, values: Collection[str], folded: BitMap
+    ) -> int:
+        groups = self._groups_by_value(span, dimension)
+        return self._new((visitor for value in values for visitor in groups.get(value, ())), folded)
+
     def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
         values = self._groups_by_value(span, dimension)
         known = self._subject_ids(dimension) if values else {}
