@@ -12,6 +12,7 @@ from django_pagestats.models.policies import Salt, VisitorPolicy
 from django_pagestats.models.runs import BackfillRun, RunEvent
 from django_pagestats.models.segments import BuildSegment, SharedDay
 from django_pagestats.models.sources import ImportSource, SiteSecret
+from django_pagestats.models.statistics import Statistics
 
 __all__ = [
     "PATH_MAX_LENGTH",
@@ -32,6 +33,7 @@ __all__ = [
     "Salt",
     "SharedDay",
     "SiteSecret",
+    "Statistics",
     "Subject",
     "Visitor",
     "VisitorPolicy",
