@@ -1,0 +1,169 @@
+"""The totals of a range, each with its change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from django_pagestats import stats
+from django_pagestats.dashboard.comparing import Comparison, Period
+from django_pagestats.dashboard.numbers import NOTHING, Change, change, decimal, few, is_hidden, whole
+from django_pagestats.dashboard.scope import Scope, bounds
+from django_pagestats.dashboard.series import Count
+from django_pagestats.exceptions import PageStatsError, UnknownDimensionError
+
+#: how long somebody is "active now", here and wherever that is said
+ACTIVE_MINUTES = 5
+LABELS: dict[str, Promise] = {
+    "page_views": _("Page views"),
+    "visitors": _("Visitors"),
+    "visits": _("Visits"),
+    "views_per_visit": _("Views per visit"),
+    "single_page_visitors": _("Visitors who saw one page only"),
+    "pages": _("Pages seen"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number."""
+
+    name: str
+    text: str = NOTHING
+    change: Change | None = None
+    #: why there is no number
+    why: str = ""
+
+    @property
+    def label(self) -> Promise:
+        return LABELS[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The figures, and the numbers that other panels need."""
+
+    figures: list[Figure]
+    page_views: int
+    visitors: int
+    pages: int
+    #: page views that no aggregate counts yet
+    pending: int
+    pending_is_exact: bool
+
+
+def totals_of(scope: Scope) -> Totals:
+    """All of one snapshot.
+
+    Page views and visitors are compared up to the same hour; of the others days are kept, and a day that has begun only
+    is not compared with a whole one.
+    """
+    summary = scope.taken.summary(**scope.bounds)
+    seen = Count(summary.page_views, summary.visitors)
+    figures = [*_of_hours(scope, seen), *_of_visits(scope, seen), _single(scope), _pages(scope, summary.paths)]
+    order = list(LABELS)
+    return Totals(
+        sorted(figures, key=lambda figure: order.index(figure.name)),
+        summary.page_views,
+        summary.visitors,
+        summary.paths,
+        summary.pending,
+        summary.pending_is_exact,
+    )
+
+
+def active_now(scope: Scope) -> str:
+    """The visitors of the last minutes; of now, and not of the range."""
+    visitors = stats.active_visitors(ACTIVE_MINUTES, using=scope.using)
+    return few() if is_hidden(visitors, is_public=scope.is_public) else whole(visitors)
+
+
+def _seen(scope: Scope, period: Period) -> Count:
+    start, end = period
+    if start == end:
+        return Count(0, 0)
+    page_views = scope.taken.count_page_views(start=start, end=end)
+    return Count(page_views, scope.taken.count_unique_visitors(start=start, end=end))
+
+
+def _of_hours(scope: Scope, seen: Count) -> list[Figure]:
+    changes: tuple[Change | None, Change | None] = (None, None)
+    comparison = scope.comparison
+    if comparison is not None:
+        is_whole = comparison.counted == Period(scope.days.start, scope.days.end)
+        counted = seen if is_whole else _seen(scope, comparison.counted)
+        before = _seen(scope, comparison.before)
+        if not any(is_hidden(it.visitors, is_public=scope.is_public) for it in (counted, before)):
+            changes = change(counted.page_views, before.page_views), change(counted.visitors, before.visitors)
+    if is_hidden(seen.visitors, is_public=scope.is_public):
+        return [Figure("page_views"), Figure("visitors", few())]
+    return [
+        Figure("page_views", whole(seen.page_views), changes[0]),
+        Figure("visitors", whole(seen.visitors), changes[1]),
+    ]
+
+
+def compared_days(scope: Scope) -> Comparison | None:
+    """What whole days are compared with; None where the range is a day that is not over."""
+    comparison = scope.comparison
+    if comparison is None or (comparison.counted_days.count == 1 and scope.today in comparison.counted_days):
+        return None
+    return comparison if comparison.days_before.count > 0 else None
+
+
+def _of_visits(scope: Scope, seen: Count) -> list[Figure]:
+    def count() -> list[Figure]:
+        visits = scope.taken.count_visits(**scope.bounds)
+        if is_hidden(min(visits, seen.visitors), is_public=scope.is_public):
+            return [Figure("visits", few()), Figure("views_per_visit")]
+        changes: tuple[Change | None, Change | None] = (None, None)
+        ratio = seen.page_views / visits if visits else 0.0
+        if (comparison := compared_days(scope)) is not None:
+            then = bounds(comparison.days_before)
+            before, views = scope.taken.count_visits(**then), scope.taken.count_page_views(**then)
+            if not is_hidden(before, is_public=scope.is_public):
+                ratio_before = views / before if before else 0.0
+                of_ratio = change(ratio, ratio_before, base=before, is_decimal=True) if before else None
+                changes = change(visits, before), of_ratio
+        return [
+            Figure("visits", whole(visits), changes[0]),
+            Figure("views_per_visit", decimal(ratio) if visits else NOTHING, changes[1]),
+        ]
+
+    return _or_why(("visits", "views_per_visit"), count)
+
+
+def _single(scope: Scope) -> Figure:
+    def count() -> list[Figure]:
+        visitors = scope.taken.count_single_page_visitors(**scope.bounds)
+        if is_hidden(visitors, is_public=scope.is_public):
+            return [Figure("single_page_visitors", few())]
+        changed = None
+        if (comparison := compared_days(scope)) is not None:
+            before = scope.taken.count_single_page_visitors(**bounds(comparison.days_before))
+            changed = None if is_hidden(before, is_public=scope.is_public) else change(visitors, before)
+        return [Figure("single_page_visitors", whole(visitors), changed)]
+
+    return _or_why(("single_page_visitors",), count)[0]
+
+
+def _pages(scope: Scope, pages: int) -> Figure:
+    comparison = compared_days(scope)
+    before = None if comparison is None else scope.taken.count_paths(**bounds(comparison.days_before))
+    return Figure("pages", whole(pages), None if before is None else change(pages, before))
+
+
+def _or_why(names: tuple[str, ...], count: Callable[[], list[Figure]]) -> list[Figure]:
+    """The figures or, where the generation does not have what they need, why there are none."""
+    try:
+        return count()
+    except UnknownDimensionError:
+        why = str(
+            _("These aggregates are of before it was counted: manage.py backfill_aggregates --rebuild counts it.")
+        )
+    except PageStatsError as error:
+        why = str(error)
+    return [Figure(name, why=why if name == names[0] else "") for name in names]

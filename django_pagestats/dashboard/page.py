@@ -1,0 +1,89 @@
+"""The whole page: all of its panels, answered by one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils.translation import gettext
+
+from django_pagestats.charts import Drawing
+from django_pagestats.dashboard.drawing import day_name, drawn
+from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, totals_of
+from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
+from django_pagestats.dashboard.numbers import is_hidden
+from django_pagestats.dashboard.ranges import Days, first_weekday, interval_of, today_of
+from django_pagestats.dashboard.scope import Scope, scope_of
+from django_pagestats.dashboard.series import Asked, Count, series
+from django_pagestats.dashboard.tables import page_table
+from django_pagestats.dashboard.trust import time_text, trust_of
+from django_pagestats.silence import last_viewed_at
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """What to do where there is nothing to show."""
+
+    #: no page view was ever recorded
+    is_new: bool
+    #: the last day that has one, in words and as a query
+    day: str = ""
+    query: str = ""
+
+
+def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: bool = False) -> dict[str, Any]:
+    """What the template needs; of any query, however hostile."""
+    with scope_of(query, using=using, now=now, is_public=is_public) as scope:
+        totals = totals_of(scope)
+        return {
+            "menus": menus_of(scope),
+            "compare_query": compare_query(scope),
+            "totals": totals,
+            "active": active_now(scope),
+            "active_minutes": ACTIVE_MINUTES,
+            "chart": chart_of(scope),
+            "pages": page_table(scope, totals.page_views),
+            "trust": trust_of(scope, totals),
+            "until": until_text(scope),
+            "empty": empty_of(scope, totals),
+            "state": scope.state,
+            "days": scope.days,
+            "parameters": list(scope.state.parameters().items()),
+            "csv_query": f"{scope.state.query()}&csv=pages",
+            "is_public": is_public,
+        }
+
+
+def chart_of(scope: Scope) -> Drawing:
+    interval = interval_of(scope.days, scope.state.interval)
+    asked = Asked(scope.days, interval, scope.now, scope.calendar, first_weekday(), scope.since, scope.comparison)
+    points = series(scope.taken, asked)
+    if scope.is_public:
+        points = [replace(point, count=_told(point.count), count_before=_told(point.count_before)) for point in points]
+    return drawn(points, asked, title=gettext("Page views and visitors"))
+
+
+def _told(count: Count | None) -> Count | None:
+    """None where so few are behind it that the public is not told."""
+    return None if count is None or is_hidden(count.visitors, is_public=True) else count
+
+
+def until_text(scope: Scope) -> str:
+    """The hour up to which totals are compared; empty: whole days are."""
+    comparison = scope.comparison
+    return "" if comparison is None or comparison.until is None else time_text(comparison.until, scope)
+
+
+def empty_of(scope: Scope, totals: Totals) -> Empty | None:
+    """None: there is something to show."""
+    if totals.page_views:
+        return None
+    if scope.since is None:
+        return Empty(is_new=True)
+    last = last_viewed_at(scope.using, scope.now)
+    if last is None:
+        return Empty(is_new=False)
+    day = today_of(last, scope.calendar)
+    return Empty(False, day_name(day), day_query(scope, Days(day, day + timedelta(days=1))))

@@ -1,0 +1,112 @@
+"""What the numbers of a page are worth: of which instant, in which zone, and what a visitor is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from django_pagestats import backfill, folding, stats
+from django_pagestats.conf import conf
+from django_pagestats.dashboard.figures import Totals
+from django_pagestats.dashboard.numbers import whole
+from django_pagestats.dashboard.scope import Scope
+from django_pagestats.models import PageView
+
+#: what a visitor is, by policy: of one day, and of several
+POLICIES: dict[str, Promise] = {
+    "daily": _("daily visitors, added up: who came on two days counts twice"),
+    "monthly": _("exact within a calendar month: who came in two months counts twice"),
+    "session": _("one for each session of the site; without a session, daily visitors, added up"),
+    "user": _("one for each user who is signed in; others are daily visitors, added up"),
+    "cookie": _("one for each browser that keeps a cookie, for a year"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Sentences; `run_id` and `percent` are those of a run that works on what is missing."""
+
+    is_exact: bool
+    instant: str
+    zone: str
+    visitors: str
+    #: what is to be done, by whoever may
+    attention: str = ""
+    run_id: int | None = None
+    percent: float | None = None
+
+
+def trust_of(scope: Scope, totals: Totals) -> Trust:
+    zone = gettext("Days and hours are those of %s.") % scope.zone
+    visitors = _visitors(scope)
+    if scope.is_exact:
+        return Trust(True, _exact(scope, totals), zone, visitors, "" if scope.is_public else _attention(scope, 0))
+    if scope.is_public:
+        return Trust(False, _folded(scope, totals), zone, visitors)
+    run = backfill.active_run(scope.using)
+    return Trust(
+        False,
+        _folded(scope, totals),
+        zone,
+        visitors,
+        _attention(scope, conf.TAIL_LIMIT + 1),
+        None if run is None else run.pk,
+        None if run is None else round(backfill.progress(run, scope.now).percent, 1),
+    )
+
+
+def time_text(at: datetime, scope: Scope) -> str:
+    """A day and a time, in the zone of the statistics."""
+    return date_format(at.astimezone(scope.calendar.zone), "DATETIME_FORMAT")
+
+
+def _exact(scope: Scope, totals: Totals) -> str:
+    now = time_text(scope.now, scope)
+    if not totals.pending:
+        return gettext("Exact as of %s; every page view is folded.") % now
+    told = ngettext(
+        "Exact as of %(now)s, %(count)s page view not folded yet: it is counted, too.",
+        "Exact as of %(now)s, %(count)s page views not folded yet: they are counted, too.",
+        totals.pending,
+    )
+    return told % {"now": now, "count": whole(totals.pending)}
+
+
+def _folded(scope: Scope, totals: Totals) -> str:
+    generation = folding.active_generation(scope.using)
+    views = PageView.objects.using(scope.using).filter(pk__lte=generation.cursor if generation else 0)
+    last = views.order_by("-pk").values_list("viewed_at", flat=True).first()
+    upto = gettext("nothing yet") if last is None else time_text(last, scope)
+    count = whole(totals.pending)
+    return gettext("Folded up to %(upto)s, %(count)s to go.") % {
+        "upto": upto,
+        "count": count if totals.pending_is_exact else gettext("about %s") % count,
+    }
+
+
+def _attention(scope: Scope, tail: int) -> str:
+    """What only a person can bring in order, such as a table that lost page views, or a changed zone."""
+    return backfill.problem(scope.using) or folding.attention(scope.using, tail)
+
+
+def _visitors(scope: Scope) -> str:
+    """What a visitor is, under the policies of the range."""
+    found = stats.visitor_policy(**scope.bounds, using=scope.using)
+    names = list(dict.fromkeys(policy.policy for policy in found))
+    if not names:
+        return gettext("Visitors are distinct session keys, of the whole range.")
+    if len(names) > 1:
+        told = "; ".join(f"{name} ({_told(name)})" for name in names)
+        return gettext("Visitors were told apart by several policies in this range: %s.") % told
+    if names == ["daily"] and scope.days.count == 1:
+        return gettext("Visitors are those of the day.")
+    return gettext("Visitors are %s.") % _told(names[0])
+
+
+def _told(policy: str) -> str:
+    return str(POLICIES.get(policy, _("told apart by the site's own policy")))
