@@ -19,7 +19,7 @@ BASE = ABOVE + HEIGHT
 #: a bar's part of its place, and its width at the very most, in per cent
 BAR, WIDEST_BAR = 0.72, 12.0
 #: labels of time: on a wide screen, and so many of them on a narrow one
-MOST_LABELS, FEW = 7, 3
+MOST_LABELS, FEW = 7, 2
 #: in per cent: there, half of a label has no room
 NEAR_THE_END = 90
 #: with more bars than that, what one says is in the table only
