@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.urls import path
 
 from django_pagestats import admin as ours
-from django_pagestats.models import BackfillRun, Generation, ImportSource, LeftOut, PageView
+from django_pagestats.models import BackfillRun, Generation, ImportSource, LeftOut, PageView, Statistics
 
 staff = AdminSite(name="staff")
 staff.register(PageView, ours.PageViewAdmin)
@@ -16,6 +16,7 @@ staff.register(BackfillRun, ours.BackfillRunAdmin)
 staff.register(Generation, ours.GenerationAdmin)
 staff.register(ImportSource, ours.ImportSourceAdmin)
 staff.register(LeftOut, ours.LeftOutAdmin)
+staff.register(Statistics, ours.StatisticsAdmin)
 
 #: shows page views, and no runs
 few = AdminSite(name="few")

@@ -71,6 +71,7 @@ def test_every_link_of_every_page_stays_on_the_site(root: Client) -> None:
         f"generation/{kept.pk}/discard/",
         "importsource/",
         "leftout/",
+        "dashboard/",
     ):
         assert_stays(root.get(STAFF + page))
     for verb in ("pause", "resume", "nice", "cancel"):

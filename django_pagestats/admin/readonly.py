@@ -11,6 +11,8 @@ from django.urls import URLPattern, reverse
 from django.utils.formats import number_format
 from django.utils.text import capfirst
 
+from django_pagestats.models import Statistics
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -31,7 +33,8 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = capfirst(str(self.opts.verbose_name_plural))  # Django's own would be "Select page view to view"
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        context = {"title": title, "dashboard_url": dashboard_url(self.admin_site, request)}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     @property
     def urls(self) -> list[URLPattern]:
@@ -40,11 +43,7 @@ class ReadOnlyAdmin(ModelAdmin):
         At a stricter isolation level one that lasts as long as the request would fail where a fold is faster, and on
         MariaDB be undone as a whole, with whatever the page was to say of it.
         """
-        patterns: list[URLPattern] = self.get_urls()
-        for pattern in patterns:
-            for alias in connections:
-                transaction.non_atomic_requests(using=alias)(pattern.callback)
-        return patterns
+        return outside_transactions(self.get_urls())
 
     def url_name(self, view: str) -> str:
         """The name of one of its URLs, without that of the admin's."""
@@ -55,6 +54,21 @@ class ReadOnlyAdmin(ModelAdmin):
 
     class Media:
         css = {"all": ["django_pagestats/admin.css"]}
+
+
+def outside_transactions(patterns: list[URLPattern]) -> list[URLPattern]:
+    """The same, none of them one transaction with ATOMIC_REQUESTS."""
+    for pattern in patterns:
+        for alias in connections:
+            transaction.non_atomic_requests(using=alias)(pattern.callback)
+    return patterns
+
+
+def dashboard_url(site: admin.AdminSite, request: HttpRequest) -> str | None:
+    """Where the dashboard is, for those who may see it; a site of the project's own may have none."""
+    if not site.is_registered(Statistics) or not site.get_model_admin(Statistics).has_view_permission(request):
+        return None
+    return reverse("admin:django_pagestats_dashboard", current_app=site.name)
 
 
 def thousands(number: int) -> str:

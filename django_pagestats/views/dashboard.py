@@ -1,0 +1,63 @@
+"""The dashboard, for a site to mount: the page, and its tables as CSV; docs/dashboard.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from django.contrib.auth.mixins import PermissionRequiredMixin
+from django.db import connections, router, transaction
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import add_never_cache_headers
+from django.utils.decorators import method_decorator
+from django.views.generic import TemplateView
+
+from django_pagestats.dashboard.exporting import pages_csv
+from django_pagestats.dashboard.page import page_of
+from django_pagestats.decorators import not_counted
+from django_pagestats.models import Aggregate
+
+
+@method_decorator(not_counted, name="dispatch")
+class DashboardView(PermissionRequiredMixin, TemplateView):
+    """For whoever may view statistics; with `public=True` for anybody, and then without numbers of a few visitors."""
+
+    permission_required = "django_pagestats.view_statistics"
+    template_name = "django_pagestats/dashboard.html"
+    http_method_names = ["get", "head", "options"]
+    public = False
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponse]:
+        view = super().as_view(**initkwargs)
+        # a transaction of the request's that shows what others commit could keep an answer from settling
+        for alias in connections:
+            transaction.non_atomic_requests(using=alias)(view)
+        if initkwargs.get("public", cls.public):
+            view.login_required = False  # type: ignore[attr-defined] # of LoginRequiredMiddleware
+        return view
+
+    def has_permission(self) -> bool:
+        return self.public or super().has_permission()
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = super().dispatch(request, *args, **kwargs)
+        if not self.public:
+            add_never_cache_headers(response)
+        return response
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        # not for the public: it reads the visitors of all pages, and tells of each page that only one has seen
+        if request.GET.get("csv") == "pages" and not self.public:
+            name, file = pages_csv(request.GET, **self.asked())
+            return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
+        return super().get(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        page = page_of(self.request.GET, **self.asked(), is_public=self.public)
+        return super().get_context_data(**page, **kwargs)
+
+    def asked(self) -> dict[str, Any]:
+        """Where it is asked, and when."""
+        return {"using": router.db_for_read(Aggregate), "now": datetime.now(timezone.utc)}

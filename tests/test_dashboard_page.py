@@ -1,0 +1,473 @@
+"""The dashboard's page and its CSV, compared with a naive count; who may see it; and what nobody should."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from datetime import date, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import path
+from hypothesis import given, settings, strategies
+from hypothesis.extra.django import TestCase
+
+from django_pagestats import folding, tasks
+from django_pagestats.dashboard.exporting import pages_csv
+from django_pagestats.dashboard.page import page_of
+from django_pagestats.models import PageView, Statistics, VisitorPolicy
+from django_pagestats.views import DashboardView
+from testproject.urls import urlpatterns
+from tests.factories import Row, count_naively, insert_page_views, make_page_views
+from tests.stats_oracle import fold_naively
+
+ADMIN, SITE, PUBLIC = "/admin/django_pagestats/dashboard/", "/numbers/", "/open/"
+FREE = "?range=free&from=2025-03-05&to=2025-04-01"
+START, END = date(2025, 3, 5), date(2025, 4, 2)
+NOW = datetime(2025, 4, 5, 15, 20, tzinfo=timezone.utc)
+HOSTILE = [
+    '/"><script>alert(1)</script>',
+    "/" + "x" * 2_047,
+    "/😀/",
+    "/\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe",
+    "=cmd|' /C calc'!A0",
+    "'quoted",
+    "javascript:alert(1)",
+    "//elsewhere.example/",
+    '/a,b;c"d\n',
+    "-1+1",
+    "@sum",
+    "/%2e/?q=ä&b=1#c",
+]
+
+
+def fold() -> None:
+    folding.keep_up("default", seconds=60)
+
+
+def client_with(*permissions: str, is_staff: bool = True) -> Client:
+    user = User.objects.create_user("ada", is_staff=is_staff)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture(autouse=True)
+def mounted(settings: Any) -> None:
+    module = ModuleType("mounted")
+    module.urlpatterns = [  # type: ignore[attr-defined]
+        *urlpatterns,
+        path(SITE[1:], DashboardView.as_view()),
+        path(PUBLIC[1:], DashboardView.as_view(public=True)),
+    ]
+    settings.ROOT_URLCONF = module
+    settings.LOGIN_URL = "/login-of-the-site/"
+
+
+@pytest.fixture
+def rows(db: None) -> list[Row]:
+    """Most of them folded, in the days from 1 March 2025."""
+    found = make_page_views(3_000, paths=60, visitors=200, with_attributes=True)
+    fold()
+    return found + insert_page_views(
+        (path, f"key{n}", datetime(2025, 3, 20, tzinfo=timezone.utc)) for n, path in enumerate(HOSTILE * 2)
+    )
+
+
+def text_of(response: Any) -> str:
+    assert response.status_code == 200
+    return re.sub(r"\s+", " ", response.content.decode())
+
+
+def csv_of(response: Any) -> tuple[list[str], list[dict[str, str]]]:
+    """Its head, and its rows."""
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    lines = list(csv.reader(io.StringIO(b"".join(response).decode("utf-8-sig"), newline="")))
+    head = [line[0] for line in lines if line[0].startswith("# ")]
+    columns, *found = lines[len(head) :]
+    return head, [dict(zip(columns, row, strict=True)) for row in found]
+
+
+# -- who may
+
+
+@pytest.mark.parametrize("query", ["", "?csv=pages"])
+@pytest.mark.parametrize(("url", "login"), [(ADMIN, "/admin/login/"), (SITE, "/login-of-the-site/")])
+def test_who_may_see_it(db: None, url: str, login: str, query: str) -> None:
+    assert Client().get(url + query)["Location"].startswith(login)
+    assert client_with("view_pageview").get(url + query).status_code == 403
+    User.objects.all().delete()
+    response = client_with("view_statistics").get(url + query)
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"] or "no-cache" in response["Cache-Control"]
+    assert response.streaming == bool(query)
+    response.close()
+
+
+def test_whoever_is_no_staff_sees_it_on_the_site_and_not_in_the_admin(db: None) -> None:
+    client = client_with("view_statistics", is_staff=False)
+    assert client.get(SITE).status_code == 200
+    assert client.get(ADMIN)["Location"].startswith("/admin/login/")
+
+
+def test_it_is_read_only(db: None) -> None:
+    client = client_with("view_statistics")
+    assert {client.post(url).status_code for url in (ADMIN, SITE, PUBLIC)} == {405}
+    assert client.head(ADMIN).status_code == 200
+
+
+def test_it_is_the_first_of_the_app_and_linked_from_each_list(db: None) -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    for url in ("/admin/", "/admin/django_pagestats/"):
+        apps = client.get(url).context["app_list"]
+        (ours,) = [app for app in apps if app["app_label"] == "django_pagestats"]
+        assert ours["models"][0]["object_name"] == "Statistics"
+        assert ours["models"][0]["admin_url"] == ADMIN
+    for name in ("pageview", "backfillrun", "generation", "importsource", "leftout"):
+        assert f'<li><a href="{ADMIN}">Statistics</a></li>' in text_of(client.get(f"/admin/django_pagestats/{name}/"))
+    User.objects.all().delete()
+    assert ADMIN not in text_of(client_with("view_pageview").get("/admin/django_pagestats/pageview/"))
+
+
+def test_a_site_without_it_is_as_before() -> None:
+    site = admin.AdminSite(name="own")
+    before = str(site.get_urls())
+    site.register(Statistics, admin.site._registry[Statistics].__class__)
+    assert "django_pagestats/dashboard/" in str(site.get_urls())
+    site.unregister(Statistics)
+    assert str(site.get_urls()) == before
+
+
+# -- the numbers
+
+
+def shown(query: str = FREE, **options: Any) -> dict[str, Any]:
+    parameters = dict(part.split("=") for part in query[1:].split("&"))
+    return page_of(parameters, using="default", now=options.pop("now", NOW), **options)
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_panels_agree_with_the_page_views(rows: list[Row]) -> None:
+    expected = count_naively(rows, start=START, end=END)
+    before = count_naively(rows, start=START - timedelta(days=28), end=START)
+    page = shown()
+    figures = {figure.name: figure for figure in page["totals"].figures}
+    assert number(figures["page_views"].text) == expected.page_views
+    assert number(figures["visitors"].text) == expected.visitors
+    assert number(figures["pages"].text) == expected.paths
+    assert number(figures["page_views"].change.before) == before.page_views
+    assert number(figures["visitors"].change.before) == before.visitors
+    assert sum(number(texts[0]) for _, texts in page["chart"].rows) == expected.page_views
+    top = sorted(expected.pages.values(), key=lambda of: -of.page_views)[:10]
+    assert [number(row.page_views) for row in page["pages"].rows] == [of.page_views for of in top]
+    for row in page["pages"].rows:
+        of, then = expected.pages[row.path], before.pages.get(row.path)
+        assert (number(row.page_views), number(row.visitors)) == (of.page_views, of.visitors)
+        assert row.share == f"{100 * of.page_views / expected.page_views:.1f} %"
+        assert number(row.change.before) == (then.page_views if then else 0)
+        assert (row.change.text == "-") == (then is None or then.page_views < 10)
+    people = set().union(*(expected.pages[row.path].session_keys for row in page["pages"].rows))
+    seen = sum(number(row.visitors) for row in page["pages"].rows)
+    assert page["pages"].people == (
+        f"Rows {seen:,}, people {len(people):,}: {seen - len(people):,} more because they saw several of these."
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_visits_and_visitors_who_saw_one_page_only(rows: list[Row]) -> None:
+    shown_rows = [row for row in rows if START <= row.viewed_at.date() < END]
+    visits = sum("source" in (row.attributes or {}) for row in shown_rows)
+    views = Counter(row.session_key for row in shown_rows)
+    figures = {figure.name: figure for figure in shown()["totals"].figures}
+    assert number(figures["visits"].text) == visits > 100
+    assert figures["views_per_visit"].text == f"{len(shown_rows) / visits:.1f}"
+    assert number(figures["single_page_visitors"].text) == list(views.values()).count(1)
+
+
+def test_what_older_aggregates_do_not_have_is_no_number_and_the_page_says_why(db: None) -> None:
+    fold_naively(make_page_views(300), dimensions=None)
+    figures = {figure.name: figure for figure in shown()["totals"].figures}
+    for name in ("visits", "single_page_visitors"):
+        assert figures[name].text == "-" and "backfill_aggregates --rebuild" in figures[name].why
+    assert figures["views_per_visit"].text == "-" and figures["page_views"].text != "-"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_csv_has_all_rows_with_the_zone_and_the_definitions(rows: list[Row]) -> None:
+    expected = count_naively(rows, start=START, end=END)
+    response = client_with("view_statistics").get(f"{SITE}{FREE}&csv=pages&pages_sort=path")
+    head, found = csv_of(response)
+    assert 'filename="pages-2025-03-05-2025-04-01.csv"' in response["Content-Disposition"]
+    assert any("Time zone: UTC" in line for line in head) and any("distinct visitors" in line for line in head)
+    assert any("from 2025-02-05 to 2025-03-04" in line for line in head)
+    told = {row["path"]: (int(row["page_views"]), int(row["visitors"])) for row in found}
+    assert len(told) == len(found) == expected.paths
+    # a guard is taken off again by its own rule, and no path of a URL has one
+    assert {guard.removeprefix("'"): counts for guard, counts in told.items()} == {
+        path: (of.page_views, of.visitors) for path, of in expected.pages.items()
+    }
+    assert [guard for guard in told if guard.startswith(("=", "+", "-", "@"))] == []
+    assert {guard for guard in told if guard.startswith("'")} == {f"'{it}" for it in HOSTILE if it[0] in "='-@"}
+    assert sum(of[0] for of in told.values()) == expected.page_views
+
+
+@pytest.mark.django_db(transaction=True)
+def test_searched_and_turned_it_is_the_same_list(rows: list[Row]) -> None:
+    expected = count_naively(rows, start=START, end=END)
+    wanted = sorted(path for path in expected.pages if path.startswith("/docs/"))
+    pages = [shown(f"{FREE}&pages_q=/docs/&pages_sort=path&pages_p={number}")["pages"] for number in (1, 99)]
+    assert [row.path for row in pages[0].rows] == wanted[:10]
+    assert pages[1].page == pages[1].pages == 1, "a page that is not there is the last one"
+    assert pages[0].count == f"1 to {min(10, len(wanted))} of {len(wanted)} pages"
+    most = shown(f"{FREE}&pages_sort=-visitors")["pages"].rows
+    assert [number(row.visitors) for row in most] == sorted(of.visitors for of in expected.pages.values())[:-11:-1]
+
+
+def test_a_range_with_today_is_compared_up_to_the_same_hour(db: None) -> None:
+    day = datetime(2025, 4, 5, tzinfo=timezone.utc)
+    insert_page_views([("/a", f"now{n}", day + timedelta(hours=14, minutes=n)) for n in range(20)])
+    insert_page_views([("/a", "running", day + timedelta(hours=15, minutes=1))])
+    insert_page_views([("/a", f"then{n}", day + timedelta(days=-7, hours=14, minutes=n)) for n in range(10)])
+    insert_page_views([("/a", f"later{n}", day + timedelta(days=-7, hours=16)) for n in range(70)])
+    page = shown("?range=today")
+    views = page["totals"].figures[0]
+    assert (views.text, views.change.text, views.change.before) == ("21", "+100 %", "10")
+    assert "April 5, 2025, 3 p.m." in page["until"]
+    assert page["pages"].rows[0].change is None, "a day that is not over is compared with a whole one"
+    week = shown("?range=7d")
+    assert "by whole days" in week["pages"].compared and week["pages"].rows[0].change.before == "80"
+    assert "not compared" in page["pages"].compared
+
+
+# -- hostile values
+
+
+class Links(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("url", [ADMIN, SITE])
+def test_hostile_paths_are_text(url: str) -> None:
+    views = ((path, f"key{n}", datetime(2025, 3, 20, tzinfo=timezone.utc)) for n, path in enumerate(HOSTILE))
+    insert_page_views(views)
+    client = client_with("view_statistics")
+    content = "".join(client.get(f"{url}{FREE}&pages_p={page}").content.decode() for page in (1, 2))
+    tags = Links(content).found
+    assert [attributes for tag, attributes in tags if tag == "script" and "src" not in attributes] == []
+    assert [attributes for _, attributes in tags if any(name.startswith("on") for name in attributes)] == []
+    hrefs = [attributes.get("href") or "" for tag, attributes in tags if tag == "a"]
+    assert [href for href in hrefs if "javascript" in href or "elsewhere" in href or "cmd" in href] == []
+    titles = {attributes["title"] for _, attributes in tags if attributes.get("title")}
+    assert titles >= set(HOSTILE), "a path is there as a whole"
+    assert "style=" not in content, "a policy would refuse it"
+
+
+QUERIES = [
+    "?range=<script>&interval=%00&compare='",
+    "?range=free&from=0001-01-01&to=9999-12-31",
+    "?range=free&from=2025-13-01&to=x",
+    "?range=free&from=1970-01-01&to=1970-01-01&compare=dates",
+    "?range=free&from=2199-12-31&to=2199-12-31&compare=year",
+    "?range=12m&interval=hour&pages_p=99999999999999999999&pages_sort=-x",
+    "?pages_q=%00&pages_q=%ff%fe&pages_p=-1",
+    "?pages_q=" + "%F0%9F%98%80" * 2_048,
+    '?pages_q="><script>alert(1)</script>',
+    "?csv=pages&range=all&pages_q=%25_",
+    "?csv=other",
+    "?range=today&range=all&compare=free&compare_from=2025-02-30",
+]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_hostile_queries_get_a_page(rows: list[Row], query: str) -> None:
+    response = client_with("view_statistics").get(SITE + query)
+    assert response.status_code == 200
+    if not response.streaming:
+        assert "<script>alert" not in response.content.decode()
+    response.close()
+
+
+class AnyPage(TestCase):
+    @settings(max_examples=10, deadline=None)
+    @given(
+        strategies.integers(0, 1_000),
+        strategies.dates(date(2025, 2, 20), date(2025, 4, 5)),
+        strategies.integers(0, 40),
+        strategies.sampled_from(["hour", "day", "week", "month"]),
+    )
+    def test_sums_of_panels_are_the_totals(self, seed: int, first: date, days: int, interval: str) -> None:
+        made = make_page_views(150, seed=seed, paths=25, days=30)  # none of after now
+        fold_naively(made[: seed % 151])
+        query = {"range": "free", "from": str(first), "to": str(first + timedelta(days=days)), "interval": interval}
+        page = page_of(query, using="default", now=NOW)
+        _, file = pages_csv(query, using="default", now=NOW)
+        with file:
+            table = [line.split(",") for line in file.read().decode().splitlines() if line.startswith("/")]
+        expected = count_naively(made, start=first, end=first + timedelta(days=days + 1))
+        assert page["totals"].page_views == expected.page_views
+        assert page["totals"].visitors == expected.visitors
+        counts = [number(texts[0]) for _, texts in page["chart"].rows if texts[0] != "-"]
+        assert sum(counts) == sum(int(row[1]) for row in table) == expected.page_views
+        assert len(table) == page["totals"].pages == expected.paths
+
+
+class AnyQuery(TestCase):
+    @settings(max_examples=25, deadline=None)
+    @given(
+        strategies.dictionaries(
+            strategies.sampled_from(
+                ["range", "from", "to", "compare", "compare_from", "interval", "pages_q", "pages_p"]
+            ),
+            strategies.one_of(
+                strategies.text(max_size=20),
+                strategies.dates().map(str),
+                strategies.sampled_from(["free", "today", "month", "12m", "all", "year", "hour", "week", "/"]),
+            ),
+        )
+    )
+    def test_any_query_gets_a_page(self, query: dict[str, str]) -> None:
+        page = page_of(query, using="default", now=NOW)
+        assert page["empty"].is_new
+
+
+# -- how much it asks
+
+
+def test_statements_do_not_grow_with_rows(db: None) -> None:
+    client = client_with("view_statistics")
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(SITE + FREE).status_code == 200
+        return len(captured)
+
+    at = datetime(2025, 3, 20, tzinfo=timezone.utc)
+    insert_page_views((f"/{n}", f"key{n}", at) for n in range(12))
+    fold()
+    asked()
+    few = asked()
+    insert_page_views((f"/{n % 700}", f"key{n}", at + timedelta(minutes=n % 9_000)) for n in range(3_000))
+    fold()
+    assert asked() == few
+    assert few <= 60
+
+
+# -- for the public
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_public_sees_no_number_of_a_few_visitors() -> None:
+    at = datetime(2025, 3, 20, 10, tzinfo=timezone.utc)
+    insert_page_views([("/many", f"key{n}", at + timedelta(minutes=n)) for n in range(30)])
+    insert_page_views([("/secret", f"key{n}", at) for n in range(4)] * 7)
+    insert_page_views([("/many", "alone", at + timedelta(days=2))])
+    page = shown(is_public=True)
+    rows = {row.path: row for row in page["pages"].rows}
+    assert (rows["/many"].page_views, rows["/many"].visitors) == ("31", "31")
+    hidden = rows["/secret"]
+    assert (hidden.page_views, hidden.visitors, hidden.share, hidden.change, hidden.line) == ("-", "<5", "-", None, "")
+    days = dict(page["chart"].rows)
+    assert days["Thursday, March 20, 2025"][:2] == ["58", "30"]
+    assert days["Saturday, March 22, 2025"][:2] == ["-", "-"], "somebody alone"
+    assert page["pages"].people == ""
+    response = Client().get(f"{PUBLIC}{FREE}&csv=pages")
+    assert not response.streaming and "Backfill" not in text_of(response) and "&lt;5" in text_of(response)
+    assert ">28<" not in text_of(response)
+
+
+def test_the_public_is_told_nothing_of_one_visitor(db: None) -> None:
+    insert_page_views([("/a", "alone", datetime(2025, 3, 20, tzinfo=timezone.utc))] * 3)
+    page = shown(is_public=True)
+    told = {figure.name: figure.text for figure in page["totals"].figures}
+    assert (told["page_views"], told["visitors"]) == ("-", "<5")
+
+
+# -- what it is worth, and where there is nothing
+
+
+def test_a_new_site_says_what_to_do(db: None) -> None:
+    told = text_of(client_with("view_statistics").get(SITE))
+    assert "No page view was recorded yet" in told and "PageViewMiddleware" in told
+    assert 'aria-current="true" data-pagestats-key="d"' in told, "it opens on today"
+    assert "PageViewMiddleware" not in text_of(Client().get(PUBLIC))
+
+
+def test_days_without_page_views_lead_to_the_last_that_has_some(rows: list[Row]) -> None:
+    last = max(row.viewed_at for row in rows).date()
+    page = shown("?range=free&from=2025-05-01&to=2025-05-02", now=NOW + timedelta(days=60))
+    assert page["empty"].query == f"?range=free&from={last}&to={last}"
+    followed = shown(page["empty"].query)
+    assert followed["empty"] is None and followed["totals"].page_views > 0
+
+
+def test_page_views_that_are_not_folded_yet_are_counted_and_told(rows: list[Row]) -> None:
+    assert shown()["trust"].instant == (
+        "Exact as of April 5, 2025, 3:20 p.m., 24 page views not folded yet: they are counted, too."
+    )
+    fold()
+    assert shown()["trust"].instant.endswith("every page view is folded.")
+
+
+def test_a_table_that_lost_page_views_is_told_and_answers(rows: list[Row]) -> None:
+    PageView.objects.filter(pk__gt=1_000).delete()
+    page = shown()
+    assert "The highest page view is 1000" in page["trust"].attention and page["totals"].page_views > 0
+    assert shown(is_public=True)["trust"].attention == ""
+
+
+def test_too_many_page_views_to_count_are_left_out_and_told(rows: list[Row], settings: Any) -> None:
+    settings.PAGESTATS_TAIL_LIMIT = 10
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    told = text_of(client.get(ADMIN + FREE))
+    assert "Folded up to" in told and "to go." in told and "Start a backfill." in told
+    assert 'action="/admin/django_pagestats/backfillrun/backfill/"' in told
+    assert shown()["totals"].page_views == count_naively(rows[:3_000], start=START, end=END).page_views
+    run = tasks.start_backfill("default", via="test").run
+    assert run is not None
+    told = text_of(client.get(ADMIN + FREE))
+    assert f'<a href="/admin/django_pagestats/backfillrun/{run.pk}/change/">Run {run.pk}</a>' in told
+    assert '<progress max="100"' in told and "backfillrun/backfill/" not in told
+
+
+POLICIES = [
+    ([], "Visitors are distinct session keys, of the whole range."),
+    (["daily"], "Visitors are daily visitors, added up: who came on two days counts twice."),
+    (["mysite.key"], "Visitors are told apart by the site's own policy."),
+    (["daily", "cookie"], "Visitors were told apart by several policies in this range: daily (daily visitors, added"),
+]
+
+
+@pytest.mark.parametrize(("names", "told"), POLICIES)
+def test_what_a_visitor_is(rows: list[Row], names: list[str], told: str) -> None:
+    for day, name in enumerate(names, start=1):
+        VisitorPolicy.objects.create(policy=name, since=datetime(2025, 3, day, tzinfo=timezone.utc) + timedelta(days=5))
+    if names:
+        VisitorPolicy.objects.filter(policy=names[0]).update(since=datetime(2025, 3, 1, tzinfo=timezone.utc))
+    assert shown()["trust"].visitors.startswith(told)
+
+
+def test_it_is_not_counted_itself() -> None:
+    assert DashboardView.as_view().pagestats_not_counted  # type: ignore[attr-defined]
