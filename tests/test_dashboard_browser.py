@@ -1,0 +1,147 @@
+"""The dashboard in a headless Chromium, under a strict security policy, with real keys and clicks."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from tests.factories import insert_page_views
+from tests.test_admin_browser import SCROLLS, Browser, browser, driver, window  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = "/admin/django_pagestats/dashboard/"
+#: drawings and controls that nobody who does not see them is told the name of
+NAMELESS = """return [...document.querySelectorAll('a, button, input:not([type=hidden]), summary, svg[role=img]')]
+    .filter((it) => it.checkVisibility() && it.closest('.pagestats')
+        && !(it.innerText?.trim() || it.getAttribute('aria-label') || it.getAttribute('aria-labelledby')
+            || it.labels?.length))
+    .map((it) => it.outerHTML)
+"""
+
+
+@pytest.fixture
+def shown(browser: Browser) -> Browser:  # noqa: F811
+    """A site of some weeks, on the dashboard's first page."""
+    now = datetime.now(timezone.utc)
+    insert_page_views(
+        (f"/{'blog' if n % 3 else 'docs'}/{n % 40}/", f"key{n % 90}", now - timedelta(hours=n % 700, minutes=1))
+        for n in range(1_500)
+    )
+    hostile = ["/" + "x" * 2_047, '/"><img src=x onerror=alert(1)>', "/\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe"]
+    insert_page_views((path, "key", now) for path in hostile * 60)
+    browser.open(PAGE)
+    return browser
+
+
+def press(shown: Browser, keys: str) -> None:
+    shown.driver.switch_to.active_element.send_keys(keys)
+
+
+def query(shown: Browser) -> str:
+    return str(shown.run("return location.search"))
+
+
+def go_by(shown: Browser, key: str, wanted: str) -> None:
+    """A key that leads to another page."""
+    press(shown, key)
+    shown.wait(lambda: wanted in query(shown), wanted)
+
+
+def test_keys_lead_to_ranges_and_can_be_switched_off(shown: Browser) -> None:
+    go_by(shown, "w", "range=7d")
+    go_by(shown, "x", "compare=none")
+    go_by(shown, "\ue012", "range=free")  # arrow to the left
+    go_by(shown, "d", "range=today")
+    shown.driver.back()
+    shown.wait(lambda: "range=free" in query(shown), "the page before")
+    # off while somebody types
+    press(shown, "/")
+    press(shown, "wad")
+    assert shown.find("[name=pages_q]").get_property("value") == "wad"
+    assert "range=free" in query(shown)
+    # and by the switch, which is remembered
+    shown.run("document.activeElement.blur()")
+    press(shown, "?")
+    assert shown.run("return document.getElementById('pagestats-keys').open")
+    shown.find("[data-pagestats-keys-switch]").click()
+    press(shown, "\ue00c")  # Escape
+    shown.open(PAGE)
+    press(shown, "w")
+    press(shown, "?")
+    assert query(shown) == "" and not shown.find("[data-pagestats-keys-switch]").is_selected()
+    shown.run("localStorage.clear()")
+
+
+def test_arrows_move_a_cursor_in_the_chart_that_is_read_aloud(shown: Browser) -> None:
+    shown.run("document.querySelector('.pagestats-chart').focus()")
+    press(shown, "\ue012")
+    today = shown.text(".pagestats-told")
+    assert "(so far): Page views" in today and "Visitors" in today
+    press(shown, "\ue012")
+    assert shown.text(".pagestats-told") != today
+    press(shown, "\ue011")  # to the first
+    first = shown.run("return document.querySelector('.pagestats-figure tbody th').textContent")
+    assert shown.text(".pagestats-told").startswith(first)
+    assert shown.find(".pagestats-cursor").get_attribute("visibility") == "visible"
+    assert shown.find(".pagestats-told").get_attribute("aria-live") == "polite"
+    press(shown, "\ue00c")
+    assert shown.text(".pagestats-told") == "" and query(shown) == ""
+
+
+def test_search_sort_turn_and_download(shown: Browser) -> None:
+    shown.find("[name=pages_q]").send_keys("/docs/")
+    shown.click(".pagestats-find button")
+    paths = "return [...document.querySelectorAll('.pagestats-list tbody th')].map((it) => it.innerText)"
+    found = shown.run(paths)
+    assert len(found) == 10 and all(path.startswith("/docs/") for path in found)
+    shown.click(".pagestats-list thead th a")
+    assert shown.run(paths) == sorted(shown.run(paths))
+    assert shown.find(".pagestats-list thead th").get_attribute("aria-sort") == "ascending"
+    shown.click(".pagestats-foot [rel=next]")
+    assert "pages_q=%2Fdocs%2F" in query(shown) and "pages_p=2" in query(shown)
+    answered = "return fetch(document.querySelector('[download]').href).then((it) => it.text())"
+    lines = shown.run(answered).splitlines()
+    assert len([line for line in lines if line.startswith("/docs/")]) == int(
+        shown.text(".pagestats-foot p").split(" of ")[1].split()[0]
+    )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_fits_a_phone_in_both_themes_and_in_both_directions(shown: Browser, theme: str) -> None:
+    for width in (360, 1_280):
+        for direction in ("ltr", "rtl"):
+            shown.show_at(width, theme)
+            shown.open(f"{PAGE}?range=7d")
+            shown.run(
+                f"document.documentElement.dir = '{direction}';"
+                "document.querySelectorAll('details').forEach((it) => { it.open = true; })"
+            )
+            assert shown.run("return document.documentElement.scrollWidth") <= width
+            scrolling = shown.run(f"return {SCROLLS}")
+            assert [it for it in scrolling if "pagestats-scrolls" not in it and "pagestats-wide" not in it] == []
+            assert shown.run(NAMELESS) == []
+            colours = "const it = getComputedStyle(document.querySelector('.pagestats-big')); return it.color"
+            assert (shown.run(colours) == "rgb(0, 0, 0)") == (theme == "light")
+
+
+def test_a_new_site_says_when_the_first_page_view_has_come_in(browser: Browser) -> None:  # noqa: F811
+    browser.open(PAGE)
+    link = browser.find("[data-pagestats-first]")
+    assert not link.is_displayed()
+    insert_page_views([("/", "key", datetime.now(timezone.utc))])
+    browser.wait(link.is_displayed, "a word about the first page view")
+    browser.click("[data-pagestats-first]")
+    assert browser.text(".pagestats-list tbody th") == "/"
+
+
+def test_without_a_script_everything_is_there(shown: Browser) -> None:
+    shown.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        shown.driver.get(shown.url + PAGE)
+        source: Any = shown.driver.page_source
+        assert 'class="pagestats-chart"' in source and "/blog/" in source
+    finally:
+        shown.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
