@@ -46,6 +46,7 @@ def test_the_demo_ends_by_itself_with_exact_numbers(tmp_path: Path) -> None:
     assert "The cluster has ended with status 0" in output
     assert "differences: 0" in output
     assert "user demo, password demo" in output
+    assert "http://127.0.0.1:8000/admin/django_pagestats/dashboard/" in output
     pids = cluster_pids(tmp_path / "qcluster.log")
     assert pids and not any(map(is_alive, pids))
 

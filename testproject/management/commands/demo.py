@@ -17,15 +17,18 @@ from typing import Any, TypeVar
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
+from django.urls import reverse
 
 from django_pagestats import stats
 from testproject.cluster import Cluster
 
 T = TypeVar("T")
-ADMIN = """
-To look at it in the admin (user demo, password demo; http://127.0.0.1:8000/admin/):
+LOOK = """
+To look at it, start the site:
 
     PAGESTATS_DB_NAME={database} {python} manage.py runserver --insecure
+
+and open the dashboard (user demo, password demo): http://127.0.0.1:8000{dashboard}
 """
 
 
@@ -55,7 +58,8 @@ class Command(BaseCommand):
         self.show_uniques()
         self.title("manage.py verify_aggregates")
         call_command("verify_aggregates", stdout=self.stdout, stderr=self.stderr)
-        self.stdout.write(ADMIN.format(database=database, python=sys.executable))
+        dashboard = reverse("admin:django_pagestats_dashboard")
+        self.stdout.write(LOOK.format(database=database, python=sys.executable, dashboard=dashboard))
 
     def title(self, text: str) -> None:
         self.stdout.write("")
