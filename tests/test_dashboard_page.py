@@ -382,10 +382,10 @@ def test_the_public_sees_no_number_of_a_few_visitors() -> None:
     at = datetime(2025, 3, 20, 10, tzinfo=timezone.utc)
     insert_page_views([("/many", f"key{n}", at + timedelta(minutes=n)) for n in range(30)])
     insert_page_views([("/secret", f"key{n}", at) for n in range(4)] * 7)
-    insert_page_views([("/many", "alone", at + timedelta(days=2))])
+    insert_page_views([("/many", "alone", at + timedelta(days=2)), ("/many", "alone", at - timedelta(days=28))])
     page = shown(is_public=True)
     rows = {row.path: row for row in page["pages"].rows}
-    assert (rows["/many"].page_views, rows["/many"].visitors) == ("31", "31")
+    assert (rows["/many"].page_views, rows["/many"].visitors, rows["/many"].change) == ("31", "31", None)
     hidden = rows["/secret"]
     assert (hidden.page_views, hidden.visitors, hidden.share, hidden.change, hidden.line) == ("-", "<5", "-", None, "")
     days = dict(page["chart"].rows)

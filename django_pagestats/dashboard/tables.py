@@ -153,11 +153,16 @@ def _rows(scope: Scope, found: list[PageStats], page_views: int) -> list[Row]:
             whole(row.page_views),
             whole(row.visitors),
             share(row.page_views, page_views),
-            change(row.page_views, before[row.path]) if row.path in before else None,
+            None if row.path not in before else _change(scope, row.page_views, before[row.path]),
             lines[row.path],
         )
         for row in found
     ]
+
+
+def _change(scope: Scope, page_views: int, before: int) -> Change | None:
+    """None where so few page views were before that the public might know whose."""
+    return None if is_hidden(before, is_public=scope.is_public) else change(page_views, before)
 
 
 def href_of(path: str) -> str:
