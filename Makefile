@@ -10,6 +10,8 @@
 #   make torture ROUNDS=5
 # After a change of the beacon's script, with Node's npx:
 #   make script
+# The picture of the dashboard in the README, of the demo's data, with Chromium and its driver:
+#   make picture
 # The vendored list of referrer spam, of which each release should have the newest, from its repository:
 #   make update-lists
 
@@ -24,7 +26,7 @@ ROUNDS ?= 5
 
 TERSER = terser@5.51.4
 
-.PHONY: help demo test coverage torture lint script update-lists clean
+.PHONY: help demo test coverage torture lint script picture update-lists clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -48,6 +50,9 @@ torture: $(VENV)/tested
 script:
 	npx --yes $(TERSER) django_pagestats/beacon/beacon.js --ecma 2020 --compress passes=2 --mangle \
 	  --output django_pagestats/beacon/beacon.min.js
+
+picture: $(VENV)/tested
+	PAGESTATS_DB=sqlite PAGESTATS_DB_NAME=$(DEMO_DB) $(BIN)/python tools/picture.py
 
 lint: $(VENV)/linted
 	$(BIN)/ruff check

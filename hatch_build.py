@@ -8,11 +8,16 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
+PICTURE = re.compile(r"!\[([^\]]*)\]\((?![a-z]+:)([^)]+)\)\n*")
 LINK = re.compile(r"\[([^\]]+)\]\((?![a-z]+:|#)([^)]+)\)")
 
 
 def for_index(readme: str, repository: str) -> str:
-    """Links to files of the repository made whole; without an address they are plain text with the file's name."""
+    """Links to files of the repository made whole; without an address they are plain text with the file's name.
+
+    Pictures are there with an address only.
+    """
+    readme = PICTURE.sub(rf"![\1]({repository}/raw/main/\2)\n\n" if repository else "", readme)
     if repository:
         return LINK.sub(rf"[\1]({repository}/blob/main/\2)", readme)
     return LINK.sub(lambda link: f"{link[1]} (`{link[2].partition('#')[0]}`)", readme)

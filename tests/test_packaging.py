@@ -146,6 +146,9 @@ def test_an_address_makes_whole_links_and_urls() -> None:
     assert hatch_build.for_index(text, "") == "a (`docs/a.md`), [c](https://example.com), [d](#d)"
     base = "https://example.com/pagestats"
     assert hatch_build.for_index(text, base).startswith(f"[a]({base}/blob/main/docs/a.md#b), [c](https://example.com),")
+    picture = "Text.\n\n![a picture](docs/images/p.png)\n\n## More"
+    assert hatch_build.for_index(picture, "") == "Text.\n\n## More"
+    assert f"![a picture]({base}/raw/main/docs/images/p.png)\n\n## More" in hatch_build.for_index(picture, base)
     assert hatch_build.urls("") == {}
     assert all(url.startswith(base) for url in hatch_build.urls(base).values())
 
