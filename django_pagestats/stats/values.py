@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from django_pagestats.conf import conf
-from django_pagestats.dimensions import ENTRY, NamedDimension
+from django_pagestats.dimensions import ENTRY, NamedDimension, is_current
 from django_pagestats.stats.answers import DimensionInfo, ValueStats
 from django_pagestats.stats.conditions import dimension_of, dimension_of_source, topic_of
 from django_pagestats.stats.questions import count_page_views_of_topic, count_values_of, top_of
@@ -40,5 +39,4 @@ def _page_views_of_all(moment: Moment, dimension: NamedDimension, start: Bound, 
 
 
 def dimensions(moment: Moment) -> list[DimensionInfo]:
-    current = dict(conf.DIMENSIONS)
-    return [DimensionInfo(it.name, it.source, current.get(it.name) == it.source) for it in moment.folded.dimensions]
+    return [DimensionInfo(it.name, it.source, is_current(it)) for it in moment.folded.dimensions]
