@@ -58,7 +58,12 @@ class UncountablePageViewError(PageStatsError):
 
 
 class DimensionError(PageStatsError):
-    """The function of a named dimension raised, or gave what cannot be stored; the message names its arguments."""
+    """The function of a named dimension raised, or gave what cannot be stored; the message names its arguments.
+
+    Or the attributes of a page view are not what they have to be: `is_of_page_view`.
+    """
+
+    is_of_page_view = False
 
 
 class UnknownDimensionError(PageStatsError):

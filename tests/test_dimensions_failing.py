@@ -120,7 +120,8 @@ def test_a_function_that_raises_fails_the_run_at_once_with_its_name_arguments_an
     run = the_run()
     assert (run.status, run.rows_folded, run.failure_count, links.sent) == ("failed", 20, 0, [])
     assert run.error.startswith(TOLD)
-    assert CALLED.count(BAD) <= 2, "once by whoever reads ahead, and once by whoever wants it"
+    assert CALLED.count(BAD) <= 4, "by whoever reads ahead, and by whoever wants it; and again to find the page view"
+    assert f"It is page view {PageView.objects.get(path=BAD).pk}." in run.error
     assert run.traceback is not None and run.traceback.startswith("Traceback")
     assert ", in mine\n    raise Mind.error\n" in run.traceback
     assert run.traceback.endswith("ZeroDivisionError: division by zero\n")
@@ -173,7 +174,8 @@ def test_what_cannot_be_stored_fails_it_as_well(value: Any, shown: str) -> None:
     record(10, bad=4)
     backfill.run_here("default", via="test")
     run = the_run()
-    assert (run.status, run.rows_folded, CALLED.count(BAD)) == ("failed", 0, 1)
+    assert (run.status, run.rows_folded) == ("failed", 0)
+    assert CALLED.count(BAD) == 2, "once to be counted, and once to name the page view"
     assert run.error.startswith(f"The dimension mine: {HERE}.mine(path='/bad/') gave ") and shown in run.error
     assert run.traceback is not None and "DimensionError" in run.traceback
     corrected()
@@ -224,7 +226,8 @@ def test_an_error_that_looks_like_a_passing_one_of_the_database_is_not_tried_aga
     backfill.run_here("default", via="test")
     run = the_run()
     assert (run.status, run.failure_count) == ("failed", 0)
-    assert CALLED.count(BAD) == 1 and "raised OperationalError: " in run.error
+    assert CALLED.count(BAD) == 2, "once to be counted, and once to name the page view"
+    assert "raised OperationalError: " in run.error
 
 
 class UntoldError(Exception):
@@ -444,4 +447,58 @@ def test_keeping_up_keeps_the_chunks_before_it() -> None:
     corrected()
     folding.keep_up("default", seconds=5)
     assert BackfillRun.objects.count() == 0
+    assert_counted()
+
+
+# -- page views that only raw SQL can write
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ("[1]", "A page view has the attributes '[1]', which are no JSON object of names and texts"),
+        ('{"plan": 5}', "The dimension plan: the attribute plan of {'attributes': {'plan': 5}} is 5, which is no text"),
+        ('{"plan": ""}', "which is empty"),
+    ],
+)
+def test_attributes_that_cannot_be_counted_are_told_with_their_page_view(
+    settings: Any, attributes: str, told: str
+) -> None:
+    settings.PAGESTATS_DIMENSIONS = {"plan": "plan"}
+    record(20)
+    pk = PageView.objects.all()[13].pk
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {PageView._meta.db_table} SET attributes = %s WHERE id = %s", [attributes, pk])
+    links = Links()
+    links.start()
+    links.drain()
+    cure = f"UPDATE {PageView._meta.db_table} SET attributes = NULL WHERE id = {pk};"
+    assert the_run().status == "failed"
+    assert told in the_run().error and f"It is page view {pk}. Or {cure}" in the_run().error
+    with connection.cursor() as cursor:
+        cursor.execute(cure)
+    links.start()
+    links.drain()
+    assert the_run().status == "succeeded"
+    assert_all_counted()
+
+
+@pytest.mark.django_db
+def test_the_status_says_what_holds_keeping_up_up(capsys: pytest.CaptureFixture[str]) -> None:
+    record(30)
+    Links().start()
+    backfill.run_here("default", via="test")
+    record(10, bad=4)
+    with pytest.raises(DimensionError):
+        folding.keep_up("default", seconds=9)
+    call_command("backfill_aggregates", "--status")
+    pk = PageView.objects.get(path=BAD).pk
+    said = capsys.readouterr().out
+    assert f"Page views are not folded any more, until this is put right: {TOLD}" in said
+    assert f"It is page view {pk}." in said
+    corrected()
+    call_command("backfill_aggregates", "--status")
+    assert "not folded any more" not in capsys.readouterr().out
+    folding.keep_up("default", seconds=9)
     assert_counted()

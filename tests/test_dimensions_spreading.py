@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -212,3 +213,32 @@ def test_a_source_that_is_null_is_none() -> None:
         ["/", "/"], [1, 1], ['{"source": null}', '{"source": "a"}']
     )
     assert [[subject is not None for subject in column] for column in spread.columns.values()] == [[False, True]] * 2
+
+
+class Color(str, enum.Enum):
+    RED = "red"
+
+
+def a_color(path: str) -> str:
+    return Color.RED
+
+
+def ends_the_process(path: str) -> str:
+    raise SystemExit
+
+
+def test_of_a_subclass_of_text_the_text_itself_is_taken() -> None:
+    numbers = Numbers()
+    Spreading(dimensions(f"{HERE}.a_color"), numbers).spread(["/"], [1], [None])
+    assert list(numbers.of) == [(3, "red")]
+
+
+def test_a_function_that_would_end_the_process_fails_like_others() -> None:
+    with pytest.raises(DimensionError, match="raised SystemExit"):
+        Spreading(dimensions(f"{HERE}.ends_the_process"), Numbers()).spread(["/"], [1], [None])
+
+
+def test_attributes_that_are_nested_too_deeply_are_refused() -> None:
+    text = '{"source": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    with pytest.raises(DimensionError, match="attribute"):
+        Spreading(dimensions("source"), Numbers()).spread(["/"], [1], [text])

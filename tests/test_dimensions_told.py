@@ -27,7 +27,7 @@ FIRST = {"section": "django_pagestats.dimensions.section", "country": "country"}
 SECOND = {"country": "country", "section": f"{HERE}.by_length", "plan": "plan"}
 THIRD = {"section": f"{HERE}.by_length"}
 TOLD = "PAGESTATS_DIMENSIONS is not that of the aggregates: "
-OF_BEFORE = "The aggregates are of before named dimensions: they have no visitors of one page only"
+OF_BEFORE = "The aggregates are of before named dimensions: they do not know who has one page view only"
 
 
 def by_length(path: str) -> str:
@@ -124,7 +124,7 @@ def test_a_generation_of_before_is_told_with_what_is_new(settings: Any, root: Cl
     said("--sync")
     Generation.objects.update(dimensions=None)
     assert told_everywhere(root, f"{OF_BEFORE}, and none of section, country.") == [True] * 3
-    assert "--rebuild makes it so, for the whole history" in said("--status")
+    assert "--rebuild counts anew by the setting, the whole history" in said("--status")
     settings.PAGESTATS_DIMENSIONS = {}
     assert told_everywhere(root, f"{OF_BEFORE}.") == [True] * 3, "they have no repeat sets either"
     make_page_views(5, seed=1)
@@ -244,6 +244,14 @@ def wants_a_segment(path: str) -> str:
     return path.split("/")[7]
 
 
+def second_segment(path: str) -> str | None:
+    return path.split("/")[2] if path.count("/") > 2 else None
+
+
+def whole_path(path: str) -> str:
+    return path
+
+
 def gives(path: str) -> Any:
     return GIVEN["it"]
 
@@ -276,8 +284,9 @@ def test_each_function_is_called_with_an_example(settings: Any) -> None:
     settings.PAGESTATS_DIMENSIONS = {"mine": f"{HERE}.notes"}
     CALLED.clear()
     assert of_settings() == []
-    assert [call["path"] for call in CALLED] == ["/example/page/"] * 2
-    assert [bool(call["attributes"]) for call in CALLED] == [True, False]
+    assert [call["path"] for call in CALLED[:2]] == ["/example/page/"] * 2
+    assert [bool(call["attributes"]) for call in CALLED[:2]] == [True, False]
+    assert max(len(call["path"]) for call in CALLED[2:]) > 2_000, "what anybody may ask for, too"
     settings.PAGESTATS_DIMENSIONS = {name: f"{HERE}.{name}" for name in ("changes_its_argument", "by_length")}
     assert of_settings() == [] == of_settings(), "the example stays as it is"
 
@@ -325,6 +334,12 @@ def test_a_function_that_gives_what_cannot_be_stored(settings: Any, value: Any) 
     assert f"{HERE}.gives(path='/example/page/') gave {value!r}"[:200] in told
     GIVEN["it"] = "x" * 255
     assert of_settings() == []
+
+
+@pytest.mark.parametrize("name", ["second_segment", "whole_path"])
+def test_a_function_that_fails_with_a_path_that_a_visitor_may_ask_for(settings: Any, name: str) -> None:
+    told = about(settings, f"{HERE}.{name}")
+    assert told.startswith("pagestats.W100 ") and f"{HERE}.{name}(path=" in told
 
 
 def test_an_attribute_that_is_not_recorded(settings: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.checks import CheckMessage
 
-from django_pagestats.checks.messages import Apps, choice, error, told
+from django_pagestats.checks.messages import Apps, choice, error, told, warning
 from django_pagestats.checks.settings import why_not_called
 from django_pagestats.conf import Conf, conf
 from django_pagestats.dimensions import NamedDimension, Values, of_settings
@@ -32,6 +32,8 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
     {"path": "/example/page/", "attributes": ATTRIBUTES},
     {"path": "/example/page/", "attributes": {}},
 )
+#: what anybody may ask a site for, and some sites answer
+STRANGE_PATHS = ("/", "//", "/example//page/", f"/example/{'x' * 2_000}/page/", "/\N{SNOWMAN}/", "/a" * 1_000)
 
 
 def check_dimensions(app_configs: Apps = None, **kwargs: Any) -> list[CheckMessage]:
@@ -70,6 +72,12 @@ def _of_function(dimension: NamedDimension) -> Iterator[CheckMessage]:
             values.value(**{name: example[name] for name in values.takes})
     except DimensionError as failure:
         yield function_fails(dimension, str(failure))
+        return
+    try:
+        for path in STRANGE_PATHS if "path" in values.takes else ():
+            values.value(**{name: (EXAMPLES[0] | {"path": path})[name] for name in values.takes})
+    except DimensionError as failure:
+        yield function_fails_for_some(dimension, str(failure))
 
 
 def function_unknown(dimension: NamedDimension, reason: str) -> CheckMessage:
@@ -88,6 +96,15 @@ def function_fails(dimension: NamedDimension, reason: str) -> CheckMessage:
         f"PAGESTATS_DIMENSIONS has {dimension.name!r}, and nothing would be folded. {reason}",
         "A function of path, of attributes, or of both, gives text of 1 to 255 characters for every page view, or None"
         " for one that is not to count there; any attribute may be missing.",
+    )
+
+
+def function_fails_for_some(dimension: NamedDimension, reason: str) -> CheckMessage:
+    return warning(
+        100,
+        f"PAGESTATS_DIMENSIONS has {dimension.name!r}, and page views of some paths would keep all from being folded."
+        f" {reason}",
+        "Let it give None for what it does not know, and cut what may be long: a visitor may ask for any path.",
     )
 
 

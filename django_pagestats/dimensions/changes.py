@@ -21,7 +21,7 @@ def change_told(stored: Stored) -> str:
     wanted = dict(conf.DIMENSIONS)
     if stored is None:
         names = f", and none of {', '.join(wanted)}" if wanted else ""
-        return f"The aggregates are of before named dimensions: they have no visitors of one page only{names}"
+        return f"The aggregates are of before named dimensions: they do not know who has one page view only{names}"
     had = {it.name: it for it in of_generation(stored)}
     changes = (
         (" new", [name for name in wanted if name not in had]),

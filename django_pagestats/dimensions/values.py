@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from inspect import signature
 from operator import itemgetter
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from django.utils.module_loading import import_string
 
@@ -84,7 +84,7 @@ class Values:
             arguments["attributes"] = dict(arguments["attributes"])  # its own: what it changes nobody sees
         try:
             value = self._function(**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DimensionError(
                 f"{self._called(arguments)} raised {_told(error)}. Correct it, or take the dimension out of"
                 " PAGESTATS_DIMENSIONS and rebuild."
@@ -94,12 +94,16 @@ class Values:
     def _checked(self, value: object, arguments: Mapping[str, Any]) -> str | None:
         if value is None:
             return None
+        if isinstance(value, str):
+            value = str.__str__(value)  # of a subclass, such as an enumeration's, the text itself
         if why := _refused(value, self.longest):
-            raise DimensionError(
-                f"{self._called(arguments)} gave {_shown(value)}, {why}: text of 1 to {self.longest} characters would"
-                " do, or None."
+            error = DimensionError(
+                f"{self._called(arguments)} {'is' if self.dimension.is_attribute else 'gave'} {_shown(value)}, {why}:"
+                f" text of 1 to {self.longest} characters would do, or None."
             )
-        return str(value)
+            error.is_of_page_view = self.dimension.is_attribute
+            raise error
+        return cast(str, value)
 
     def _called(self, arguments: Mapping[str, Any]) -> str:
         dimension = self.dimension
@@ -113,18 +117,19 @@ def attributes_of(text: str) -> Mapping[str, Any]:
     """The attributes, as the database writes them; empty where there are none. Raises DimensionError."""
     try:
         found = json.loads(text) if text else None
-    except ValueError as error:
-        raise DimensionError(
-            f"A page view has the attributes {_shown(text)}, which are no JSON: correct them."
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _no_attributes(text, "JSON") from error
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise DimensionError(
-            f"A page view has the attributes {_shown(text)}, which are no JSON object of names and texts: correct them,"
-            " or set them to NULL."
-        )
+        raise _no_attributes(text, "JSON object of names and texts")
     return found
+
+
+def _no_attributes(text: str, wanted: str) -> DimensionError:
+    error = DimensionError(f"A page view has the attributes {_shown(text)}, which are no {wanted}: correct them.")
+    error.is_of_page_view = True
+    return error
 
 
 def all_attributes_of(texts: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -132,7 +137,7 @@ def all_attributes_of(texts: Sequence[str]) -> list[Mapping[str, Any]]:
     try:
         # a text that is no JSON by itself does not become some by the others: no string of JSON has a line break
         found = json.loads("[" + ",\n".join(text or "null" for text in texts) + "]")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = []
     if len(found) == len(texts) and {dict, NoneType}.issuperset(map(type, found)):
         return [them or {} for them in found]
@@ -185,7 +190,7 @@ def _refused(value: object, longest: int) -> str:
     return ""
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """An error of the site's code, whatever its text is like."""
     try:
         text = str(error)

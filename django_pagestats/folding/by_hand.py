@@ -9,6 +9,7 @@ from django_pagestats.buckets import instant
 from django_pagestats.conf import conf
 from django_pagestats.dimensions import change_told, unusable_told
 from django_pagestats.exceptions import AutocommitOffError, TableWentBackError
+from django_pagestats.folding.failing import held_up
 from django_pagestats.folding.generations import active_generation, first_cursor
 from django_pagestats.folding.zones import has_other_rules
 from django_pagestats.merging import database_for
@@ -27,7 +28,10 @@ def attention(using: str, tail: int) -> str:
             f" slowly. {_cure(using, generation)}"
         )
         return f"{told} {_other_settings(generation)}".rstrip()
-    return _other_settings(generation)
+    stopped = "" if generation is None or not tail else held_up(using, generation)
+    if stopped:
+        stopped = f"Page views are not folded any more, until this is put right: {stopped}"
+    return " ".join(filter(None, (stopped, _other_settings(generation))))
 
 
 def _cure(using: str, generation: Generation | None) -> str:
@@ -82,8 +86,8 @@ def _other_dimensions(generation: Generation | None) -> str:
     told = []
     if change := change_told(generation.dimensions):
         told.append(
-            f"{change}. backfill_aggregates --rebuild makes it so, for the whole history; until then answers go on with"
-            " what the aggregates have."
+            f"{change}. backfill_aggregates --rebuild counts anew by the setting, the whole history; until then answers"
+            " go on with what the aggregates have."
         )
     return " ".join(filter(None, [*told, unusable_told(generation.dimensions)]))
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from django_pagestats.dimensions import NamedDimension, Spread, Spreading
+from django_pagestats.exceptions import DimensionError
+from django_pagestats.folding.failing import cure_of, failing_page_view
 from django_pagestats.ids import IdCache, Witnesses, subject_ids, visitor_ids
-from django_pagestats.merging import PageViewColumns
+from django_pagestats.merging import PageViewColumns, PageViewRow, database_for
 
 #: ids of values that are remembered, of each named dimension
 MOST_VALUES = 40_000
@@ -35,8 +37,19 @@ class RememberedIds:
         visitor_of = visitor_ids(self.using, session_keys, self._visitors)
         subjects = list(map(subject_of.__getitem__, paths))
         visitors = list(map(visitor_of.__getitem__, session_keys))
-        spread = self._spreading.spread(paths, subjects, attributes, named) if self._spreading else None
+        try:
+            spread = self._spreading.spread(paths, subjects, attributes, named) if self._spreading else None
+        except DimensionError as error:
+            raise self._located(page_views, error) from error.__cause__
         return subjects, visitors, spread
+
+    def _located(self, page_views: PageViewColumns, error: DimensionError) -> DimensionError:
+        """The same error, that names the first page view that has it."""
+        ids = page_views.ids
+        after, upto, count = ids[0] - 1, ids[-1], len(ids)
+        rows = database_for(self.using).read_page_views(after, upto, count, with_attributes=True)
+        found = failing_page_view([PageViewRow(*row) for row in rows], self._dimensions)
+        return error if found is None else DimensionError(cure_of(*found))
 
     @property
     def names(self) -> Sequence[str] | None:
