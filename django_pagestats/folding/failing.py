@@ -26,7 +26,22 @@ def failing_page_view(
     return None
 
 
-def cure_of(pk: int, error: DimensionError) -> str:
+def located(
+    using: str,
+    error: DimensionError,
+    dimensions: Sequence[NamedDimension],
+    *,
+    after: int,
+    upto: int | None,
+    limit: int,
+) -> DimensionError:
+    """The same error, that names the first of some page views that has it."""
+    rows = database_for(using).read_page_views(after, upto, limit, with_attributes=True)
+    found = failing_page_view([PageViewRow(*row) for row in rows], dimensions)
+    return error if found is None else DimensionError(_cure_of(*found))
+
+
+def _cure_of(pk: int, error: DimensionError) -> str:
     """The error with its page view, and how the page view can be mended, where it is at fault."""
     table = PageView._meta.db_table
     by_hand = f" Or UPDATE {table} SET attributes = NULL WHERE id = {pk};" if error.is_of_page_view else ""
@@ -45,7 +60,7 @@ def held_up(using: str, generation: Generation) -> str:
         found = failing_page_view(rows, dimensions)
     except (DimensionError, UncountablePageViewError) as error:
         return str(error)
-    return "" if found is None else cure_of(*found)
+    return "" if found is None else _cure_of(*found)
 
 
 def _numbers(_: int, values: set[str]) -> Mapping[str, int]:

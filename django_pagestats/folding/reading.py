@@ -12,6 +12,8 @@ from django.db import connections
 
 from django_pagestats.buckets import Calendar
 from django_pagestats.dimensions import of_generation
+from django_pagestats.exceptions import DimensionError
+from django_pagestats.folding.failing import located
 from django_pagestats.folding.remembered import RememberedIds
 from django_pagestats.folding.stretches import Chunk, Cut, Stretch
 from django_pagestats.ids import Witnesses
@@ -135,9 +137,12 @@ class Reader:
         is_last = False
         while len(ids) < size and characters < CHUNK_CHARACTERS and not is_last:
             limit = min(PORTION_ROWS, size - len(ids))
-            portion = database.read_columns(
-                ids[-1] if ids else after, target, limit, with_attributes=with_attributes, names=names
-            )
+            last = ids[-1] if ids else after
+            try:
+                portion = database.read_columns(last, target, limit, with_attributes=with_attributes, names=names)
+            except DimensionError as error:
+                told = located(self.using, error, self.dimensions, after=last, upto=target, limit=limit)
+                raise told from error.__cause__
             for place, column in enumerate(columns):
                 column += portion[place]
             for name, values in (portion.named or {}).items():

@@ -7,9 +7,9 @@ from functools import cached_property
 
 from django_pagestats.dimensions import NamedDimension, Spread, Spreading
 from django_pagestats.exceptions import DimensionError
-from django_pagestats.folding.failing import cure_of, failing_page_view
+from django_pagestats.folding.failing import located
 from django_pagestats.ids import IdCache, Witnesses, subject_ids, visitor_ids
-from django_pagestats.merging import PageViewColumns, PageViewRow, database_for
+from django_pagestats.merging import PageViewColumns
 
 #: ids of values that are remembered, of each named dimension
 MOST_VALUES = 40_000
@@ -40,16 +40,10 @@ class RememberedIds:
         try:
             spread = self._spreading.spread(paths, subjects, attributes, named) if self._spreading else None
         except DimensionError as error:
-            raise self._located(page_views, error) from error.__cause__
+            ids = page_views.ids
+            told = located(self.using, error, self._dimensions, after=ids[0] - 1, upto=ids[-1], limit=len(ids))
+            raise told from error.__cause__
         return subjects, visitors, spread
-
-    def _located(self, page_views: PageViewColumns, error: DimensionError) -> DimensionError:
-        """The same error, that names the first page view that has it."""
-        ids = page_views.ids
-        after, upto, count = ids[0] - 1, ids[-1], len(ids)
-        rows = database_for(self.using).read_page_views(after, upto, count, with_attributes=True)
-        found = failing_page_view([PageViewRow(*row) for row in rows], self._dimensions)
-        return error if found is None else DimensionError(cure_of(*found))
 
     @property
     def names(self) -> Sequence[str] | None:
