@@ -104,7 +104,7 @@ def test_search_sort_turn_and_download(shown: Browser) -> None:
     assert "pages_q=%2Fdocs%2F" in query(shown) and "pages_p=2" in query(shown)
     answered = "return fetch(document.querySelector('[download]').href).then((it) => it.text())"
     lines = shown.run(answered).splitlines()
-    assert len([line for line in lines if line.startswith("/docs/")]) == int(
+    assert len([line for line in lines if line.startswith('"/docs/')]) == int(
         shown.text(".pagestats-foot p").split(" of ")[1].split()[0]
     )
 

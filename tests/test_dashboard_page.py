@@ -227,6 +227,20 @@ def test_the_csv_has_all_rows_with_the_zone_and_the_definitions(rows: list[Row])
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_path_is_one_cell_of_the_csv_whatever_separates_lists(separator: str) -> None:
+    at = datetime(2025, 3, 20, tzinfo=timezone.utc)
+    insert_page_views((hostile, "key", at) for hostile in ("/x;=cmd|' /C calc'!A0", "/x\t=1+1", "/x,=1+1"))
+    query = {"range": "free", "from": "2025-03-20", "to": "2025-03-20", "pages_q": "/x"}
+    _, file = pages_csv(query, using="default", now=NOW)
+    with file:
+        text = file.read().decode("utf-8-sig")
+    cells = [cell for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) for cell in line]
+    assert len([cell for cell in cells if cell.startswith("/x")]) == 3
+    assert [cell for cell in cells if cell.startswith("=")] == []
+
+
+@pytest.mark.django_db(transaction=True)
 def test_searched_and_turned_it_is_the_same_list(rows: list[Row]) -> None:
     expected = count_naively(rows, start=START, end=END)
     wanted = sorted(path for path in expected.pages if path.startswith("/docs/"))
@@ -324,7 +338,7 @@ class AnyPage(TestCase):
         page = page_of(query, using="default", now=NOW)
         _, file = pages_csv(query, using="default", now=NOW)
         with file:
-            table = [line.split(",") for line in file.read().decode().splitlines() if line.startswith("/")]
+            table = [row for row in csv.reader(io.StringIO(file.read().decode())) if row[0].startswith("/")]
         expected = count_naively(made, start=first, end=first + timedelta(days=days + 1))
         assert page["totals"].page_views == expected.page_views
         assert page["totals"].visitors == expected.visitors

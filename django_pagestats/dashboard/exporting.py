@@ -34,7 +34,8 @@ def pages_csv(query: Mapping[str, Any], *, using: str, now: datetime) -> tuple[s
     try:
         file.write(codecs.BOM_UTF8)  # for spreadsheets, which would take it for another character set
         with scope_of(query, using=using, now=now, is_public=False) as scope:
-            writer = csv.writer(_Encoded(file))
+            # where lists are separated by ";" or by tabs, a path with one would else begin a cell of its own
+            writer = csv.writer(_Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
             writer.writerows([line] for line in _head(scope))
             writer.writerows(_rows(scope))
             name = f"pages-{scope.days.start}-{scope.days.last}.csv"
@@ -74,7 +75,10 @@ def _head(scope: Scope) -> Iterator[str]:
             f"# page_views_before: from {comparison.days_before.start} to {comparison.days_before.last},"
             " whole days, both included"
         )
-    yield "# Where a path begins with = + - @ or with an apostrophe, the first apostrophe is none of its own"
+    yield (
+        "# Where a path begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the apostrophe"
+        " before that is none of its own"
+    )
 
 
 def _rows(scope: Scope) -> Iterator[list[str | int]]:
