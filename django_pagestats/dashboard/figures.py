@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import stats
@@ -63,7 +64,13 @@ def totals_of(scope: Scope) -> Totals:
     """
     summary = scope.taken.summary(**scope.bounds)
     seen = Count(summary.page_views, summary.visitors)
-    figures = [*_of_hours(scope, seen), *_of_visits(scope, seen), _single(scope), _pages(scope, summary.paths)]
+    before = _visitors_before(scope)
+    figures = [
+        *_of_hours(scope, seen),
+        *_of_visits(scope, seen, before),
+        _single(scope, seen, before),
+        _pages(scope, summary.paths, seen, before),
+    ]
     order = list(LABELS)
     return Totals(
         sorted(figures, key=lambda figure: order.index(figure.name)),
@@ -114,17 +121,27 @@ def compared_days(scope: Scope) -> Comparison | None:
     return comparison if comparison.days_before.count > 0 else None
 
 
-def _of_visits(scope: Scope, seen: Count) -> list[Figure]:
+def _visitors_before(scope: Scope) -> int:
+    """Those of the days before, by which it is told whether the public may know more of them; else 0."""
+    comparison = compared_days(scope)
+    if comparison is None or not scope.is_public:
+        return 0
+    return scope.taken.count_unique_visitors(**bounds(comparison.days_before))
+
+
+def _of_visits(scope: Scope, seen: Count, visitors_before: int) -> list[Figure]:
     def count() -> list[Figure]:
+        if is_hidden(seen.visitors, is_public=scope.is_public):
+            return [Figure("visits"), Figure("views_per_visit")]
         visits = scope.taken.count_visits(**scope.bounds)
-        if is_hidden(min(visits, seen.visitors), is_public=scope.is_public):
+        if is_hidden(visits, is_public=scope.is_public):
             return [Figure("visits", few()), Figure("views_per_visit")]
         changes: tuple[Change | None, Change | None] = (None, None)
         ratio = seen.page_views / visits if visits else 0.0
         if (comparison := compared_days(scope)) is not None:
             then = bounds(comparison.days_before)
             before, views = scope.taken.count_visits(**then), scope.taken.count_page_views(**then)
-            if not is_hidden(before, is_public=scope.is_public):
+            if not any(is_hidden(it, is_public=scope.is_public) for it in (before, visitors_before)):
                 ratio_before = views / before if before else 0.0
                 of_ratio = change(ratio, ratio_before, base=before, is_decimal=True) if before else None
                 changes = change(visits, before), of_ratio
@@ -133,31 +150,40 @@ def _of_visits(scope: Scope, seen: Count) -> list[Figure]:
             Figure("views_per_visit", decimal(ratio) if visits else NOTHING, changes[1]),
         ]
 
-    return _or_why(("visits", "views_per_visit"), count)
+    return _or_why(scope, ("visits", "views_per_visit"), count)
 
 
-def _single(scope: Scope) -> Figure:
+def _single(scope: Scope, seen: Count, visitors_before: int) -> Figure:
+    def are_few(visitors: int, of: int) -> bool:
+        """Whether they, all visitors, or all others are a few of whom the public would know too much."""
+        return any(is_hidden(it, is_public=scope.is_public) for it in (visitors, of, of - visitors))
+
     def count() -> list[Figure]:
         visitors = scope.taken.count_single_page_visitors(**scope.bounds)
-        if is_hidden(visitors, is_public=scope.is_public):
-            return [Figure("single_page_visitors", few())]
+        if are_few(visitors, seen.visitors):
+            return [Figure("single_page_visitors")]
         changed = None
         if (comparison := compared_days(scope)) is not None:
             before = scope.taken.count_single_page_visitors(**bounds(comparison.days_before))
-            changed = None if is_hidden(before, is_public=scope.is_public) else change(visitors, before)
+            changed = None if are_few(before, visitors_before) else change(visitors, before)
         return [Figure("single_page_visitors", whole(visitors), changed)]
 
-    return _or_why(("single_page_visitors",), count)[0]
+    return _or_why(scope, ("single_page_visitors",), count)[0]
 
 
-def _pages(scope: Scope, pages: int) -> Figure:
-    comparison = compared_days(scope)
+def _pages(scope: Scope, pages: int, seen: Count, visitors_before: int) -> Figure:
+    if is_hidden(seen.visitors, is_public=scope.is_public):
+        return Figure("pages")
+    comparison = None if is_hidden(visitors_before, is_public=scope.is_public) else compared_days(scope)
     before = None if comparison is None else scope.taken.count_paths(**bounds(comparison.days_before))
     return Figure("pages", whole(pages), None if before is None else change(pages, before))
 
 
-def _or_why(names: tuple[str, ...], count: Callable[[], list[Figure]]) -> list[Figure]:
-    """The figures or, where the generation does not have what they need, why there are none."""
+def _or_why(scope: Scope, names: tuple[str, ...], count: Callable[[], list[Figure]]) -> list[Figure]:
+    """The figures or, where the generation does not have what they need, why there are none.
+
+    The public is not told how to run the site.
+    """
     try:
         return count()
     except UnknownDimensionError:
@@ -166,4 +192,6 @@ def _or_why(names: tuple[str, ...], count: Callable[[], list[Figure]]) -> list[F
         )
     except PageStatsError as error:
         why = str(error)
+    if scope.is_public:
+        why = gettext("Not counted in these days.")
     return [Figure(name, why=why if name == names[0] else "") for name in names]

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.dashboard.comparing import COMPARISONS, NONE, WEEKDAYS, Against
 from django_pagestats.dashboard.drawing import days_name
+from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import (
     FIRST_DAY,
     FREE,
@@ -129,6 +130,8 @@ def _at(state: State, **changes: object) -> str:
 def _moved(scope: Scope, by: int) -> str:
     """The range before or after as a free choice; empty where nothing is."""
     if scope.state.range.is_all_time or scope.since is None:
+        return ""
+    if scope.is_public and scope.days.count < LEAST_DAYS:
         return ""
     days = neighbour(scope.state.range, scope.days, by)
     is_outside = days.end <= scope.since or days.start > scope.today

@@ -13,7 +13,8 @@ from django_pagestats.charts import Drawing
 from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, totals_of
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
-from django_pagestats.dashboard.numbers import is_hidden
+from django_pagestats.dashboard.numbers import FEW, is_hidden
+from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import Days, first_weekday, interval_of, today_of
 from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.series import Asked, Count, series
@@ -53,6 +54,8 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
             "parameters": list(scope.state.parameters().items()),
             "csv_query": f"{scope.state.query()}&csv=pages",
             "is_public": is_public,
+            "few": FEW,
+            "least_days": LEAST_DAYS,
         }
 
 
@@ -82,8 +85,8 @@ def empty_of(scope: Scope, totals: Totals) -> Empty | None:
         return None
     if scope.since is None:
         return Empty(is_new=True)
-    last = last_viewed_at(scope.using, scope.now)
-    if last is None:
+    last = None if scope.is_public else last_viewed_at(scope.using, scope.now)
+    if last is None:  # or it would be told when somebody alone was here
         return Empty(is_new=False)
     day = today_of(last, scope.calendar)
     return Empty(False, day_name(day), day_query(scope, Days(day, day + timedelta(days=1))))

@@ -12,6 +12,7 @@ from django_pagestats import folding, stats
 from django_pagestats.buckets import Calendar
 from django_pagestats.conf import conf
 from django_pagestats.dashboard.comparing import Comparison, compare
+from django_pagestats.dashboard.public import for_everybody
 from django_pagestats.dashboard.ranges import DEFAULT, TODAY, Days, today_of
 from django_pagestats.dashboard.state import State
 from django_pagestats.exceptions import TableWentBackError
@@ -74,7 +75,9 @@ def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: 
         first = PageView.objects.using(using).order_by("viewed_at").values_list("viewed_at", flat=True).first()
         since = None if first is None else today_of(first, calendar)
         # a new site opens on today
-        state = State.parse(query, tables=TABLES, default=TODAY if since is None or since >= today else DEFAULT)
+        default = TODAY if since is None or since >= today else DEFAULT
+        state = State.parse(query, tables=TABLES, default=default)
+        state = for_everybody(state, default) if is_public else state
         days = state.range.days(today, since)
         comparison = compare(state.range, days, state.against, now, calendar)
         yield Scope(using, taken, state, days, comparison, calendar, now, since, is_exact, is_public)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import cast
 from urllib.parse import quote
@@ -15,11 +15,12 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.charts import small_line
 from django_pagestats.dashboard.figures import compared_days
-from django_pagestats.dashboard.numbers import NOTHING, Change, change, few, is_hidden, share, whole
+from django_pagestats.dashboard.numbers import FEW, Change, change, is_hidden, share, whole
 from django_pagestats.dashboard.ranges import Days
 from django_pagestats.dashboard.scope import Scope, bounds
+from django_pagestats.dashboard.state import Table
 from django_pagestats.stats.answers import PageStats
-from django_pagestats.stats.listing import Listed, Order, list_pages, page_views_by_day
+from django_pagestats.stats.listing import Listed, Order, list_pages, page_views_by_day, visitors_by_page
 
 ROWS = 10
 #: points of a small line, at the most
@@ -61,7 +62,7 @@ class PageTable:
     rows: list[Row]
     search: str
     count: str
-    #: that the visitors of the rows are fewer people
+    #: that the visitors of the rows are fewer people; for the public, which rows there are
     people: str
     #: by which days rows are compared, where hours would be wanted
     compared: str
@@ -89,10 +90,13 @@ def page_table(scope: Scope, page_views: int) -> PageTable:
             **scope.bounds,
         )
 
-    found, page = listed(table.page), table.page
-    pages = max(1, -(-found.count // ROWS))
-    if page > pages:
-        found, page = listed(pages), pages
+    if scope.is_public:
+        found, page, pages = _for_everybody(scope, table)
+    else:
+        found, page = listed(table.page), table.page
+        pages = max(1, -(-found.count // ROWS))
+        if page > pages:
+            found, page = listed(pages), pages
 
     def turned(to: int) -> str:
         return scope.state.with_table("pages", page=to).query() if 1 <= to <= pages else ""
@@ -102,15 +106,32 @@ def page_table(scope: Scope, page_views: int) -> PageTable:
         rows=_rows(scope, found.rows, page_views),
         search=table.search,
         count=_count(found, page),
-        people="" if scope.is_public else _people(found),
+        people=_of_many() if scope.is_public else _people(found),
         compared=_compared(scope),
         has_changes=compared_days(scope) is not None,
-        has_lines=scope.days.count > 1,
+        has_lines=scope.days.count > 1 and not scope.is_public,
         page=page,
         pages=pages,
         newer=turned(page - 1),
         older=turned(page + 1),
     )
+
+
+def _for_everybody(scope: Scope, table: Table) -> tuple[Listed, int, int]:
+    """Rows, their page, and the last page that is known: only those of many visitors, and not how many others are."""
+    for page in dict.fromkeys((table.page, 1)):
+        found = list_pages(
+            scope.taken,
+            prefix=table.search,
+            order="visitors",
+            least_visitors=FEW,
+            limit=ROWS + 1,
+            offset=ROWS * (page - 1),
+            **scope.bounds,
+        )
+        if found.rows:
+            break
+    return replace(found, rows=found.rows[:ROWS], count=0), page, page + (len(found.rows) > ROWS)
 
 
 def order_of(sort: str) -> tuple[Order, bool]:
@@ -125,6 +146,8 @@ def order_of(sort: str) -> tuple[Order, bool]:
 
 def _head(scope: Scope, name: str) -> Head:
     order, is_reversed = order_of(scope.state.table("pages").sort)
+    if scope.is_public:
+        return Head(name, HEADS[name], "", "descending" if name == "visitors" else "")
     is_descending = is_reversed == (order == "value")
     is_current = ORDERS[name] == order
     # the second push turns the order
@@ -143,26 +166,24 @@ def _rows(scope: Scope, found: list[PageStats], page_views: int) -> list[Row]:
     paths = [row.path for row in found]
     comparison = compared_days(scope)
     before = {} if comparison is None else scope.taken.count_page_views_of(paths, **bounds(comparison.days_before))
-    lines = _lines(scope, paths)
+    few_before: set[str] = set()
+    if comparison is not None and scope.is_public:
+        visitors = visitors_by_page(scope.taken, paths, **bounds(comparison.days_before))
+        few_before = {path for path in paths if is_hidden(visitors[path], is_public=True)}
+    # a line's points are exact: the public would see the days of one visitor
+    lines = dict.fromkeys(paths, SafeString("")) if scope.is_public else _lines(scope, paths)
     return [
-        Row(row.path, href_of(row.path), NOTHING, few(), NOTHING, None, SafeString(""))
-        if is_hidden(row.visitors, is_public=scope.is_public)
-        else Row(
+        Row(
             row.path,
             href_of(row.path),
             whole(row.page_views),
             whole(row.visitors),
             share(row.page_views, page_views),
-            None if row.path not in before else _change(scope, row.page_views, before[row.path]),
+            change(row.page_views, before[row.path]) if row.path in before and row.path not in few_before else None,
             lines[row.path],
         )
         for row in found
     ]
-
-
-def _change(scope: Scope, page_views: int, before: int) -> Change | None:
-    """None where so few page views were before that the public might know whose."""
-    return None if is_hidden(before, is_public=scope.is_public) else change(page_views, before)
 
 
 def href_of(path: str) -> str:
@@ -208,6 +229,10 @@ def _compared(scope: Scope) -> str:
     if compared_days(scope) is None:
         return gettext("Hours are kept of the whole site only, so pages of a day that is not over are not compared.")
     return gettext("Hours are kept of the whole site only, so pages are compared by whole days, and today is not over.")
+
+
+def _of_many() -> str:
+    return gettext("Only pages that %s visitors or more saw are listed.") % whole(FEW)
 
 
 def _people(found: Listed) -> str:

@@ -44,10 +44,10 @@ class Trust:
 def trust_of(scope: Scope, totals: Totals) -> Trust:
     zone = gettext("Days and hours are those of %s.") % scope.zone
     visitors = _visitors(scope)
-    if scope.is_exact:
-        return Trust(True, _exact(scope, totals), zone, visitors, "" if scope.is_public else _attention(scope, 0))
     if scope.is_public:
-        return Trust(False, _folded(scope, totals), zone, visitors)
+        return Trust(scope.is_exact, _for_everybody(scope), zone, visitors)
+    if scope.is_exact:
+        return Trust(True, _exact(scope, totals), zone, visitors, _attention(scope, 0))
     run = backfill.active_run(scope.using)
     return Trust(
         False,
@@ -63,6 +63,13 @@ def trust_of(scope: Scope, totals: Totals) -> Trust:
 def time_text(at: datetime, scope: Scope) -> str:
     """A day and a time, in the zone of the statistics."""
     return date_format(at.astimezone(scope.calendar.zone), "DATETIME_FORMAT")
+
+
+def _for_everybody(scope: Scope) -> str:
+    """Without a word about what is folded, which is the owner's business."""
+    if scope.is_exact:
+        return gettext("Exact as of %s.") % time_text(scope.now, scope)
+    return gettext("The last page views are not counted yet.")
 
 
 def _exact(scope: Scope, totals: Totals) -> str:

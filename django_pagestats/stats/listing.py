@@ -17,6 +17,7 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import day_date
 from django_pagestats.dimensions import NamedDimension
+from django_pagestats.ids import known_subject_ids
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats.answers import PageStats
@@ -54,6 +55,7 @@ def list_pages(
     prefix: str = "",
     order: Order = "page_views",
     is_reversed: bool = False,
+    least_visitors: int = 0,
     limit: int = 10,
     offset: int = 0,
     start: Bound = None,
@@ -61,7 +63,8 @@ def list_pages(
 ) -> Listed:
     """The pages that were viewed in a range of days, those whose path begins with `prefix`.
 
-    Of equal rows those of more page views come first, then the path that was known first.
+    Of equal rows those of more page views come first, then the path that was known first. `least_visitors` is of the
+    order of visitors: rows with fewer are left out, but not of the count.
     """
     check_numbers(limit=limit, offset=offset)
 
@@ -69,7 +72,7 @@ def list_pages(
         span = moment.span(page_span(start, end, lambda: moment.calendar))
         if span.is_empty or not can_hold(moment.using, prefix):
             return Listed([], 0, 0)
-        lister = _Lister(moment, span, PAGES, prefix)
+        lister = _Lister(moment, span, PAGES, prefix, least_visitors)
         if order == "page_views" and not prefix and not is_reversed:
             ranked = lister.ranked(limit=limit, offset=offset)
             count = count_values_of(moment, PAGES, start, end)
@@ -133,11 +136,30 @@ def page_views_by_day(
     return taken._ask(counted)
 
 
+def visitors_by_page(taken: Snapshot, paths: Collection[str], *, start: Bound, end: Bound) -> dict[str, int]:
+    """path -> its distinct visitors in a range of days; as many statements for all of them."""
+
+    def counted(moment: Moment) -> dict[str, int]:
+        span = page_span(start, end, lambda: moment.calendar)
+        found = dict.fromkeys(paths, 0)
+        held = [] if span.is_empty else [path for path in found if can_hold(moment.using, path)]
+        moment.folded.begin()
+        subjects = known_subject_ids(moment.using, held, PAGES.id)
+        ranked = [Ranked(subjects.get(path), path, 0, None) for path in held]
+        found.update((path, visitors) for path, _, visitors in with_visitors(moment, span, PAGES, ranked))
+        return found
+
+    return taken._ask(counted)
+
+
 class _Lister:
     """The list of one dimension, in one span."""
 
-    def __init__(self, moment: Moment, span: Span, dimension: NamedDimension, prefix: str) -> None:
+    def __init__(
+        self, moment: Moment, span: Span, dimension: NamedDimension, prefix: str, least_visitors: int = 0
+    ) -> None:
         self.moment, self.span, self.dimension, self.prefix = moment, span, dimension, prefix
+        self.least_visitors = least_visitors
         self.tail = moment.tail_of(span)
         #: all rows that are wanted, by page views; empty until they are asked for
         self.all: list[Ranked] = []
@@ -182,11 +204,12 @@ class _Lister:
 
     def _by_visitors(self, upto: int) -> list[Ranked]:
         best: list[Ranked] = []
-        for portion in portions(self.all, SETS_AT_A_TIME):
+        enough = (it for it in self.all if it.page_views >= self.least_visitors)
+        for portion in portions(enough, SETS_AT_A_TIME):
             if len(best) >= upto and portion[0].page_views <= (best[-1].visitors or 0):
                 break
             counted = with_visitors(self.moment, self.span, self.dimension, portion)
             best += [it._replace(visitors=visitors) for it, (_, _, visitors) in zip(portion, counted, strict=True)]
             best.sort(key=lambda it: -(it.visitors or 0))  # stable: by page views among equals
             best = list(islice(best, upto))
-        return best
+        return [it for it in best if (it.visitors or 0) >= self.least_visitors]
