@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.contrib import admin
@@ -296,6 +297,19 @@ def test_hostile_paths_are_text(url: str) -> None:
     titles = {attributes["title"] for _, attributes in tags if attributes.get("title")}
     assert titles >= set(HOSTILE), "a path is there as a whole"
     assert "style=" not in content, "a policy would refuse it"
+
+
+ASKED = ["/p%20q/", "/p q/", "/100%", "/ä?b=1#c", "/\N{RIGHT-TO-LEFT OVERRIDE}txt.exe/", "/a,b;c+d/"]
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_a_path_links_to_the_page_it_is_of_and_shows_what_turns_it(db: None, path: str) -> None:
+    """Paths are stored decoded, as a request has them."""
+    insert_page_views([(path, "key", datetime(2025, 3, 20, tzinfo=timezone.utc))])
+    (row,) = shown()["pages"].rows
+    asked, _, query = row.href.partition("?")
+    assert unquote(asked) + ("?" + unquote(query) if query else "") == row.path == path
+    assert row.text == path.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "[U+202E]")
 
 
 QUERIES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -25,6 +26,8 @@ from django_pagestats.stats.listing import Listed, Order, list_pages, page_views
 ROWS = 10
 #: points of a small line, at the most
 MOST_LINE_POINTS = 90
+#: control characters, line and paragraph separators, and what turns the direction of a text
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 HEADS: dict[str, Promise] = {"path": _("Page"), "page_views": _("Page views"), "visitors": _("Visitors")}
 ORDERS: dict[str, Order] = {"path": "value", "page_views": "page_views", "visitors": "visitors"}
 
@@ -45,6 +48,8 @@ class Row:
     """A page as it is shown."""
 
     path: str
+    #: the path as it is shown
+    text: str
     #: where it is on the site; empty for what is no path of a URL
     href: str
     page_views: str
@@ -175,6 +180,7 @@ def _rows(scope: Scope, found: list[PageStats], page_views: int) -> list[Row]:
     return [
         Row(
             row.path,
+            visible(row.path),
             href_of(row.path),
             whole(row.page_views),
             whole(row.visitors),
@@ -190,7 +196,13 @@ def href_of(path: str) -> str:
     """A link to a page of this site; empty for what is none, such as "//elsewhere" or "javascript:"."""
     if not path.startswith("/") or path.startswith(("//", "/\\")):
         return ""
-    return quote(path, safe="/%?=&;:@+$,!*'()~")
+    # a stored path is decoded: a per cent sign in it is one of its own
+    return quote(path, safe="/?=&;:@+$,!*'()~")
+
+
+def visible(path: str) -> str:
+    """A path as it may be read: what is not seen, and would make it look like another one, is named."""
+    return UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", path)
 
 
 def _lines(scope: Scope, paths: list[str]) -> dict[str, SafeString]:
