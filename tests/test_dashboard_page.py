@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from datetime import date, datetime, timedelta, timezone
 from html.parser import HTMLParser
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
@@ -16,13 +17,15 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
+from django.utils import translation
 from hypothesis import given, settings, strategies
 from hypothesis.extra.django import TestCase
 
-from django_pagestats import folding, tasks
+from django_pagestats import dashboard, folding, tasks
 from django_pagestats.dashboard.exporting import pages_csv
 from django_pagestats.dashboard.page import page_of
 from django_pagestats.models import PageView, Statistics, VisitorPolicy
@@ -490,3 +493,31 @@ def test_what_a_visitor_is(rows: list[Row], names: list[str], told: str) -> None
 
 def test_it_is_not_counted_itself() -> None:
     assert DashboardView.as_view().pagestats_not_counted  # type: ignore[attr-defined]
+
+
+# -- languages
+
+
+def test_no_word_is_translated_as_that_of_another_app() -> None:
+    """Catalogues of all apps are one: Django's admin has "Change" as a verb. Short words have a context of ours."""
+    ours = Path(dashboard.__file__).parent.parent
+    files = [
+        *ours.glob("dashboard/*.py"),
+        *ours.glob("charts/*.py"),
+        *ours.glob("templates/django_pagestats/**/*.html"),
+    ]
+    said = re.compile(r'(?:\b_|\bn?gettext(?:_lazy)?)\(\s*"(.*?)"|translate "([^"]*)" %}')
+    words = {"".join(found) for file in files for found in said.findall(file.read_text())}
+    assert len(words) > 50
+    for language in ("de", "fr", "ru"):
+        with translation.override(language):
+            assert {word for word in words if translation.gettext(word) != word} == set()
+
+
+def test_a_language_without_a_catalogue_has_its_own_dates_and_numbers(db: None) -> None:
+    insert_page_views([("/", "key", datetime(2025, 3, 20, tzinfo=timezone.utc))] * 1_200)
+    with translation.override("de"):
+        page = shown()
+        assert page["totals"].figures[0].text == "1.200" and page["menus"].days == "5. März 2025 to 1. April 2025"
+        text = render_to_string("django_pagestats/dashboard/pages.html", page)
+    assert ">Change</th>" in text

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.utils.formats import number_format
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 NOTHING = "-"
 
@@ -41,8 +41,8 @@ class Slot:
 
 
 def heads_of(has_before: bool) -> list[str]:
-    heads = [gettext("Time"), gettext("Page views"), gettext("Visitors")]
-    before = [gettext("Compared with"), gettext("Page views then"), gettext("Visitors then")]
+    heads = [pgettext("heading", "Time"), pgettext("figure", "Page views"), pgettext("figure", "Visitors")]
+    before = [pgettext("heading", "Compared with"), gettext("Page views then"), pgettext("heading", "Visitors then")]
     return heads + before if has_before else heads
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats.buckets import Calendar, day_number, epoch_seconds, instant
 from django_pagestats.dashboard.ranges import MONTH, Choice, Days, month_start, neighbour, today_of
@@ -18,7 +19,7 @@ COMPARISONS: dict[str, Promise] = {
     WEEKDAYS: _("The same weekdays before"),
     DATES: _("The days before"),
     YEAR_BEFORE: _("The year before"),
-    NONE: _("Nothing"),
+    NONE: pgettext_lazy("compared with", "Nothing"),
 }
 #: on fewer a percentage says nothing
 LEAST_BASE = 10

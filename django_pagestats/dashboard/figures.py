@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import stats
@@ -19,12 +19,12 @@ from django_pagestats.exceptions import PageStatsError, UnknownDimensionError
 #: how long somebody is "active now", here and wherever that is said
 ACTIVE_MINUTES = 5
 LABELS: dict[str, Promise] = {
-    "page_views": _("Page views"),
-    "visitors": _("Visitors"),
-    "visits": _("Visits"),
+    "page_views": pgettext_lazy("figure", "Page views"),
+    "visitors": pgettext_lazy("figure", "Visitors"),
+    "visits": pgettext_lazy("figure", "Visits"),
     "views_per_visit": _("Views per visit"),
     "single_page_visitors": _("Visitors who saw one page only"),
-    "pages": _("Pages seen"),
+    "pages": pgettext_lazy("figure", "Pages seen"),
 }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats.dashboard.comparing import COMPARISONS, NONE, WEEKDAYS, Against
 from django_pagestats.dashboard.drawing import days_name
@@ -101,14 +102,14 @@ def menus_of(scope: Scope) -> Menus:
 #: of the list under "?"; those of ranges come before them
 KEY_LIST: list[tuple[str, str | Promise]] = [
     *((KEYS[name].upper(), label) for name, label in RANGES.items()),
-    ("C", _("Choose days")),
+    ("C", pgettext_lazy("key", "Choose days")),
     ("X", _("Compare, or not")),
     ("I", _("The next interval of the chart")),
     ("←", _("The range before; in the chart, the point before")),
     ("→", _("The range after; in the chart, the point after")),
     ("/", _("Search the pages")),
-    ("?", _("This list")),
-    ("Esc", _("Close it")),
+    ("?", pgettext_lazy("key", "This list")),
+    ("Esc", pgettext_lazy("key", "Close it")),
 ]
 
 

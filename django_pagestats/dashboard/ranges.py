@@ -13,6 +13,7 @@ from itertools import pairwise
 from django.utils.formats import get_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats.buckets import Calendar, day_date, epoch_seconds
 from django_pagestats.charts import MOST_POINTS
@@ -24,21 +25,26 @@ LAST_DAYS = {"7d": 7, "28d": 28, "91d": 91}
 FREE = "free"
 #: what is offered, in this order; a free choice is asked for by its dates
 RANGES: dict[str, Promise] = {
-    TODAY: _("Today"),
-    YESTERDAY: _("Yesterday"),
+    TODAY: pgettext_lazy("range", "Today"),
+    YESTERDAY: pgettext_lazy("range", "Yesterday"),
     "7d": _("Last 7 days"),
     "28d": _("Last 28 days"),
     "91d": _("Last 91 days"),
-    MONTH: _("This month"),
-    LAST_MONTH: _("Last month"),
+    MONTH: pgettext_lazy("range", "This month"),
+    LAST_MONTH: pgettext_lazy("range", "Last month"),
     YEAR: _("Last 12 months"),
-    ALL: _("All time"),
+    ALL: pgettext_lazy("range", "All time"),
 }
 DEFAULT = "28d"
 
 HOUR, DAY, WEEK = "hour", "day", "week"
 #: by what a chart can be cut; MONTH is one of them, too
-INTERVALS: dict[str, Promise] = {HOUR: _("Hour"), DAY: _("Day"), WEEK: _("Week"), MONTH: _("Month")}
+INTERVALS: dict[str, Promise] = {
+    HOUR: pgettext_lazy("interval", "Hour"),
+    DAY: pgettext_lazy("interval", "Day"),
+    WEEK: pgettext_lazy("interval", "Week"),
+    MONTH: pgettext_lazy("interval", "Month"),
+}
 #: of hours one of which comes twice
 MOST_DAYS_OF_HOURS = 31
 #: of a chart by months, rounded down

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 
 from django_pagestats.charts import small_line
 from django_pagestats.dashboard.figures import compared_days
@@ -28,7 +27,11 @@ ROWS = 10
 MOST_LINE_POINTS = 90
 #: control characters, line and paragraph separators, and what turns the direction of a text
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-HEADS: dict[str, Promise] = {"path": _("Page"), "page_views": _("Page views"), "visitors": _("Visitors")}
+HEADS: dict[str, Promise] = {
+    "path": pgettext_lazy("heading", "Page"),
+    "page_views": pgettext_lazy("figure", "Page views"),
+    "visitors": pgettext_lazy("figure", "Visitors"),
+}
 ORDERS: dict[str, Order] = {"path": "value", "page_views": "page_views", "visitors": "visitors"}
 
 
