@@ -145,3 +145,41 @@ def test_without_a_script_everything_is_there(shown: Browser) -> None:
         assert 'class="pagestats-chart"' in source and "/blog/" in source
     finally:
         shown.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+#: the least room between two labels of the chart's time, in pixels
+GAP = """const them = [...document.querySelectorAll('.pagestats-time')].filter((it) => it.checkVisibility())
+    .map((it) => it.getBoundingClientRect());
+return Math.min(...them.slice(1).map((it, n) => it.left - them[n].right), 9999)
+"""
+
+
+def test_labels_of_the_chart_never_touch(shown: Browser) -> None:
+    for days in ("28d", "91d", "12m"):
+        for width in (360, 560, 800, 900, 1_000, 1_100, 1_280):
+            shown.show_at(width, "light")
+            shown.open(f"{PAGE}?range={days}")
+            assert shown.run(GAP) >= 4, (days, width)
+            assert shown.run("return document.querySelectorAll('.pagestats-time').length") >= 6
+
+
+def test_in_print_there_are_no_menus_and_texts_are_black_in_any_theme(shown: Browser) -> None:
+    shown.show_at(1_280, "dark")
+    media = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    menus = "return [...document.querySelectorAll('.pagestats-menu')].map((it) => getComputedStyle(it).display)"
+    assert set(shown.run(menus)) == {"none"}
+    texts = "return [...document.querySelectorAll('.pagestats-chart text')].map(getComputedStyle)"
+    assert set(map(tuple, shown.run(f"{texts}.map((it) => [it.fill, it.stroke])"))) == {("rgb(0, 0, 0)", "none")}
+    bars = "return getComputedStyle(document.querySelector('.pagestats-bar')).fill"
+    assert shown.run(bars) == "rgb(121, 174, 200)", "as in the light theme"
+    heads = "return getComputedStyle(document.querySelector('.pagestats-list thead')).backgroundColor"
+    assert shown.run(heads) in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
+
+
+def test_a_phone_shows_that_a_table_goes_on(shown: Browser) -> None:
+    shown.show_at(360, "light")
+    shown.open(PAGE)
+    table = "const it = document.querySelector('.pagestats-scrolls');"
+    assert shown.run(f"{table} return it.scrollWidth > it.clientWidth")
+    assert shown.run(f"{table} return getComputedStyle(it).backgroundAttachment") == "local, local, scroll, scroll"

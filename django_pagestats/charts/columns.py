@@ -18,7 +18,7 @@ HEIGHT, ABOVE, BELOW = 200, 18, 24
 BASE = ABOVE + HEIGHT
 #: a bar's part of its place, and its width at the very most, in per cent
 BAR, WIDEST_BAR = 0.72, 12.0
-#: labels of time: on a wide screen, and so many of them on a narrow one
+#: labels of time: of a wide chart, and so many of them of a narrow one; one between has every second
 MOST_LABELS, FEW = 7, 2
 #: in per cent: there, half of a label has no room
 NEAR_THE_END = 90
@@ -185,7 +185,7 @@ class _Plot:
         )
 
     def _labels(self) -> SafeString:
-        """Under the axis, evenly; those that a narrow screen has no room for have a class of their own."""
+        """Under the axis, evenly; those that a chart of some width has no room for have classes of their own."""
         places = range(0, len(self.slots), max(1, -(-len(self.slots) // MOST_LABELS)))
         kept = -(-len(places) // FEW)
         return format_html_join(
@@ -193,7 +193,9 @@ class _Plot:
             '<text class="{}" x="{}%" y="{}" text-anchor="{}" fill="currentColor" aria-hidden="true">{}</text>',
             (
                 (
-                    "pagestats-time" if number % kept == 0 else "pagestats-time pagestats-time-of-wide",
+                    "pagestats-time"
+                    + (" pagestats-time-not-narrow" if number % kept else "")
+                    + (" pagestats-time-not-middle" if number % 2 else ""),
                     f"{self.width * (place + part):.3f}",
                     BASE + 16,
                     anchor,
