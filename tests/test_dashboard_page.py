@@ -80,8 +80,9 @@ def mounted(settings: Any) -> None:
 
 @pytest.fixture
 def rows(db: None) -> list[Row]:
-    """Most of them folded, in the days from 1 March 2025."""
-    found = make_page_views(3_000, paths=60, visitors=200, with_attributes=True)
+    """Most of them folded, in the days from 1 March 2025; one is of before what these are compared with."""
+    before = insert_page_views([("/old", "key", datetime(2025, 2, 1, tzinfo=timezone.utc))])
+    found = before + make_page_views(2_999, paths=60, visitors=200, with_attributes=True)
     fold()
     return found + insert_page_views(
         (path, f"key{n}", datetime(2025, 3, 20, tzinfo=timezone.utc)) for n, path in enumerate(HOSTILE * 2)
@@ -265,8 +266,9 @@ def test_a_range_with_today_is_compared_up_to_the_same_hour(db: None) -> None:
     page = shown("?range=today")
     views = page["totals"].figures[0]
     assert (views.text, views.change.text, views.change.before) == ("21", "+100 %", "10")
-    assert "April 5, 2025, 3 p.m." in page["until"]
+    assert "April 5, 2025, 3 p.m." in page["compared"]
     assert page["pages"].rows[0].change is None, "a day that is not over is compared with a whole one"
+    insert_page_views([("/old", "key", day - timedelta(days=30))])  # else the days before were not recorded
     week = shown("?range=7d")
     assert "by whole days" in week["pages"].compared and week["pages"].rows[0].change.before == "80"
     assert "not compared" in page["pages"].compared
@@ -414,6 +416,7 @@ def test_the_public_sees_no_number_of_a_few_visitors() -> None:
     insert_page_views([("/many", f"key{n}", at + timedelta(minutes=n)) for n in range(30)])
     insert_page_views([("/secret", f"key{n}", at) for n in range(4)] * 7)
     insert_page_views([("/many", "alone", at + timedelta(days=2)), ("/many", "alone", at - timedelta(days=28))])
+    insert_page_views([("/many", "old", at - timedelta(days=60))])  # else the days before were not recorded
     page = shown(is_public=True)
     rows = {row.path: row for row in page["pages"].rows}
     assert (rows["/many"].page_views, rows["/many"].visitors, rows["/many"].change) == ("31", "31", None)
@@ -516,6 +519,7 @@ def test_no_word_is_translated_as_that_of_another_app() -> None:
 
 def test_a_language_without_a_catalogue_has_its_own_dates_and_numbers(db: None) -> None:
     insert_page_views([("/", "key", datetime(2025, 3, 20, tzinfo=timezone.utc))] * 1_200)
+    insert_page_views([("/", "key", datetime(2025, 2, 1, tzinfo=timezone.utc))])  # so that all of it is compared
     with translation.override("de"):
         page = shown()
         assert page["totals"].figures[0].text == "1.200" and page["menus"].days == "5. März 2025 to 1. April 2025"

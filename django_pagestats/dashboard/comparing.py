@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from enum import Enum
 from typing import NamedTuple
 
 from django.utils.functional import Promise
@@ -40,6 +41,17 @@ class Period(NamedTuple):
     end: date | datetime
 
 
+class Obstacle(Enum):
+    """Why a change would say nothing."""
+
+    #: of the range nothing is over that could be compared
+    BEGUN = "begun"
+    #: of one of both a part is of before the first page view: the change would be that of recording
+    NOT_RECORDED = "not recorded"
+    #: what it is compared with is not over
+    TO_COME = "to come"
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The days before, and what of them has the same length as what there is of the range so far.
@@ -62,7 +74,15 @@ class Comparison:
 
     def is_known(self, since: date | None) -> bool:
         """Whether there were page views from the first of the days before on: else a change is that of recording."""
-        return since is not None and since <= self.days.start
+        return since is not None and since <= min(self.days.start, self.counted.start)
+
+    def obstacle(self, since: date | None, today: date) -> Obstacle | None:
+        """Why nothing is compared; None: it is."""
+        if self.counted.start == self.counted.end:
+            return Obstacle.BEGUN
+        if not self.is_known(since):
+            return Obstacle.NOT_RECORDED
+        return Obstacle.TO_COME if self.days_before.end > today else None
 
     def part(self, piece: Days, interval: str) -> Days | None:
         """The days that stand beside a piece of the range; None where there are none.
@@ -83,7 +103,10 @@ class Comparison:
 
 
 def compare(choice: Choice, days: Days, against: Against, now: datetime, calendar: Calendar) -> Comparison | None:
-    """What a range is compared with; None: with nothing. `days` are those of the choice."""
+    """What a range is compared with; None: with nothing. `days` are those of the choice.
+
+    `now` is the instant up to which all is counted.
+    """
     if against.name == NONE or choice.is_all_time:
         return None
     base, months, shift = _base(choice, days, against)
@@ -125,7 +148,11 @@ def _base(choice: Choice, days: Days, against: Against) -> tuple[Days, int, int]
     if against.free is not None:
         return against.free, 0, (against.free.start - days.start).days
     if against.name == YEAR_BEFORE:
-        return Days(*(_day_of_months(day, -12) or month_start(day, -11) for day in _ends(days))), -12, 0
+        base = Days(*(_day_of_months(day, -12) or month_start(day, -11) for day in _ends(days)))
+        if base.count:
+            return base, -12, 0
+        before = Days(base.start - timedelta(days=1), base.end)  # 29 February alone: the day before 1 March
+        return before, 0, (before.start - days.start).days
     if against.name == DATES and choice.is_of_months:
         before = neighbour(choice, days, -1)
         return before, (before.start.year - days.start.year) * 12 + before.start.month - days.start.month, 0
@@ -171,9 +198,10 @@ def _until_hour(
     hour = calendar.hour_start(calendar.hour(epoch_seconds(now)))
     midnight = calendar.day_start(day_number(today))
     edges = [calendar.day_start(day_number(day)) for day in (days.start, today, base.start, beside)]
-    if hour <= midnight or not all(calendar.begins_hour(edge) for edge in edges):
+    is_nothing_over = hour <= midnight and days.start == today
+    if is_nothing_over or not all(calendar.begins_hour(edge) for edge in edges):
         return Period(days.start, today), Period(base.start, beside), None
-    until = instant(hour)
+    until = instant(max(hour, midnight))  # in the first hour of the day today is left out
     if beside == base.end:
         return Period(days.start, until), Period(base.start, base.end), until
     clock = until.astimezone(calendar.zone).time()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from django.utils.formats import time_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
@@ -63,6 +64,9 @@ def totals_of(scope: Scope) -> Totals:
     is not compared with a whole one.
     """
     summary = scope.taken.summary(**scope.bounds)
+    if scope.is_left_out and not summary.page_views:
+        figures = [Figure(name) for name in LABELS]
+        return Totals(figures, 0, 0, 0, summary.pending, summary.pending_is_exact)
     seen = Count(summary.page_views, summary.visitors)
     before = _visitors_before(scope)
     figures = [
@@ -98,13 +102,16 @@ def _seen(scope: Scope, period: Period) -> Count:
 
 def _of_hours(scope: Scope, seen: Count) -> list[Figure]:
     changes: tuple[Change | None, Change | None] = (None, None)
-    comparison = scope.comparison
+    comparison = scope.compared
     if comparison is not None:
         is_whole = comparison.counted == Period(scope.days.start, scope.days.end)
         counted = seen if is_whole else _seen(scope, comparison.counted)
         before = _seen(scope, comparison.before)
         if not any(is_hidden(it.visitors, is_public=scope.is_public) for it in (counted, before)):
-            changes = change(counted.page_views, before.page_views), change(counted.visitors, before.visitors)
+            changes = (
+                _change_of(counted.page_views, before.page_views, seen.page_views, scope),
+                _change_of(counted.visitors, before.visitors, seen.visitors, scope),
+            )
     if is_hidden(seen.visitors, is_public=scope.is_public):
         return [Figure("page_views"), Figure("visitors", few())]
     return [
@@ -113,10 +120,21 @@ def _of_hours(scope: Scope, seen: Count) -> list[Figure]:
     ]
 
 
+def _change_of(counted: int, before: int, shown: int, scope: Scope) -> Change:
+    """With the number that is compared, where that is not the shown one; the public could tell the last hour by it."""
+    changed = change(counted, before)
+    if counted == shown or scope.is_public or scope.comparison is None or scope.comparison.until is None:
+        return changed
+    until = time_format(scope.comparison.until.astimezone(scope.calendar.zone).time(), "TIME_FORMAT")
+    return replace(changed, counted=whole(counted), until=until)
+
+
 def compared_days(scope: Scope) -> Comparison | None:
-    """What whole days are compared with; None where the range is a day that is not over."""
-    comparison = scope.comparison
-    if comparison is None or (comparison.counted_days.count == 1 and scope.today in comparison.counted_days):
+    """What whole days are compared with; None where the range is a day that is not over, or not folded as a whole."""
+    comparison = scope.compared
+    if comparison is None or scope.is_left_out:
+        return None
+    if comparison.counted_days.count == 1 and scope.today in comparison.counted_days:
         return None
     return comparison if comparison.days_before.count > 0 else None
 

@@ -48,6 +48,9 @@ class Change:
     text: str
     #: "up", "down" or "same"
     direction: str
+    #: the number that is compared, where that is not the one that is shown; it is up to the hour of `until`
+    counted: str = ""
+    until: str = ""
 
 
 def change(current: float, before: float, *, base: int | None = None, is_decimal: bool = False) -> Change:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from django_pagestats.charts import Drawing
+from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
-from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, totals_of
+from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, totals_of
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
 from django_pagestats.dashboard.numbers import FEW, is_hidden
 from django_pagestats.dashboard.public import LEAST_DAYS
@@ -47,7 +49,8 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
             "chart": chart_of(scope),
             "pages": page_table(scope, totals.page_views),
             "trust": trust_of(scope, totals),
-            "until": until_text(scope),
+            "compared": compared_text(scope),
+            "is_left_out": scope.is_left_out,
             "empty": empty_of(scope, totals),
             "state": scope.state,
             "days": scope.days,
@@ -61,7 +64,16 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
 
 def chart_of(scope: Scope) -> Drawing:
     interval = interval_of(scope.days, scope.state.interval)
-    asked = Asked(scope.days, interval, scope.now, scope.calendar, first_weekday(), scope.since, scope.comparison)
+    asked = Asked(
+        scope.days,
+        interval,
+        scope.now,
+        scope.calendar,
+        first_weekday(),
+        scope.since,
+        scope.comparison,
+        folded_until=scope.folded_until,
+    )
     points = series(scope.taken, asked)
     if scope.is_public:
         points = [replace(point, count=_told(point.count), count_before=_told(point.count_before)) for point in points]
@@ -73,15 +85,44 @@ def _told(count: Count | None) -> Count | None:
     return None if count is None or is_hidden(count.visitors, is_public=True) else count
 
 
-def until_text(scope: Scope) -> str:
-    """The hour up to which totals are compared; empty: whole days are."""
+def compared_text(scope: Scope) -> str:
+    """Up to when which numbers are compared, or why they are not; empty: all are, by whole days."""
     comparison = scope.comparison
-    return "" if comparison is None or comparison.until is None else time_text(comparison.until, scope)
+    if comparison is None:
+        return ""
+    if scope.obstacle is not None:
+        return _why_not(scope.obstacle, scope)
+    if not (scope.has_today or scope.is_left_out):
+        return ""
+    others = (
+        gettext("All else is not compared.")
+        if compared_days(scope) is None
+        else gettext("All else is compared by whole days, though today is not over.")
+    )
+    if comparison.until is None:
+        told = gettext("Page views and visitors of the site are compared without the last day, which is not over.")
+    else:
+        told = gettext("Page views and visitors of the site are compared up to %s.") % time_text(
+            comparison.until, scope
+        )
+    return f"{told} {others}"
+
+
+def _why_not(obstacle: Obstacle, scope: Scope) -> str:
+    if obstacle is Obstacle.BEGUN:
+        if scope.is_left_out:
+            return gettext("Nothing is compared: the page views of these days are not counted yet.")
+        return gettext("Nothing is compared: of these days nothing is over yet.")
+    if obstacle is Obstacle.TO_COME:
+        return gettext("Nothing is compared: the days to compare with are not over.")
+    return gettext("Nothing is compared with days of before the first page view, of %s.") % (
+        "-" if scope.since is None else date_format(scope.since, "DATE_FORMAT")
+    )
 
 
 def empty_of(scope: Scope, totals: Totals) -> Empty | None:
     """None: there is something to show."""
-    if totals.page_views:
+    if totals.page_views or scope.is_left_out:
         return None
     if scope.since is None:
         return Empty(is_new=True)

@@ -8,19 +8,25 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypedDict
 
+from django.db.models import Min
+
 from django_pagestats import folding, stats
-from django_pagestats.buckets import Calendar
+from django_pagestats.buckets import Calendar, Dimension, Granularity, day_date
 from django_pagestats.conf import conf
-from django_pagestats.dashboard.comparing import Comparison, compare
+from django_pagestats.dashboard.comparing import Comparison, Obstacle, compare
 from django_pagestats.dashboard.public import for_everybody
-from django_pagestats.dashboard.ranges import DEFAULT, TODAY, Days, today_of
+from django_pagestats.dashboard.ranges import DEFAULT, FIRST_DAY, TODAY, Days, today_of
 from django_pagestats.dashboard.state import State
 from django_pagestats.exceptions import TableWentBackError
+from django_pagestats.merging.reading import Where, read_aggregates
 from django_pagestats.models import PageView
 from django_pagestats.stats.ranges import calendar_of
 
 #: the tables, with the columns by which each can be sorted
 TABLES: Mapping[str, tuple[str, ...]] = {"pages": ("path", "page_views", "visitors")}
+
+#: page views of a tail whose times are looked at: about half a second
+MOST_TAIL = 1_000_000
 
 
 class Bounds(TypedDict, total=False):
@@ -41,16 +47,48 @@ class Scope:
     comparison: Comparison | None
     calendar: Calendar
     now: datetime
-    #: the first day that has a page view; None: there is none at all
+    #: the first day that has a page view, deleted or not; None: there is none at all
     since: date | None
-    #: page views that are too many to be counted are left out, as an answer would take long
-    is_exact: bool
+    #: the first page view that is in the table; None: there is none any more
+    first_viewed_at: datetime | None
+    #: page views from this instant on may be left out, as they are too many to be counted; None: all are counted
+    folded_until: datetime | None
     #: anybody sees it
     is_public: bool
 
     @property
     def bounds(self) -> Bounds:
         return {} if self.state.range.is_all_time else bounds(self.days)
+
+    @property
+    def is_exact(self) -> bool:
+        return self.folded_until is None
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether page views of the range may be left out."""
+        return self.folded_until is not None and self.days.end > today_of(self.folded_until, self.calendar)
+
+    @property
+    def counted_until(self) -> datetime:
+        """The instant up to which all page views are counted."""
+        return self.now if self.folded_until is None else min(self.now, self.folded_until)
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """Why there are no changes, where there is something to compare with."""
+        if self.comparison is None:
+            return None
+        return self.comparison.obstacle(self.since, today_of(self.counted_until, self.calendar))
+
+    @property
+    def compared(self) -> Comparison | None:
+        """What totals are compared with; None: there is no change to tell."""
+        return None if self.obstacle else self.comparison
+
+    @property
+    def has_today(self) -> bool:
+        return self.today in self.days
 
     @property
     def zone(self) -> str:
@@ -73,14 +111,19 @@ def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: 
         calendar = calendar_of(taken.time_zone)
         today = today_of(now, calendar)
         first = PageView.objects.using(using).order_by("viewed_at").values_list("viewed_at", flat=True).first()
-        since = None if first is None else today_of(first, calendar)
+        known = [*([] if first is None else [today_of(first, calendar)]), *_first_counted_day(using)]
+        since = min(known, default=None)
+        folded_until = None if is_exact else _folded_until(using)
         # a new site opens on today
         default = TODAY if since is None or since >= today else DEFAULT
         state = State.parse(query, tables=TABLES, default=default)
         state = for_everybody(state, default) if is_public else state
         days = state.range.days(today, since)
-        comparison = compare(state.range, days, state.against, now, calendar)
-        yield Scope(using, taken, state, days, comparison, calendar, now, since, is_exact, is_public)
+        counted_until = now if folded_until is None else min(now, folded_until)
+        comparison = compare(state.range, days, state.against, counted_until, calendar)
+        if comparison is not None and comparison.days.start < FIRST_DAY:
+            comparison = None
+        yield Scope(using, taken, state, days, comparison, calendar, now, since, first, folded_until, is_public)
 
 
 def has_long_tail(using: str) -> bool:
@@ -89,3 +132,20 @@ def has_long_tail(using: str) -> bool:
         return folding.tail_length(using, conf.TAIL_LIMIT) > conf.TAIL_LIMIT
     except TableWentBackError:  # then there is no tail; the admin's list of runs says what to do
         return False
+
+
+def _first_counted_day(using: str) -> list[date]:
+    """The first day of the aggregates, if they have any: they keep page views that were deleted."""
+    _, [(bucket,)] = read_aggregates(using, ["MIN(a.bucket)"], Where(Dimension.SITE, Granularity.DAY))
+    return [] if bucket is None else [day_date(bucket)]
+
+
+def _folded_until(using: str) -> datetime | None:
+    """The time of the earliest page view that is not folded: before it, nothing is left out.
+
+    Ids do not say so, since an import may bring old ones. Of a very long tail its beginning is looked at.
+    """
+    generation = folding.active_generation(using)
+    views = PageView.objects.using(using).filter(pk__gt=generation.cursor if generation else 0).order_by("pk")
+    found: datetime | None = views[:MOST_TAIL].aggregate(first=Min("viewed_at"))["first"]
+    return found

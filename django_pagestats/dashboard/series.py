@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from itertools import accumulate
 from typing import NamedTuple
@@ -23,7 +23,10 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One hour, day, week or month of a range. A count of None: it is to come, or of before the first page view."""
+    """One hour, day, week or month of a range.
+
+    A count of None: it is to come, of before the first page view, or nothing of it is folded yet.
+    """
 
     #: local days; of an hour the day that it is of
     days: Days
@@ -34,7 +37,7 @@ class Point:
     days_before: Days | None = None
     begins_at_before: datetime | None = None
     count_before: Count | None = None
-    #: it is not over
+    #: it is not over, or page views of it may not be folded yet
     is_running: bool = False
     #: a week or month of which the range has a part only
     is_cut: bool = False
@@ -55,6 +58,12 @@ class Asked:
     comparison: Comparison | None = None
     #: of a path there are no hours
     path: str | None = None
+    #: page views from this instant on may be left out; None: all are counted
+    folded_until: datetime | None = None
+
+    def is_left_out(self, end: int) -> bool:
+        """Whether page views of before a second may be left out."""
+        return self.folded_until is not None and end > epoch_seconds(self.folded_until)
 
     @property
     def today(self) -> date:
@@ -75,7 +84,34 @@ def series(snapshot: Snapshot, asked: Asked) -> list[Point]:
     Visitors of a week or month are those of its days as one set, not added up. The number of statements depends on the
     number of days, never on that of page views or pages.
     """
-    return _hours(snapshot, asked) if asked.interval == HOUR else _pieces(snapshot, asked)
+    points = _hours(snapshot, asked) if asked.interval == HOUR else _pieces(snapshot, asked)
+    return points if asked.folded_until is None else [_as_folded(point, asked) for point in points]
+
+
+def _as_folded(point: Point, asked: Asked) -> Point:
+    """What may lack page views is not over; a 0 of it, there or in what it is compared with, is no number."""
+    ends = [point.days.end, None if point.days_before is None else point.days_before.end]
+    begin = (point.begins_at, point.begins_at_before)
+    is_left_out, is_left_out_before = (
+        asked.is_left_out(_end(end, begins_at, asked.calendar)) for end, begins_at in zip(ends, begin, strict=True)
+    )
+    return replace(
+        point,
+        count=_or_none(point.count) if is_left_out else point.count,
+        count_before=_or_none(point.count_before) if is_left_out_before else point.count_before,
+        is_running=point.is_running or is_left_out,
+    )
+
+
+def _end(end: date | None, begins_at: datetime | None, calendar: Calendar) -> int:
+    """The second before which an hour, or days, end; 0: there are none."""
+    if begins_at is not None:
+        return epoch_seconds(begins_at) + HOUR_SECONDS
+    return 0 if end is None else calendar.day_start(day_number(end))
+
+
+def _or_none(count: Count | None) -> Count | None:
+    return count if count is not None and count.page_views else None
 
 
 # -- days, weeks and months
@@ -116,7 +152,8 @@ def _counts(snapshot: Snapshot, asked: Asked, parts: Sequence[Days]) -> dict[Day
         return {days: daily[days.start] for days in known if days.start in daily}
     parts = [days.until(tomorrow) for days in known]
     page_views = _sums({day: count.page_views for day, count in daily.items()}, parts)
-    visitors = unique_visitors_of(snapshot, [(part.start, part.end) for part in parts], asked.path)
+    seen = [day for day, count in daily.items() if count.page_views]
+    visitors = unique_visitors_of(snapshot, [(part.start, part.end) for part in parts], asked.path, only=seen)
     return dict(zip(known, map(Count, page_views, visitors), strict=True))
 
 

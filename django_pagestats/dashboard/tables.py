@@ -16,7 +16,7 @@ from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django_pagestats.charts import small_line
 from django_pagestats.dashboard.figures import compared_days
 from django_pagestats.dashboard.numbers import FEW, Change, change, is_hidden, share, whole
-from django_pagestats.dashboard.ranges import Days
+from django_pagestats.dashboard.ranges import Days, today_of
 from django_pagestats.dashboard.scope import Scope, bounds
 from django_pagestats.dashboard.state import Table
 from django_pagestats.stats.answers import PageStats
@@ -210,7 +210,7 @@ def visible(path: str) -> str:
 
 def _lines(scope: Scope, paths: list[str]) -> dict[str, SafeString]:
     """Page views day by day, or of some days each in a long range."""
-    days = scope.days.until(scope.today + timedelta(days=1))
+    days = scope.days.until(today_of(scope.counted_until, scope.calendar) + timedelta(days=1))
     if days.count < 2:
         return dict.fromkeys(paths, SafeString(""))
     found = page_views_by_day(scope.taken, paths, start=days.start, end=days.end)
@@ -239,8 +239,10 @@ def _count(found: Listed, page: int) -> str:
 
 
 def _compared(scope: Scope) -> str:
-    if scope.comparison is None or scope.comparison.until is None:
+    if scope.compared is None or not (scope.has_today or scope.is_left_out):
         return ""
+    if scope.is_left_out:
+        return gettext("Page views of these days are not counted yet, so pages are not compared.")
     if compared_days(scope) is None:
         return gettext("Hours are kept of the whole site only, so pages of a day that is not over are not compared.")
     return gettext("Hours are kept of the whole site only, so pages are compared by whole days, and today is not over.")

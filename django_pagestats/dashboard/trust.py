@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,8 +15,9 @@ from django_pagestats import backfill, folding, stats
 from django_pagestats.conf import conf
 from django_pagestats.dashboard.figures import Totals
 from django_pagestats.dashboard.numbers import whole
+from django_pagestats.dashboard.ranges import today_of
 from django_pagestats.dashboard.scope import Scope
-from django_pagestats.models import PageView
+from django_pagestats.stats.answers import Policy
 
 #: what a visitor is, by policy: of one day, and of several
 POLICIES: dict[str, Promise] = {
@@ -74,6 +76,8 @@ def _for_everybody(scope: Scope) -> str:
 
 def _exact(scope: Scope, totals: Totals) -> str:
     now = time_text(scope.now, scope)
+    if scope.first_viewed_at is None and scope.since is not None:
+        return gettext("As of %s. The page views themselves are gone: the numbers are those of the aggregates.") % now
     if not totals.pending:
         return gettext("Exact as of %s; every page view is folded.") % now
     told = ngettext(
@@ -85,12 +89,10 @@ def _exact(scope: Scope, totals: Totals) -> str:
 
 
 def _folded(scope: Scope, totals: Totals) -> str:
-    generation = folding.active_generation(scope.using)
-    views = PageView.objects.using(scope.using).filter(pk__lte=generation.cursor if generation else 0)
-    last = views.order_by("-pk").values_list("viewed_at", flat=True).first()
-    upto = gettext("nothing yet") if last is None else time_text(last, scope)
+    first, until = scope.first_viewed_at, scope.folded_until
+    upto = gettext("nothing yet") if until is None or until == first else time_text(until, scope)
     count = whole(totals.pending)
-    return gettext("Folded up to %(upto)s, %(count)s to go.") % {
+    return gettext("Folded up to %(upto)s, %(count)s to go. These are not counted here.") % {
         "upto": upto,
         "count": count if totals.pending_is_exact else gettext("about %s") % count,
     }
@@ -98,12 +100,23 @@ def _folded(scope: Scope, totals: Totals) -> str:
 
 def _attention(scope: Scope, tail: int) -> str:
     """What only a person can bring in order, such as a table that lost page views, or a changed zone."""
-    return backfill.problem(scope.using) or folding.attention(scope.using, tail)
+    return backfill.problem(scope.using) or folding.attention(scope.using, tail, are_counted=False)
 
 
 def _visitors(scope: Scope) -> str:
-    """What a visitor is, under the policies of the range."""
+    """What a visitor is, under the policies of the range; and of which part of it nobody knows."""
     found = stats.visitor_policy(**scope.bounds, using=scope.using)
+    told = _of_policies(found, scope)
+    if not found or scope.since is None:
+        return told
+    first = today_of(found[0].since, scope.calendar)
+    if first <= max(scope.days.start, scope.since):
+        return told
+    before = gettext("Before %s it is not known how they were told apart.") % date_format(first, "DATE_FORMAT")
+    return f"{told} {before}"
+
+
+def _of_policies(found: Sequence[Policy], scope: Scope) -> str:
     names = list(dict.fromkeys(policy.policy for policy in found))
     if not names:
         return gettext("Visitors are distinct session keys, of the whole range.")

@@ -16,16 +16,17 @@ from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
 
 
-def attention(using: str, tail: int) -> str:
+def attention(using: str, tail: int, *, are_counted: bool = True) -> str:
     """What only a person can bring in order, in words; empty where keeping up sees to everything.
 
-    `tail` is the `tail_length` up to PAGESTATS_TAIL_LIMIT.
+    `tail` is the `tail_length` up to PAGESTATS_TAIL_LIMIT; `are_counted`: by the answers that it is said beside.
     """
     generation = active_generation(using)
     if tail > conf.TAIL_LIMIT:
+        what = "answers count them, slowly" if are_counted else "these numbers leave them out"
         told = (
-            f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: answers count them,"
-            f" slowly. {_cure(using, generation)}"
+            f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: {what}."
+            f" {_cure(using, generation)}"
         )
         return f"{told} {_other_settings(generation)}".rstrip()
     stopped = "" if generation is None or not tail else held_up(using, generation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from itertools import groupby
 
@@ -16,22 +16,29 @@ from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.topics import PAGES, Topic
 
 
-def unique_visitors_of(taken: Snapshot, parts: Sequence[tuple[date, date]], path: str | None = None) -> list[int]:
+def unique_visitors_of(
+    taken: Snapshot, parts: Sequence[tuple[date, date]], path: str | None = None, *, only: Iterable[date]
+) -> list[int]:
     """The distinct visitors of each part, `[start, end)`, of the site or of a path.
 
-    Parts are in order and do not overlap. The number of statements is that of their days, 128 to one, however many
-    parts they make; the union of one part is in memory at a time.
+    Parts are in order and do not overlap; `only` are all days that have a page view. The number of statements is that
+    of these, 128 to one, however many parts they make; the union of one part is in memory at a time.
     """
-    return taken._ask(lambda moment: _unique_visitors_of(moment, parts, path))
+    days = {day_number(day) for day in only}
+    return taken._ask(lambda moment: _unique_visitors_of(moment, parts, path, days))
 
 
-def _unique_visitors_of(moment: Moment, parts: Sequence[tuple[date, date]], path: str | None) -> list[int]:
+def _unique_visitors_of(
+    moment: Moment, parts: Sequence[tuple[date, date]], path: str | None, only: Collection[int]
+) -> list[int]:
     counts = [0] * len(parts)
     if not parts or (path is not None and not can_hold(moment.using, path)):
         return counts
     topic = None if path is None else Topic(PAGES, path)
     spans = [Span(Granularity.DAY, day_number(start), day_number(end)) for start, end in parts]
-    part_of = {day: part for part, span in enumerate(spans) for day in range(span.low or 0, span.high or 0)}
+    part_of = {
+        day: part for part, span in enumerate(spans) for day in range(span.low or 0, span.high or 0) if day in only
+    }
     whole = Span(Granularity.DAY, spans[0].low, spans[-1].high)
     tailed = {part_of[day] for day in moment.tail_of(whole).page_views_by_bucket(whole, topic) if day in part_of}
     folded = groupby(moment.folded.sets_in_order(whole, topic, part_of), key=lambda found: part_of[found[0]])
