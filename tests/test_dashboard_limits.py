@@ -221,3 +221,14 @@ def test_of_page_views_before_the_first_policy_it_is_said_that_nobody_knows() ->
     PageView.objects.filter(viewed_at__lt=TODAY).delete()
     viewed(TODAY + timedelta(hours=10), 1)
     assert unknown not in shown(range="7d")["trust"].visitors, "nothing was recorded before"
+
+
+def test_where_a_day_begins_within_an_hour_today_is_left_out_and_that_is_said(settings: Any) -> None:
+    """In Pyongyang 23:30 of 4 May 2018 was followed by 0:00."""
+    settings.PAGESTATS_TIME_ZONE = "Asia/Pyongyang"
+    now = datetime(2018, 5, 5, 5, tzinfo=timezone.utc)
+    for day in range(20):
+        viewed(now - timedelta(days=day, hours=1), 20)
+    page = shown(now, range="7d")
+    assert "compared without the last day, which is not over" in page["compared"]
+    assert figures(page)["page_views"].change.before == "120"
