@@ -498,6 +498,28 @@ def test_it_is_not_counted_itself() -> None:
     assert DashboardView.as_view().pagestats_not_counted  # type: ignore[attr-defined]
 
 
+# -- what is asked for and cannot be had
+
+
+REFUSED = [
+    ("?range=free&from=2025-04-01&to=2025-03-05", ["cannot be shown", "not after the last"]),
+    ("?range=free&from=1970-01-01&to=2199-12-31", ["cannot be shown", "at most 61 years"]),
+    ("?range=free", ["cannot be shown", "1970 to 2199"]),
+    (f"{FREE}&compare=free&compare_from=2025-02-30&compare_to=2025-03-01", ["to compare with", "not after"]),
+    (f"{FREE}&pages_q=%00", ["it is left out"]),
+    (f"{FREE}&compare=free&compare_from=2025-02-03&compare_to=2025-03-01&pages_q=/a", []),
+    ("?range=28d&from=x", []),
+]
+
+
+@pytest.mark.parametrize(("query", "told"), REFUSED)
+def test_what_cannot_be_shown_is_said(db: None, query: str, told: list[str]) -> None:
+    insert_page_views([("/a", "key", datetime(2025, 3, 20, tzinfo=timezone.utc))])
+    text = text_of(client_with("view_statistics").get(SITE + query))
+    found = re.findall('<p class="pagestats-attention" role="status">(.*?)</p>', text)
+    assert len(found) == bool(told) and [it for it in told if it not in "".join(found)] == []
+
+
 # -- languages
 
 

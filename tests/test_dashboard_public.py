@@ -119,6 +119,7 @@ def test_ranges_of_a_few_days_cannot_be_chosen(query: dict[str, str], wanted: st
     insert_page_views([*visits("/", 9, BEFORE), *visits("/", 9, AT)])
     page = shown(query)
     assert page["state"].query() == wanted
+    assert bool(page["refused"]) == (query["range"] not in wanted or "compare_from" in query)
     assert shown(query, is_public=False)["state"].query().startswith("?range=" + query["range"])
     queries = {page["menus"].before, page["menus"].after, *(item.query for item in page["menus"].ranges)}
     assert {shown(dict(part.split("=") for part in it[1:].split("&")))["state"].query() for it in queries if it} == {

@@ -18,6 +18,7 @@ from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
 from django_pagestats.dashboard.numbers import FEW, is_hidden
 from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import Days, first_weekday, interval_of, today_of
+from django_pagestats.dashboard.refused import refused
 from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.series import Asked, Count, series
 from django_pagestats.dashboard.tables import page_table
@@ -42,6 +43,7 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
         totals = totals_of(scope)
         return {
             "menus": menus_of(scope),
+            "refused": refused(query, scope.state, is_public=is_public),
             "compare_query": compare_query(scope),
             "totals": totals,
             "active": active_now(scope),
