@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 
+from django_pagestats import folding
 from django_pagestats.dashboard.page import page_of
 from django_pagestats.views import DashboardView
 from tests.factories import insert_page_views
@@ -126,6 +129,26 @@ def test_ranges_of_a_few_days_cannot_be_chosen(query: dict[str, str], wanted: st
         it for it in queries if it
     }, "no link leads to what is not to be had"
     assert "compare_from" not in text_of_public(query)
+
+
+def test_statements_hardly_grow_with_rows() -> None:
+    """Anybody may ask for it."""
+
+    def asked() -> int:
+        text_of_public()
+        with CaptureQueriesContext(connection) as captured:
+            text_of_public()
+        return len(captured)
+
+    def fold(views: Iterable[tuple[Any, ...]]) -> None:
+        insert_page_views(views)
+        folding.keep_up("default", seconds=60)
+
+    fold(row for at in (BEFORE, AT) for n in range(12) for row in visits(f"/{n}/", 6, at))
+    of_few = asked()
+    fold((f"/{n % 400}/", f"key{n}", AT) for n in range(4_000))
+    # two for each portion of pages whose visitors decide what comes first
+    assert asked() <= of_few + 4 <= 60
 
 
 def test_yesterday_leads_to_no_other_day() -> None:

@@ -70,7 +70,7 @@ def time_text(at: datetime, scope: Scope) -> str:
 def _for_everybody(scope: Scope) -> str:
     """Without a word about what is folded, which is the owner's business."""
     if scope.is_exact:
-        return gettext("Exact as of %s.") % time_text(scope.now, scope)
+        return gettext("Exact as of %s; nothing is left out.") % time_text(scope.now, scope)
     return gettext("The last page views are not counted yet.")
 
 
