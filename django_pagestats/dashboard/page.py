@@ -104,7 +104,7 @@ def compared_text(scope: Scope) -> str:
     if comparison.until is None:
         told = gettext("Page views and visitors of the site are compared without the last day, which is not over.")
     else:
-        told = gettext("Page views and visitors of the site are compared up to %s.") % time_text(
+        told = gettext("Page views and visitors of the site are compared up to %s, in whole hours.") % time_text(
             comparison.until, scope
         )
     return f"{told} {others}"
