@@ -543,6 +543,7 @@ def test_small_groups_find_nothing_in_what_is_right(db: None) -> None:
 
 
 @pytest.mark.once
+@pytest.mark.in_turn(1)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("granularity", [DAY, ALL])
 @pytest.mark.parametrize("name", DIMENSIONS)
@@ -557,6 +558,7 @@ def test_small_groups_find_every_row(db: None, name: str, granularity: int) -> N
 
 
 @pytest.mark.once
+@pytest.mark.in_turn(2)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", ["path", *DIMENSIONS])
 def test_of_values_without_a_subject_each_missing_row_is_told_once(db: None, name: str) -> None:
