@@ -202,6 +202,7 @@ def test_a_pass_over_days_of_which_one_is_unknown_knows_nothing_of_all_time() ->
     assert row.page_views > row.visitors and row.repeat_set is None
 
 
+@pytest.mark.in_turn(1)
 @pytest.mark.parametrize("chunk_size", [None, 30])
 def test_a_generation_of_before_is_rebuilt_with_its_whole_history(chunk_size: int | None) -> None:
     old_site()

@@ -433,6 +433,7 @@ CHANGES: dict[str, Callable[[list[Row]], None]] = {
 }
 
 
+@pytest.mark.in_turn(0)
 @pytest.mark.once
 @pytest.mark.parametrize("mode", [in_autocommit, in_deferred_atomic])
 @pytest.mark.parametrize("change", CHANGES)

@@ -532,6 +532,7 @@ def make_attributed(count: int, **shape: Any) -> None:
     PageView.objects.filter(pk__lte=PageView.objects.order_by("pk")[count - 1].pk).delete()
 
 
+@pytest.mark.in_turn(0)
 @pytest.mark.once
 @pytest.mark.usefixtures("small")
 def test_small_groups_find_nothing_in_what_is_right(db: None) -> None:
