@@ -249,7 +249,7 @@ def test_a_path_is_one_cell_of_the_csv_whatever_separates_lists(separator: str) 
 def test_searched_and_turned_it_is_the_same_list(rows: list[Row]) -> None:
     expected = count_naively(rows, start=START, end=END)
     wanted = sorted(path for path in expected.pages if path.startswith("/docs/"))
-    pages = [shown(f"{FREE}&pages_q=/docs/&pages_sort=path&pages_p={number}")["pages"] for number in (1, 99)]
+    pages = [shown(f"{FREE}&pages_q=/docs/&pages_sort=path&pages_p={turned}")["pages"] for turned in (1, 99)]
     assert [row.path for row in pages[0].rows] == wanted[:10]
     assert pages[1].page == pages[1].pages == 1, "a page that is not there is the last one"
     assert pages[0].count == f"1 to {min(10, len(wanted))} of {len(wanted)} pages"
