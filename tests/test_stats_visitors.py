@@ -477,3 +477,16 @@ def test_an_empty_range_is_an_empty_set_of_its_snapshot(site: list[Row]) -> None
 def test_a_visitor_whose_id_no_set_can_hold_is_told_apart_all_the_same(site: list[Row]) -> None:
     Visitor.objects.create(pk=-1, session_key=site[-1].session_key)
     check_sets(take(stats), expect(site))
+
+
+def test_hours_around_a_date_that_the_zone_left_out(settings: Any) -> None:
+    """Samoa had no 30 December 2011: a part of hours there is all hours again when it is parted once more."""
+    settings.PAGESTATS_TIME_ZONE = "Pacific/Apia"
+    noon = datetime(2011, 12, 29, 22, tzinfo=timezone.utc)
+    rows = insert_page_views([("/", f"k{n % 4}", noon + timedelta(hours=n)) for n in range(40)])
+    fold_naively(rows, "Pacific/Apia")
+    start = noon - timedelta(hours=3)
+    for hours in (3, 13, 40, 73):
+        seen = {row.session_key for row in rows if row.viewed_at < start + timedelta(hours=hours)}
+        assert stats.count_unique_visitors(start=start, end=start + timedelta(hours=hours)) == len(seen)
+        assert len(stats.visitors(start=start, end=start + timedelta(hours=hours))) == len(seen)

@@ -139,12 +139,12 @@ class Folded:
 
     def visitors(self, span: Span, topic: Topic | None) -> BitMap:
         """The ids of all visitors of a span; a few sets at a time are in memory."""
-        if span.granularity == Granularity.HOUR and len(parts := by_days(span, calendar_of(self.state.time_zone))) > 1:
-            return BitMap.union(*(self.visitors(part, topic) for part in parts))
+        is_of_hours = span.granularity == Granularity.HOUR
         merged = BitMap()
-        for buckets in portions(self._buckets(span, topic), SETS_PER_STATEMENT):
-            for (visitor_set,) in self._rows(["a.visitor_set"], topic_where(span, topic, buckets=buckets)):
-                merged |= deserialized(visitor_set)
+        for part in by_days(span, calendar_of(self.state.time_zone)) if is_of_hours else [span]:
+            for buckets in portions(self._buckets(part, topic), SETS_PER_STATEMENT):
+                for (visitor_set,) in self._rows(["a.visitor_set"], topic_where(part, topic, buckets=buckets)):
+                    merged |= deserialized(visitor_set)
         return merged
 
     def site_totals(self, span: Span) -> tuple[int, BitMap]:
