@@ -345,6 +345,7 @@ def test_sets_of_the_folded_part(site: list[Row], tail_limit: int) -> None:
     check_sets(sets, expect(site[:10]) * 2)
 
 
+@pytest.mark.once
 def test_the_folded_part_inside_a_transaction_does_not_mix_instants(site: list[Row]) -> None:
     with in_atomic(), stats.snapshot(exact=False) as now:
         sets = take(now)
