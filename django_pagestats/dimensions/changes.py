@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django_pagestats.conf import conf
 from django_pagestats.dimensions.named import NamedDimension, Stored, of_generation
-from django_pagestats.dimensions.spreading import Values
+from django_pagestats.dimensions.values import Values
 from django_pagestats.exceptions import DimensionError
 
 

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 from django_pagestats.dimensions.named import ENTRY, NamedDimension
 from django_pagestats.dimensions.values import Values, all_attributes_of, attributes_of
 
-__all__ = ["Column", "Spread", "Spreading", "Values", "attributes_of"]
-
 #: contexts, which are texts of attributes, pages, and pages of contexts whose subjects are remembered
 MOST_REMEMBERED = 40_000
 #: what is enough for an entry

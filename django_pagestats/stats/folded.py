@@ -139,9 +139,8 @@ class Folded:
 
     def visitors(self, span: Span, topic: Topic | None) -> BitMap:
         """The ids of all visitors of a span; a few sets at a time are in memory."""
-        is_of_hours = span.granularity == Granularity.HOUR
         merged = BitMap()
-        for part in by_days(span, calendar_of(self.state.time_zone)) if is_of_hours else [span]:
+        for part in self._parts(span):
             for buckets in portions(self._buckets(part, topic), SETS_PER_STATEMENT):
                 for (visitor_set,) in self._rows(["a.visitor_set"], topic_where(part, topic, buckets=buckets)):
                     merged |= deserialized(visitor_set)
@@ -160,8 +159,7 @@ class Folded:
     def site_sets(self, span: Span) -> Iterator[tuple[int, bytes, bytes | None]]:
         """The page views, visitor set and repeat set of each bucket of a span; a few are in memory at a time."""
         columns = ["a.page_views", "a.visitor_set", "a.repeat_set"]
-        parts = by_days(span, calendar_of(self.state.time_zone)) if span.granularity == Granularity.HOUR else [span]
-        for part in parts:
+        for part in self._parts(span):
             for buckets in portions(self._buckets(part, None), SETS_PER_STATEMENT // 2):
                 yield from self._rows(columns, topic_where(part, None, buckets=buckets))
 
@@ -181,6 +179,11 @@ class Folded:
         for portion in portions(buckets, ORDERED_SETS_PER_STATEMENT):
             rows = self._rows(["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=portion))
             yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in sorted(rows))
+
+    def _parts(self, span: Span) -> list[Span]:
+        """By which it is read in the fewest sets: of hours whole days are sets of their own."""
+        is_of_hours = span.granularity == Granularity.HOUR
+        return by_days(span, calendar_of(self.state.time_zone)) if is_of_hours else [span]
 
     def _wheres(self, span: Span, topic: Topic | None, size: int) -> Iterator[Where]:
         if topic is None or span.is_all_time:

@@ -13,7 +13,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from django_pagestats.dimensions import ENTRY, NamedDimension
-from django_pagestats.dimensions.spreading import Values, attributes_of
+from django_pagestats.dimensions.values import Values, attributes_of
 from django_pagestats.ids import IdCache, digest_of, known_subject_ids
 
 #: texts of attributes, paths, and pairs of them whose values are remembered, of each

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from django_pagestats.dimensions import NamedDimension, Spread, Spreading
-from django_pagestats.dimensions.spreading import Values
+from django_pagestats.dimensions import NamedDimension, Spread, Spreading, Values
 from django_pagestats.merging.reading import read_attributes
 from django_pagestats.stats.folded import MovedError
 from django_pagestats.tally import Counts
