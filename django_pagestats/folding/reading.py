@@ -149,8 +149,9 @@ class Reader:
                 named.setdefault(name, []).extend(values)
             is_last = len(portion.ids) < limit
             characters += sum(map(len, portion.paths)) + sum(map(len, portion.session_keys))
-            for values in (portion.attributes, *(portion.named or {}).values()):
-                characters += _characters(values)
+            characters += _characters(portion.attributes)
+            for values in (portion.named or {}).values():
+                characters += _characters(values, once=True)
         return PageViewColumns(*columns)._replace(named=None if portion.named is None else named), is_last
 
     def read_ahead(self, after: int, target: int, size: int) -> None:
@@ -205,8 +206,9 @@ class Reader:
             self._thread = None
 
 
-def _characters(values: Sequence[Any]) -> int:
+def _characters(values: Sequence[Any], *, once: bool = False) -> int:
+    """Of the texts that are in memory; `once`: equal ones are one."""
     try:
-        return sum(map(len, filter(None, values)))
+        return sum(map(len, filter(None, set(values) if once else values)))
     except TypeError:  # one is no text: it is refused soon
         return 0
