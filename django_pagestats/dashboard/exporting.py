@@ -10,22 +10,23 @@ from datetime import datetime
 from typing import IO, Any
 
 from django_pagestats.dashboard.figures import compared_days, totals_of
+from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.scope import Scope, bounds, scope_of
-from django_pagestats.dashboard.tables import order_of
+from django_pagestats.dashboard.tables import wanted_of
 from django_pagestats.dashboard.trust import trust_of
 from django_pagestats.stats.folded import portions
-from django_pagestats.stats.listing import every_page
+from django_pagestats.stats.listing import every_value, page_views_of
 
 #: a cell that begins with one of these may be taken for a formula, those of full width too; or for a guard of ours
 GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: beyond so many bytes it is a file on disk
 MEMORY_BYTES = 1_000_000
-#: paths whose page views of before are asked for at a time
+#: values whose page views of before are asked for at a time
 PORTION = 500
 
 
-def pages_csv(query: Mapping[str, Any], *, using: str, now: datetime) -> tuple[str, IO[bytes]]:
-    """The name of the file, and the file from its beginning.
+def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime) -> tuple[str, IO[bytes]] | None:
+    """The name of the file, and the file from its beginning; None where there is no such table.
 
     It is made as a whole before anything of it is sent: a slow reader holds no transaction open, and an error gives no
     half of a list.
@@ -34,16 +35,20 @@ def pages_csv(query: Mapping[str, Any], *, using: str, now: datetime) -> tuple[s
     try:
         file.write(codecs.BOM_UTF8)  # for spreadsheets, which would take it for another character set
         with scope_of(query, using=using, now=now, is_public=False) as scope:
-            # where lists are separated by ";" or by tabs, a path with one would else begin a cell of its own
+            kind = next((kind for kind in scope.kinds if kind.name == name), None)
+            if kind is None:
+                file.close()
+                return None
+            # where lists are separated by ";" or by tabs, a text with one would else begin a cell of its own
             writer = csv.writer(_Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
-            writer.writerows([line] for line in _head(scope))
-            writer.writerows(_rows(scope))
-            name = f"pages-{scope.days.start}-{scope.days.last}.csv"
+            writer.writerows([line] for line in _head(scope, kind))
+            writer.writerows(_rows(scope, kind))
+            file_name = f"{name.strip('-')}-{scope.days.start}-{scope.days.last}.csv"
         file.seek(0)
     except BaseException:
         file.close()
         raise
-    return name, file
+    return file_name, file
 
 
 class _Encoded:
@@ -61,14 +66,16 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(GUARDED) else text
 
 
-def _head(scope: Scope) -> Iterator[str]:
+def _head(scope: Scope, kind: Kind) -> Iterator[str]:
     trust = trust_of(scope, totals_of(scope))
-    search = scope.state.table("pages").search
-    yield f"# Pages from {scope.days.start} to {scope.days.last}, both days included"
+    search = scope.state.table(kind.name).search
+    of = "path" if kind.are_pages else f"value of {kind.dimension}"
+    yield f"# {kind.title} from {scope.days.start} to {scope.days.last}, both days included"
     if search:
-        yield f"# Only paths that begin with {search}"
+        yield f"# Only {of if kind.are_pages else 'value'}s that begin with {search}"
     yield f"# Time zone: {scope.zone}. {trust.instant}"
-    yield "# page_views: page views of the path. visitors: distinct visitors of the path in all of these days"
+    views = "visits, page views that did not come from a page of the site," if kind.is_of_visits else "page views"
+    yield f"# page_views: {views} of the {of}. visitors: its distinct visitors in all of these days"
     yield f"# {trust.visitors}"
     if (comparison := compared_days(scope)) is not None:
         yield (
@@ -76,20 +83,18 @@ def _head(scope: Scope) -> Iterator[str]:
             " whole days, both included"
         )
     yield (
-        "# Where a path begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the apostrophe"
-        " before that is none of its own"
+        f"# Where a {kind.column} begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the"
+        " apostrophe before that is none of its own"
     )
 
 
-def _rows(scope: Scope) -> Iterator[list[str | int]]:
-    table = scope.state.table("pages")
+def _rows(scope: Scope, kind: Kind) -> Iterator[list[str | int]]:
     comparison = compared_days(scope)
     then = None if comparison is None else bounds(comparison.days_before)
-    yield ["path", "page_views", "visitors", *([] if then is None else ["page_views_before"])]
-    order, is_reversed = order_of(table.sort)
-    rows = every_page(scope.taken, prefix=table.search, order=order, is_reversed=is_reversed, **scope.bounds)
-    for portion in portions(rows, PORTION):
-        before = {} if then is None else scope.taken.count_page_views_of([row.path for row in portion], **then)
+    yield [kind.column, "page_views", "visitors", *([] if then is None else ["page_views_before"])]
+    for portion in portions(every_value(scope.taken, wanted_of(scope, kind)), PORTION):
+        values = [row.value for row in portion]
+        before = {} if then is None else page_views_of(scope.taken, kind.dimension, values, **then)
         for row in portion:
-            counts = [row.page_views, row.visitors, *([before[row.path]] if before else [])]
-            yield [guarded(row.path), *counts]
+            counts = [row.page_views, row.visitors, *([before[row.value]] if before else [])]
+            yield [guarded(row.value), *counts]

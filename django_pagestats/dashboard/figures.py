@@ -38,6 +38,8 @@ class Figure:
     change: Change | None = None
     #: why there is no number
     why: str = ""
+    #: the number itself, where others need it
+    number: int | None = None
 
     @property
     def label(self) -> Promise:
@@ -51,6 +53,8 @@ class Totals:
     figures: list[Figure]
     page_views: int
     visitors: int
+    #: None: they are not counted, or the reader is not told
+    visits: int | None
     pages: int
     #: page views that no aggregate counts yet
     pending: int
@@ -66,7 +70,7 @@ def totals_of(scope: Scope) -> Totals:
     summary = scope.taken.summary(**scope.bounds)
     if scope.is_left_out and not summary.page_views:
         figures = [Figure(name) for name in LABELS]
-        return Totals(figures, 0, 0, 0, summary.pending, summary.pending_is_exact)
+        return Totals(figures, 0, 0, None, 0, summary.pending, summary.pending_is_exact)
     seen = Count(summary.page_views, summary.visitors)
     before = _visitors_before(scope)
     figures = [
@@ -80,6 +84,7 @@ def totals_of(scope: Scope) -> Totals:
         sorted(figures, key=lambda figure: order.index(figure.name)),
         summary.page_views,
         summary.visitors,
+        next((figure.number for figure in figures if figure.name == "visits"), None),
         summary.paths,
         summary.pending,
         summary.pending_is_exact,
@@ -164,7 +169,7 @@ def _of_visits(scope: Scope, seen: Count, visitors_before: int) -> list[Figure]:
                 of_ratio = change(ratio, ratio_before, base=before, is_decimal=True) if before else None
                 changes = change(visits, before), of_ratio
         return [
-            Figure("visits", whole(visits), changes[0]),
+            Figure("visits", whole(visits), changes[0], number=visits),
             Figure("views_per_visit", decimal(ratio) if visits else NOTHING, changes[1]),
         ]
 

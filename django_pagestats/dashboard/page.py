@@ -14,14 +14,16 @@ from django_pagestats.charts import Drawing
 from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, totals_of
+from django_pagestats.dashboard.kinds import KIND_OF_PAGES
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
 from django_pagestats.dashboard.numbers import FEW, is_hidden
+from django_pagestats.dashboard.panels import panels_of
 from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import Days, first_weekday, interval_of, today_of
 from django_pagestats.dashboard.refused import refused
 from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.series import Asked, Count, series
-from django_pagestats.dashboard.tables import page_table
+from django_pagestats.dashboard.tables import table_of
 from django_pagestats.dashboard.trust import time_text, trust_of
 from django_pagestats.silence import last_viewed_at
 
@@ -43,21 +45,20 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
         totals = totals_of(scope)
         return {
             "menus": menus_of(scope),
-            "refused": refused(query, scope.state, is_public=is_public),
+            "refused": refused(query, scope),
             "compare_query": compare_query(scope),
             "totals": totals,
             "active": active_now(scope),
             "active_minutes": ACTIVE_MINUTES,
             "chart": chart_of(scope),
-            "pages": page_table(scope, totals.page_views),
+            "pages": table_of(scope, KIND_OF_PAGES, totals),
+            "panels": panels_of(scope, totals),
             "trust": trust_of(scope, totals),
             "compared": compared_text(scope),
             "is_left_out": scope.is_left_out,
             "empty": empty_of(scope, totals),
             "state": scope.state,
             "days": scope.days,
-            "parameters": list(scope.state.parameters().items()),
-            "csv_query": f"{scope.state.query()}&csv=pages",
             "is_public": is_public,
             "few": FEW,
             "least_days": LEAST_DAYS,

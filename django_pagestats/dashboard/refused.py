@@ -9,15 +9,16 @@ from django.utils.translation import gettext
 
 from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import FIRST_DAY, FREE, LAST_DAY, MOST_DAYS
-from django_pagestats.dashboard.state import State
+from django_pagestats.dashboard.scope import Scope
 
 
-def refused(query: Mapping[str, Any], state: State, *, is_public: bool) -> list[str]:
-    """A sentence for each choice of days or of pages in a query that its state does not have."""
-    return list(_refused(query, state, is_public=is_public))
+def refused(query: Mapping[str, Any], scope: Scope) -> list[str]:
+    """A sentence for each choice of days or of rows in a query that its state does not have."""
+    return list(_refused(query, scope, is_public=scope.is_public))
 
 
-def _refused(query: Mapping[str, Any], state: State, *, is_public: bool) -> Iterator[str]:
+def _refused(query: Mapping[str, Any], scope: Scope, *, is_public: bool) -> Iterator[str]:
+    state = scope.state
     if query.get("range") == FREE and state.range.free is None:
         yield gettext("The days that were chosen cannot be shown, so these are others.")
         yield _which()
@@ -27,8 +28,11 @@ def _refused(query: Mapping[str, Any], state: State, *, is_public: bool) -> Iter
         yield gettext("The days to compare with that were chosen cannot be had, so they are others.")
         if not is_public:
             yield _which()
-    if query.get("pages_q") and not state.table("pages").search:
+    left_out = [it for it in scope.kinds if query.get(f"{it.name}_q") and not state.table(it.name).search]
+    if any(kind.are_pages for kind in left_out):
         yield gettext("No path can begin with what was searched for: it is left out.")
+    elif left_out:
+        yield gettext("Nothing can begin with what was searched for: it is left out.")
 
 
 def _which() -> str:

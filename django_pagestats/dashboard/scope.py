@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,6 +14,7 @@ from django_pagestats import folding, stats
 from django_pagestats.buckets import Calendar, Dimension, Granularity, day_date
 from django_pagestats.conf import conf
 from django_pagestats.dashboard.comparing import Comparison, Obstacle, compare
+from django_pagestats.dashboard.kinds import Kind, kinds_of
 from django_pagestats.dashboard.public import for_everybody
 from django_pagestats.dashboard.ranges import DEFAULT, FIRST_DAY, TODAY, Days, today_of
 from django_pagestats.dashboard.state import State
@@ -21,9 +22,6 @@ from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.merging.reading import Where, read_aggregates
 from django_pagestats.models import PageView
 from django_pagestats.stats.ranges import calendar_of
-
-#: the tables, with the columns by which each can be sorted
-TABLES: Mapping[str, tuple[str, ...]] = {"pages": ("path", "page_views", "visitors")}
 
 #: page views of a tail whose times are looked at: about half a second
 MOST_TAIL = 1_000_000
@@ -55,6 +53,8 @@ class Scope:
     folded_until: datetime | None
     #: anybody sees it
     is_public: bool
+    #: the tables that there are; the pages come first
+    kinds: Sequence[Kind]
 
     @property
     def bounds(self) -> Bounds:
@@ -116,14 +116,15 @@ def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: 
         folded_until = None if is_exact else _folded_until(using)
         # a new site opens on today
         default = TODAY if since is None or since >= today else DEFAULT
-        state = State.parse(query, tables=TABLES, default=default)
+        kinds = kinds_of(taken.dimensions())
+        state = State.parse(query, tables={kind.name: kind.columns for kind in kinds}, default=default)
         state = for_everybody(state, default) if is_public else state
         days = state.range.days(today, since)
         counted_until = now if folded_until is None else min(now, folded_until)
         comparison = compare(state.range, days, state.against, counted_until, calendar)
         if comparison is not None and comparison.days.start < FIRST_DAY:
             comparison = None
-        yield Scope(using, taken, state, days, comparison, calendar, now, since, first, folded_until, is_public)
+        yield Scope(using, taken, state, days, comparison, calendar, now, since, first, folded_until, is_public, kinds)
 
 
 def has_long_tail(using: str) -> bool:

@@ -40,15 +40,17 @@ def count_page_views_of_topic(moment: Moment, topic: Topic | None, start: Bound,
     return moment.folded.page_views(span, topic) + moment.tail_of(span).page_views(span, topic)
 
 
-def count_page_views_of(moment: Moment, paths: Collection[str], start: Bound, end: Bound) -> dict[str, int]:
-    found = dict.fromkeys(paths, 0)
+def count_page_views_of(
+    moment: Moment, values: Collection[str], start: Bound, end: Bound, dimension: NamedDimension = PAGES
+) -> dict[str, int]:
+    found = dict.fromkeys(values, 0)
     span = moment.span(page_span(start, end, lambda: moment.calendar))
     if span.is_empty:
         return found
-    for portion in portions((path for path in found if can_hold(moment.using, path)), VALUES_PER_STATEMENT):
-        folded = moment.folded.page_views_by_value(span, PAGES, portion)
-        tail = moment.tail_of(span).page_views_by_value(span, PAGES, portion)
-        found.update((path, folded.get(path, 0) + tail.get(path, 0)) for path in portion)
+    for portion in portions((value for value in found if can_hold(moment.using, value)), VALUES_PER_STATEMENT):
+        folded = moment.folded.page_views_by_value(span, dimension, portion)
+        tail = moment.tail_of(span).page_views_by_value(span, dimension, portion)
+        found.update((value, folded.get(value, 0) + tail.get(value, 0)) for value in portion)
     return found
 
 

@@ -13,7 +13,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import method_decorator
 from django.views.generic import TemplateView
 
-from django_pagestats.dashboard.exporting import pages_csv
+from django_pagestats.dashboard.exporting import table_csv
 from django_pagestats.dashboard.page import page_of
 from django_pagestats.decorators import not_counted
 from django_pagestats.models import Aggregate
@@ -49,8 +49,9 @@ class DashboardView(PermissionRequiredMixin, TemplateView):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         # not for the public: it reads the visitors of all pages, and tells of each page that only one has seen
-        if request.GET.get("csv") == "pages" and not self.public:
-            name, file = pages_csv(request.GET, **self.asked())
+        table = "" if self.public else request.GET.get("csv", "")
+        if table and (made := table_csv(request.GET, table, **self.asked())) is not None:
+            name, file = made
             return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
         return super().get(request, *args, **kwargs)
 

@@ -107,6 +107,16 @@
         document.addEventListener("keydown", onKey);
     }
 
+    // -- names of countries and languages, which the browser knows in the page's language; without one the code stays
+
+    for (const code of all("[data-pagestats-code]")) {
+        try {
+            const type = code.dataset.pagestatsCode;
+            const names = new Intl.DisplayNames([document.documentElement.lang || "en"], { type, fallback: "none" });
+            code.textContent = names.of(code.textContent) ?? code.textContent;
+        } catch { /* an old browser, or no code */ }
+    }
+
     // -- the first page view
 
     const waits = find("[data-pagestats-waits]");
