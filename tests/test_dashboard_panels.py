@@ -110,7 +110,7 @@ def test_each_panel_agrees_with_the_page_views(rows: list[Row]) -> None:
         views, before = Counter(map(value_of, now)), Counter(map(value_of, then))
         for counted in (views, before):
             counted.pop(None, None)
-        assert [number(row.page_views) for row in table.rows] == sorted(views.values(), reverse=True)[:10]
+        assert [number(row.page_views) for row in table.rows] == sorted(views.values(), reverse=True)[:8]
         people = {row.session_key for row in now if value_of(row) in {it.value for it in table.rows}}
         for row in table.rows:
             keys = {it.session_key for it in now if value_of(it) == row.value}
@@ -138,7 +138,7 @@ def test_sorted_by_change_searched_and_turned_it_is_the_same_list(rows: list[Row
         assert [(now[it] - then[it], now[it]) for it in seen] == wanted[: len(seen)] and len(seen) > 20
         assert pages[0].change.sorted == ("descending" if sort == "-change" else "ascending")
     found = panels({"entry_q": "/b", "entry_sort": "value", "source_q": "none"})
-    assert [row.value for row in found["entry"].rows] == sorted(it for it in now if it and it.startswith("/b"))[:10]
+    assert [row.value for row in found["entry"].rows] == sorted(it for it in now if it and it.startswith("/b"))[:8]
     assert found["source"].rows == [] and "Nothing in these days begins with “none”." in rendered({"source_q": "none"})
 
 
@@ -176,7 +176,7 @@ def test_names_of_dimensions_are_no_other_parameters(settings: Any) -> None:
     assert sorted(found) == sorted(names)
     assert (page["pages"].page, found["pages"].page, found["channels"].page) == (2, 3, 1)
     assert found["pages"].rows[0].value == found["pages"].rows[0].value[:3] * 2
-    assert found["pages_p"].search == "/1" and len(found["pages_p"].rows) == 10
+    assert found["pages_p"].search == "/1" and len(found["pages_p"].rows) == 8
     assert page["state"].range.name == "free" and page["state"].interval == "week"
     assert {**MARCH, **query} == page["state"].parameters()
     assert str(found["a_sort"].kind.title) == "A sort"

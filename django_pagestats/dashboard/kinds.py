@@ -15,17 +15,17 @@ from django_pagestats.stats.topics import PAGES
 
 #: what only arrivals have: of these the page views of a value are visits
 OF_ARRIVALS = frozenset({"source", "medium", "campaign", "term", "content", ENTRY})
-#: the titles of what comes from these, in the order of the panels; others have their name
-TITLES: dict[str, Promise] = {
-    "source": pgettext_lazy("heading", "Sources"),
-    "campaign": pgettext_lazy("heading", "Campaigns"),
-    ENTRY: pgettext_lazy("heading", "Entry pages"),
-    DIMENSIONS["section"]: pgettext_lazy("heading", "Sections"),
-    "country": pgettext_lazy("heading", "Countries"),
-    "browser": pgettext_lazy("heading", "Browsers"),
-    "system": pgettext_lazy("heading", "Systems"),
-    "device": pgettext_lazy("heading", "Devices"),
-    "language": pgettext_lazy("heading", "Languages"),
+#: the titles of what comes from these, and of their column, in the order of the panels; others have their name
+TITLES: dict[str, tuple[Promise, Promise]] = {
+    "source": (pgettext_lazy("heading", "Sources"), pgettext_lazy("heading", "Source")),
+    "campaign": (pgettext_lazy("heading", "Campaigns"), pgettext_lazy("heading", "Campaign")),
+    ENTRY: (pgettext_lazy("heading", "Entry pages"), pgettext_lazy("heading", "Page")),
+    DIMENSIONS["section"]: (pgettext_lazy("heading", "Sections"), pgettext_lazy("heading", "Section")),
+    "country": (pgettext_lazy("heading", "Countries"), pgettext_lazy("heading", "Country")),
+    "browser": (pgettext_lazy("heading", "Browsers"), pgettext_lazy("heading", "Browser")),
+    "system": (pgettext_lazy("heading", "Systems"), pgettext_lazy("heading", "System")),
+    "device": (pgettext_lazy("heading", "Devices"), pgettext_lazy("heading", "Device")),
+    "language": (pgettext_lazy("heading", "Languages"), pgettext_lazy("heading", "Language")),
 }
 #: names in URLs that are no dimensions'; no dimension's name has a hyphen
 OURS = frozenset({"pages", "channels"})
@@ -41,6 +41,8 @@ class Kind:
     dimension: str
     source: str
     title: str | Promise
+    #: of the first column
+    head: str | Promise
 
     @property
     def are_paths(self) -> bool:
@@ -66,7 +68,9 @@ class Kind:
         return (self.column, "page_views", "visitors", "change")
 
 
-KIND_OF_PAGES = Kind("pages", PAGES.name, PAGES.source, pgettext_lazy("heading", "Pages"))
+KIND_OF_PAGES = Kind(
+    "pages", PAGES.name, PAGES.source, pgettext_lazy("heading", "Pages"), pgettext_lazy("heading", "Page")
+)
 
 
 def kinds_of(dimensions: Iterable[DimensionInfo]) -> list[Kind]:
@@ -83,8 +87,9 @@ def missing_titles(kinds: Sequence[Kind]) -> list[str]:
 
 
 def _kind(name: str, source: str) -> Kind:
-    title = TITLES[source] if DIMENSIONS.get(name) == source else _own_title(name)
-    return Kind(f"-{name}" if name in OURS else name, name, source, title)
+    own = _own_title(name)
+    title, head = TITLES[source] if DIMENSIONS.get(name) == source else (own, own)
+    return Kind(f"-{name}" if name in OURS else name, name, source, title, head)
 
 
 def _own_title(name: str) -> str:

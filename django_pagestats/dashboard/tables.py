@@ -18,7 +18,6 @@ from django_pagestats.dashboard.naming import Name, name_of
 from django_pagestats.dashboard.numbers import FEW, Change, change, is_hidden, share, whole
 from django_pagestats.dashboard.ranges import Days, today_of
 from django_pagestats.dashboard.scope import Scope, bounds
-from django_pagestats.dashboard.state import Table
 from django_pagestats.stats.answers import ValueStats
 from django_pagestats.stats.listing import (
     Listed,
@@ -30,16 +29,16 @@ from django_pagestats.stats.listing import (
     visitors_by_value,
 )
 
-ROWS = 10
+#: of the pages, and of a dimension
+ROWS, FEWER_ROWS = 10, 8
 #: points of a small line, at the most
 MOST_LINE_POINTS = 90
 HEADS: dict[str, Promise] = {
-    "path": pgettext_lazy("heading", "Page"),
-    "value": pgettext_lazy("heading", "Value"),
     "page_views": pgettext_lazy("figure", "Page views"),
     "visitors": pgettext_lazy("figure", "Visitors"),
     "change": pgettext_lazy("heading", "Change"),
 }
+VISITS = pgettext_lazy("figure", "Visits")
 ORDERS: dict[str, Order] = {
     "path": "value",
     "value": "value",
@@ -54,7 +53,7 @@ class Head:
     """A column's title, as a link that sorts by it."""
 
     name: str
-    label: Promise
+    label: str | Promise
     query: str
     #: "ascending", "descending" or empty: the list is in another order
     sorted: str
@@ -107,13 +106,13 @@ def table_of(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
     wanted = wanted_of(scope, kind)
 
     def listed(page: int) -> Listed:
-        return list_values(scope.taken, wanted, limit=ROWS, offset=ROWS * (page - 1))
+        return list_values(scope.taken, wanted, limit=rows_of(kind), offset=rows_of(kind) * (page - 1))
 
     if scope.is_public:
-        found, page, pages = _for_everybody(scope, wanted, table)
+        found, page, pages = _for_everybody(scope, wanted, table.page, rows_of(kind))
     else:
         found, page = listed(table.page), table.page
-        pages = max(1, -(-found.count // ROWS))
+        pages = max(1, -(-found.count // rows_of(kind)))
         if page > pages:
             found, page = listed(pages), pages
 
@@ -140,6 +139,11 @@ def table_of(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
     )
 
 
+def rows_of(kind: Kind) -> int:
+    """How many are shown at a time."""
+    return ROWS if kind.are_pages else FEWER_ROWS
+
+
 def base_of(kind: Kind, totals: Totals) -> int | None:
     """Of which a row has its share; None: it is not known."""
     return totals.visits if kind.is_of_visits else totals.page_views
@@ -153,14 +157,14 @@ def wanted_of(scope: Scope, kind: Kind) -> Wanted:
     return Wanted(kind.dimension, table.search, order, is_reversed, before=before, **scope.bounds)
 
 
-def _for_everybody(scope: Scope, wanted: Wanted, table: Table) -> tuple[Listed, int, int]:
+def _for_everybody(scope: Scope, wanted: Wanted, asked: int, rows: int) -> tuple[Listed, int, int]:
     """Rows, their page, and the last page that is known: only those of many visitors, and not how many others are."""
     wanted = replace(wanted, order="visitors", is_reversed=False, least_visitors=FEW)
-    for page in dict.fromkeys((table.page, 1)):
-        found = list_values(scope.taken, wanted, limit=ROWS + 1, offset=ROWS * (page - 1))
+    for page in dict.fromkeys((asked, 1)):
+        found = list_values(scope.taken, wanted, limit=rows + 1, offset=rows * (page - 1))
         if found.rows:
             break
-    return replace(found, rows=found.rows[:ROWS], count=0), page, page + (len(found.rows) > ROWS)
+    return replace(found, rows=found.rows[:rows], count=0), page, page + (len(found.rows) > rows)
 
 
 def order_of(sort: str) -> tuple[Order, bool]:
@@ -175,7 +179,9 @@ def order_of(sort: str) -> tuple[Order, bool]:
 
 def _head(scope: Scope, kind: Kind, name: str) -> Head:
     order, is_reversed = order_of(scope.state.table(kind.name).sort)
-    label = pgettext_lazy("figure", "Visits") if name == "page_views" and kind.is_of_visits else HEADS[name]
+    label = HEADS.get(name, kind.head)
+    if name == "page_views" and kind.is_of_visits:
+        label = VISITS
     if scope.is_public:
         return Head(name, label, "", "descending" if name == "visitors" else "")
     is_descending = is_reversed == (order == "value")
@@ -238,7 +244,7 @@ def _points(of_days: Iterable[tuple[date, int]], days: Days, step: int) -> list[
 def _count(kind: Kind, found: Listed, page: int) -> str:
     if not found.count:
         return ""
-    first = ROWS * (page - 1) + 1
+    first = rows_of(kind) * (page - 1) + 1
     if kind.are_pages:
         told = ngettext(
             "%(first)s to %(last)s of %(count)s page", "%(first)s to %(last)s of %(count)s pages", found.count
