@@ -12,7 +12,8 @@
 #   make script
 # The picture of the dashboard in the README, of the demo's data, with Chromium and its driver:
 #   make picture
-# The vendored list of referrer spam, of which each release should have the newest, from its repository:
+# The vendored lists of referrer spam and of channels, of which each release should have the newest, from their
+# repositories, or from clones of them: make update-lists LISTS="--referrer-spam DIR --channels DIR"
 #   make update-lists
 
 PYTHON ?= python3
@@ -82,7 +83,7 @@ $(VENV)/linted: $(VENV)/tested
 	@touch $@
 
 update-lists: $(VENV)/bin/python
-	$(BIN)/python tools/update_lists.py $(REPOSITORY)
+	$(BIN)/python tools/update_lists.py $(LISTS)
 
 clean:
 	rm -rf $(VENV) .tox demo dist build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The command that brings the vendored list of referrer spam up to date, on repositories made here."""
+"""The command that brings the vendored lists up to date, on repositories made here."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def update_lists(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def repository(folder: Path, text: str) -> str:
-    """A repository with such a list; gives its address."""
+def repository(folder: Path, text: str, **others: str) -> str:
+    """A repository with such a list, or with other files; gives its address."""
     folder.mkdir()
-    (folder / "spammers.txt").write_text(text)
+    for name, content in (others or {"spammers.txt": text}).items():
+        (folder / name).write_text(content)
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "list"]):
         subprocess.run(["git", *words], cwd=folder, check=True, env={**os.environ, **NOBODY, **AUTHOR, **DATES})
     return folder.as_uri()
@@ -54,8 +55,49 @@ def test_what_cannot_be_the_list_is_refused(update_lists: ModuleType, text: str)
         update_lists.hosts_of(text)
 
 
-def test_it_writes_the_file_that_is_read(update_lists: ModuleType) -> None:
-    assert update_lists.TARGET == ROOT / "django_pagestats" / "headers" / "referrer_spam.txt"
-    text = update_lists.TARGET.read_text(encoding="utf-8")
-    heading = [line.partition("{")[0] for line in update_lists.HEADER.splitlines()]
-    assert all(line.startswith(begin) for line, begin in zip(text.splitlines(), heading, strict=False))
+SEARCH = """Google:
+  -
+    urls:
+      - www.google.com
+      - 'google.{}'
+      - "{}.google.com"
+      - google.com/cse
+    params:
+      - q
+      - '/search\\/([^\\/]+)/'
+    charsets:
+      - utf-8
+Ask:
+  -
+    urls:
+      - ask.com
+"""
+SOCIAL = "Face:\n  - face.example\n  - ask.com\n\n'A name':\n  - x.example/part\n  - b.example\n"
+AI = "Chat:\n  - chat.example\n  - B.example\n"
+LISTED = [
+    "ai b.example", "ai chat.example", "search google.com", "search google.{}", "search {}.google.com",
+    "social ask.com", "social face.example",
+]  # fmt: skip
+
+
+def test_each_host_of_a_channel_once_and_no_parts_of_sites(update_lists: ModuleType, tmp_path: Path) -> None:
+    update_lists.FEWEST_OF_CHANNEL = {"ai": 2, "social": 3, "search": 4}
+    files = {"AIAssistants.yml": AI, "Socials.yml": SOCIAL, "SearchEngines.yml": SEARCH}
+    lines = update_lists.channels(repository(tmp_path / "lists", "", **files)).splitlines()
+    assert [line for line in lines if not line.startswith("#")] == LISTED
+    assert any("of 2026-01-31" in line for line in lines)
+    for name, channel in (("ai", "ai"), ("social", "social"), ("search", "search")):
+        with pytest.raises(ValueError, match=f"hosts of {channel}"):
+            update_lists.channel_lines({"ai": AI, "social": SOCIAL, "search": SEARCH, name: "<html>"})
+
+
+def test_it_writes_the_files_that_are_read(update_lists: ModuleType) -> None:
+    folder = ROOT / "django_pagestats" / "headers"
+    for target, name, header in (
+        (update_lists.TARGET, "referrer_spam.txt", update_lists.HEADER),
+        (update_lists.CHANNELS_TARGET, "channels.txt", update_lists.CHANNELS_HEADER),
+    ):
+        assert target == folder / name
+        heading = [line.partition("{")[0] for line in header.splitlines()]
+        lines = target.read_text(encoding="utf-8").splitlines()
+        assert all(line.startswith(begin) for line, begin in zip(lines, heading, strict=False))

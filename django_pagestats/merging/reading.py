@@ -62,6 +62,8 @@ class Where:
     #: in the order of the index of the top pages: PostgreSQL would take it that few rows have the number that answers,
     #: and it is right to think that most have not the other one
     is_ranked: bool = False
+    #: the bucket and the subject of the row after which to go on, in the order of the primary key
+    after: tuple[int, int] | None = None
 
     @property
     def is_of_subjects_of_all_time(self) -> bool:
@@ -90,6 +92,9 @@ class Where:
                 " AND s.digest = %s AND s.value = %s)"
             )
             parameters.extend(self.value)
+        if self.after is not None:
+            bucket, subject = self.after
+            conditions.append(f"(a.bucket > {bucket:d} OR (a.bucket = {bucket:d} AND a.subject > {subject:d}))")
         return " AND ".join(conditions), parameters
 
 

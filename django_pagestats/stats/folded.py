@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -32,6 +33,10 @@ ORDERED_SETS_PER_STATEMENT = 128
 KEPT_SETS = 256
 #: sets that one statement reads of several subjects at once: those of ten pages and two months
 SUBJECT_SETS_PER_STATEMENT = 640
+#: of the sets of all values so many are read at first, and then as many as have so many bytes
+FIRST_SETS_PER_STATEMENT = 2_000
+MOST_SETS_PER_STATEMENT = 50_000
+BYTES_PER_STATEMENT = 8_000_000
 #: rows that one statement looks up by primary key; and subjects of which it looks up all days, however many these are
 ROWS_PER_STATEMENT = 10_000
 SUBJECTS_PER_STATEMENT = 500
@@ -266,6 +271,25 @@ class Folded:
             yield from merged.items()
 
         return self._look_up(("subject_sets", span, dimension), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
+
+    def every_set(self, span: Span, dimension: NamedDimension) -> Iterator[tuple[int, int, int, BitMap]]:
+        """The bucket, subject, page views and visitor ids of each row; some megabytes are in memory at a time."""
+        where, size = values_where(span, dimension), FIRST_SETS_PER_STATEMENT
+        while True:
+            rows = self._rows(
+                ["a.bucket", "a.subject", "a.page_views", "a.visitor_set"],
+                where,
+                tail=f"ORDER BY a.bucket, a.subject LIMIT {size:d}",
+            )
+            for bucket, subject, page_views, visitor_set in rows:
+                yield bucket, subject, page_views, deserialized(visitor_set)
+            if len(rows) < size:
+                return
+            (bucket, subject, *_), read = rows[-1], sum(len(row[3]) for row in rows)
+            if not span.is_all_time:  # so that the primary key finds the place; of all time it is one bucket
+                where = replace(where, low=bucket)
+            where = replace(where, after=(bucket, subject))
+            size = min(MOST_SETS_PER_STATEMENT, max(SETS_PER_STATEMENT, size * BYTES_PER_STATEMENT // max(1, read)))
 
     def subject_series(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, dict[int, int]]:
         """value -> bucket -> page views, of those that have any, of a closed span."""

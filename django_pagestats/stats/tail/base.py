@@ -70,6 +70,10 @@ class Tail(ABC):
         """value -> page views of a span, of those of the values that have any, and perhaps of others."""
 
     @abstractmethod
+    def page_views_by_value_and_day(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
+        """value -> day -> page views of a span, of all values that have any."""
+
+    @abstractmethod
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         """bucket -> page views, of those buckets of a closed span that have any."""
 

@@ -147,6 +147,9 @@ class LongTail(Tail):
         rows = self._rows(span).filter(path__in=list(values))
         return dict(rows.order_by().values("path").annotate(n=Count("pk")).values_list("path", "n"))
 
+    def page_views_by_value_and_day(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
+        raise too_long(dimension.name)
+
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         assert span.low is not None and span.high is not None  # noqa: S101 - a time series is closed
         found: dict[int, int] = {}

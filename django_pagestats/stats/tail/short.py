@@ -153,6 +153,15 @@ class ShortTail(Tail):
                 counts[wanted[number]] += len(visitors)
         return counts
 
+    def page_views_by_value_and_day(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
+        numbers, days = self._values(dimension)
+        values = list(numbers)
+        found: dict[str, dict[int, int]] = {}
+        for (day, number), visitors in days.items():
+            if span.is_all_time or day in span:
+                found.setdefault(values[number], {})[day] = len(visitors)
+        return found
+
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         return {bucket: len(visitors) for bucket, visitors in self._groups(span, topic).items()}
 
