@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta, timezone
@@ -22,6 +23,8 @@ from django_pagestats.dashboard.page import page_of
 from django_pagestats.dashboard.panels import panels_of
 from django_pagestats.dashboard.scope import scope_of
 from django_pagestats.dimensions import section
+from django_pagestats.headers.channels import channel_of
+from django_pagestats.stats import grouping
 from django_pagestats.views import DashboardView
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import fold_naively
@@ -54,10 +57,11 @@ def entry(row: Row) -> str | None:
 
 VALUES: dict[str, Callable[[Row], str | None]] = {
     **{name: attribute(name) for name in ("source", "campaign", "country", "browser", "device")},
+    "channels": lambda row: channel_of(source) if (source := attribute("source")(row)) else None,
     "entry": entry,
     "section": lambda row: section(row.path),
 }
-OF_VISITS = {"source", "campaign", "entry"}
+OF_VISITS = {"channels", "source", "campaign", "entry"}
 
 
 def fold() -> None:
@@ -104,7 +108,7 @@ def test_each_panel_agrees_with_the_page_views(rows: list[Row]) -> None:
     then = [row for row in rows if within(row, BEFORE, START)]
     visits = sum("source" in (row.attributes or {}) for row in now)
     found = panels()
-    assert list(found) == ["source", "campaign", "entry", "section", "country", "browser", "device"]
+    assert list(found) == ["channels", "source", "campaign", "entry", "section", "country", "browser", "device"]
     for name, value_of in VALUES.items():
         table, base = found[name], visits if name in OF_VISITS else len(now)
         views, before = Counter(map(value_of, now)), Counter(map(value_of, then))
@@ -156,6 +160,65 @@ def test_the_csv_of_a_dimension_has_all_its_values(rows: list[Row]) -> None:
     gains = [int(row[1]) - int(row[3]) for row in found]
     assert gains == sorted(gains, reverse=True)
     assert table_csv(MARCH, "nothing", using="default", now=NOW) is None
+
+
+SOURCES = ["google.com", "google.de", "bing", "t.co", "(direct)", "(other)", "newsletter", "spring", "chatgpt.com"]
+SOURCES += [f"site-{n}.example" for n in range(30)]
+
+
+def channel_views(count: int, seed: int) -> list[Row]:
+    """Of visitors who come by several sources, in the range and before it."""
+    rng = random.Random(seed)
+    begin = datetime(2025, 2, 5, tzinfo=timezone.utc)
+    return insert_page_views(
+        (
+            "/",
+            f"key{rng.randrange(60)}",
+            begin + timedelta(hours=rng.randrange(56 * 24)),
+            {"source": rng.choice(SOURCES)},
+        )
+        for _ in range(count)
+    )
+
+
+@pytest.mark.parametrize("is_all_time", [False, True])
+def test_channels_are_the_exact_union_of_their_sources(monkeypatch: pytest.MonkeyPatch, is_all_time: bool) -> None:
+    """Read in several portions, with a tail."""
+    monkeypatch.setattr(grouping, "FIRST_SETS_PER_STATEMENT", 7)
+    monkeypatch.setattr(grouping, "FEWEST_SETS_PER_STATEMENT", 5)
+    monkeypatch.setattr(grouping, "BYTES_PER_STATEMENT", 300)
+    rows = insert_page_views([("/", "old", datetime(2025, 2, 1, tzinfo=timezone.utc))]) + channel_views(400, 1)
+    fold()
+    rows += channel_views(80, 2)
+    query = {"range": "all"} if is_all_time else {}
+    table = panels(query)["channels"]
+    keys: dict[str, list[str]] = {}
+    before: Counter[str] = Counter()
+    for row in rows:
+        if (source := attribute("source")(row)) is None:
+            continue
+        if is_all_time or within(row, START, END):
+            keys.setdefault(channel_of(source), []).append(row.session_key)
+        elif within(row, BEFORE, START):
+            before[channel_of(source)] += 1
+    assert len(keys) == 8
+    found = {row.value: (number(row.page_views), number(row.visitors)) for row in table.rows}
+    assert found == {channel: (len(them), len(set(them))) for channel, them in keys.items()}
+    assert [number(row.page_views) for row in table.rows] == sorted(map(len, keys.values()), reverse=True)
+    people, seen = len({key for them in keys.values() for key in them}), sum(len(set(them)) for them in keys.values())
+    assert table.people.startswith(f"Rows {seen}, people {people}:") and str(table.heads[1].label) == "Visits"
+    assert {row.name.text for row in table.rows} >= {"Search", "AI assistants", "E-mail", "Direct"}
+    if not is_all_time:
+        assert {row.value: number(row.change.before) for row in table.rows} == {it: before[it] for it in keys}
+        gains = {channel: len(them) - before[channel] for channel, them in keys.items()}
+        order = [row.value for row in panels({"channels_sort": "-change"})["channels"].rows]
+        assert [gains[channel] for channel in order] == sorted(gains.values(), reverse=True)
+    made = table_csv({**MARCH, **query, "channels_sort": "-visitors"}, "channels", using="default", now=NOW)
+    assert made is not None
+    with made[1] as file:
+        lines = [line for line in csv.reader(io.StringIO(file.read().decode("utf-8-sig"))) if line[0] in keys]
+    assert {line[0]: (int(line[1]), int(line[2])) for line in lines} == found
+    assert [int(line[2]) for line in lines] == sorted((it[1] for it in found.values()), reverse=True)
 
 
 # -- names and values
@@ -221,7 +284,10 @@ def test_values_have_the_names_that_readers_know(settings: Any) -> None:
 def test_what_has_nothing_and_what_is_not_counted_yet_is_told_once(settings: Any) -> None:
     fold_naively(insert_page_views([("/", "key", AT, {"browser": "Firefox"})]))
     text = rendered({})
-    assert "Nothing in these days: Sources, Campaigns, Entry pages, Countries, Systems, Devices, Languages." in text
+    assert (
+        "Nothing in these days: Channels, Sources, Campaigns, Entry pages, Countries, Systems, Devices, Languages."
+        in text
+    )
     settings.PAGESTATS_DIMENSIONS = {"browser": "browser", "author": f"{__name__}.twice", "signed_in": "signed_in"}
     text = rendered({})
     assert text.count("Not counted in these aggregates yet: Author, Signed in.") == 1

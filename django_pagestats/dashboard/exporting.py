@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
+from django_pagestats.dashboard.channels import channels_of, rows_of_channels
 from django_pagestats.dashboard.figures import compared_days, totals_of
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.scope import Scope, bounds, scope_of
@@ -69,7 +70,7 @@ def guarded(text: str) -> str:
 def _head(scope: Scope, kind: Kind) -> Iterator[str]:
     trust = trust_of(scope, totals_of(scope))
     search = scope.state.table(kind.name).search
-    of = "path" if kind.are_pages else f"value of {kind.dimension}"
+    of = "path" if kind.are_pages else "channel" if kind.are_channels else f"value of {kind.dimension}"
     yield f"# {kind.title} from {scope.days.start} to {scope.days.last}, both days included"
     if search:
         yield f"# Only {of if kind.are_pages else 'value'}s that begin with {search}"
@@ -92,6 +93,12 @@ def _rows(scope: Scope, kind: Kind) -> Iterator[list[str | int]]:
     comparison = compared_days(scope)
     then = None if comparison is None else bounds(comparison.days_before)
     yield [kind.column, "page_views", "visitors", *([] if then is None else ["page_views_before"])]
+    if kind.are_channels:
+        grouped = channels_of(scope, kind)
+        for row in rows_of_channels(scope, kind, grouped):
+            before_it = [] if then is None else [grouped.groups[row.value].before]
+            yield [row.value, row.page_views, row.visitors, *before_it]
+        return
     for portion in portions(every_value(scope.taken, wanted_of(scope, kind)), PORTION):
         values = [row.value for row in portion]
         before = {} if then is None else page_views_of(scope.taken, kind.dimension, values, **then)

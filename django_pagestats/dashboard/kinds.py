@@ -14,9 +14,12 @@ from django_pagestats.stats.answers import DimensionInfo
 from django_pagestats.stats.topics import PAGES
 
 #: what only arrivals have: of these the page views of a value are visits
-OF_ARRIVALS = frozenset({"source", "medium", "campaign", "term", "content", ENTRY})
+OF_ARRIVALS = frozenset({"channel", "source", "medium", "campaign", "term", "content", ENTRY})
+#: the groups of the values of a dimension that comes from the attribute `source`
+CHANNEL, SOURCE = "channel", "source"
 #: the titles of what comes from these, and of their column, in the order of the panels; others have their name
 TITLES: dict[str, tuple[Promise, Promise]] = {
+    CHANNEL: (pgettext_lazy("heading", "Channels"), pgettext_lazy("heading", "Channel")),
     "source": (pgettext_lazy("heading", "Sources"), pgettext_lazy("heading", "Source")),
     "campaign": (pgettext_lazy("heading", "Campaigns"), pgettext_lazy("heading", "Campaign")),
     ENTRY: (pgettext_lazy("heading", "Entry pages"), pgettext_lazy("heading", "Page")),
@@ -43,6 +46,10 @@ class Kind:
     title: str | Promise
     #: of the first column
     head: str | Promise
+
+    @property
+    def are_channels(self) -> bool:
+        return self.source == CHANNEL
 
     @property
     def are_paths(self) -> bool:
@@ -74,9 +81,14 @@ KIND_OF_PAGES = Kind(
 
 
 def kinds_of(dimensions: Iterable[DimensionInfo]) -> list[Kind]:
-    """The pages, what is known here in its order, and the site's own in the order of the setting."""
+    """The pages, what is known here in its order, and the site's own in the order of the setting.
+
+    Channels are those of the first dimension of sources.
+    """
     order = list(TITLES)
     kinds = [_kind(it.name, it.source) for it in dimensions]
+    of_sources = [Kind("channels", it.dimension, CHANNEL, *TITLES[CHANNEL]) for it in kinds if it.source == SOURCE]
+    kinds = [*of_sources[:1], *kinds]
     return [KIND_OF_PAGES, *sorted(kinds, key=lambda it: order.index(it.source) if it.source in order else len(order))]
 
 

@@ -10,13 +10,24 @@ from django.conf.locale import LANG_INFO
 from django.utils.functional import Promise
 from django.utils.translation import get_language_info, pgettext_lazy
 
-from django_pagestats.dashboard.kinds import Kind
+from django_pagestats.dashboard.kinds import CHANNEL, SOURCE, Kind
+from django_pagestats.headers import channels
 
 #: control characters, line and paragraph separators, and what turns the direction of a text
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-#: of a source, and of a device
+#: of a channel, a source, and a device
 WORDS: dict[str, dict[str, Promise]] = {
-    "source": {
+    CHANNEL: {
+        channels.SEARCH: pgettext_lazy("channel", "Search"),
+        channels.SOCIAL: pgettext_lazy("channel", "Social"),
+        channels.AI: pgettext_lazy("channel", "AI assistants"),
+        channels.EMAIL: pgettext_lazy("channel", "E-mail"),
+        channels.CAMPAIGN: pgettext_lazy("channel", "Campaign"),
+        channels.LINK: pgettext_lazy("channel", "Link"),
+        channels.DIRECT: pgettext_lazy("channel", "Direct"),
+        channels.OTHER: pgettext_lazy("channel", "Others, too many to tell apart"),
+    },
+    SOURCE: {
         "(direct)": pgettext_lazy("source", "Direct, or not known"),
         "(other)": pgettext_lazy("source", "Others, too many to tell apart"),
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django_pagestats.dashboard.channels import channel_table
 from django_pagestats.dashboard.figures import Totals
 from django_pagestats.dashboard.kinds import Kind, missing_titles
 from django_pagestats.dashboard.scope import Scope
@@ -39,7 +40,7 @@ def panels_of(scope: Scope, totals: Totals, kinds: Iterable[Kind] | None = None)
 
 def _add(panels: Panels, scope: Scope, kind: Kind, totals: Totals) -> None:
     try:
-        table = table_of(scope, kind, totals)
+        table = (channel_table if kind.are_channels else table_of)(scope, kind, totals)
     except (DimensionError, TailTooLongError) as error:
         if not scope.is_public:
             panels.failed.append((str(kind.title), str(error)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import cast
@@ -18,7 +18,6 @@ from django_pagestats.dashboard.naming import Name, name_of
 from django_pagestats.dashboard.numbers import FEW, Change, change, is_hidden, share, whole
 from django_pagestats.dashboard.ranges import Days, today_of
 from django_pagestats.dashboard.scope import Scope, bounds
-from django_pagestats.stats.answers import ValueStats
 from django_pagestats.stats.listing import (
     Listed,
     Order,
@@ -102,35 +101,64 @@ class ListTable:
 
 def table_of(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
     """The rows that the URL asks for; raises DimensionError, and TailTooLongError for a named dimension."""
-    table = scope.state.table(kind.name)
+    asked, rows = scope.state.table(kind.name).page, rows_of(kind)
     wanted = wanted_of(scope, kind)
 
     def listed(page: int) -> Listed:
-        return list_values(scope.taken, wanted, limit=rows_of(kind), offset=rows_of(kind) * (page - 1))
+        return list_values(scope.taken, wanted, limit=rows, offset=rows * (page - 1))
 
     if scope.is_public:
-        found, page, pages = _for_everybody(scope, wanted, table.page, rows_of(kind))
+        found, page, pages = _for_everybody(scope, wanted, asked, rows)
     else:
-        found, page = listed(table.page), table.page
-        pages = max(1, -(-found.count // rows_of(kind)))
+        found, page = listed(asked), asked
+        pages = max(1, -(-found.count // rows))
         if page > pages:
             found, page = listed(pages), pages
+    values = [row.value for row in found.rows]
+    before, lines = _before(scope, kind, values), _lines(scope, kind, values)
+    return made_table(scope, kind, totals, found, before, lines, page=page, pages=pages)
+
+
+def made_table(
+    scope: Scope,
+    kind: Kind,
+    totals: Totals,
+    found: Listed,
+    before: Mapping[str, int],
+    lines: Mapping[str, SafeString],
+    *,
+    page: int = 1,
+    pages: int = 1,
+) -> ListTable:
+    """The table of some rows, with the page views before of those that may be compared, and their small lines."""
 
     def turned(to: int) -> str:
         return scope.state.with_table(kind.name, page=to).query() if 1 <= to <= pages else ""
 
+    base = totals.visits if kind.is_of_visits else totals.page_views
     parameters, without = scope.state.parameters(), {f"{kind.name}_q", f"{kind.name}_p"}
     return ListTable(
         kind=kind,
         heads=[_head(scope, kind, name) for name in (kind.column, "page_views", "visitors")],
         change=None if compared_days(scope) is None else _head(scope, kind, "change"),
-        rows=_rows(scope, kind, found.rows, base_of(kind, totals)),
-        search=table.search,
+        rows=[
+            Row(
+                row.value,
+                name_of(kind, row.value),
+                whole(row.page_views),
+                whole(row.visitors),
+                share(row.page_views, base or 0),
+                change(row.page_views, before[row.value]) if row.value in before else None,
+                lines.get(row.value, SafeString("")),
+            )
+            for row in found.rows
+        ],
+        search=scope.state.table(kind.name).search,
         hidden=[(name, value) for name, value in parameters.items() if name not in without],
         count=_count(kind, found, page),
         people=_of_many(kind) if scope.is_public else _people(kind, found),
         compared=_compared(scope) if kind.are_pages else "",
-        has_lines=scope.days.count > 1 and not scope.is_public,
+        has_lines=bool(lines),
         page=page,
         pages=pages,
         newer=turned(page - 1),
@@ -142,11 +170,6 @@ def table_of(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
 def rows_of(kind: Kind) -> int:
     """How many are shown at a time."""
     return ROWS if kind.are_pages else FEWER_ROWS
-
-
-def base_of(kind: Kind, totals: Totals) -> int | None:
-    """Of which a row has its share; None: it is not known."""
-    return totals.visits if kind.is_of_visits else totals.page_views
 
 
 def wanted_of(scope: Scope, kind: Kind) -> Wanted:
@@ -198,40 +221,39 @@ def _head(scope: Scope, kind: Kind, name: str) -> Head:
     )
 
 
-def _rows(scope: Scope, kind: Kind, found: Sequence[ValueStats], base: int | None) -> list[Row]:
-    values = [row.value for row in found]
+def _before(scope: Scope, kind: Kind, values: Sequence[str]) -> dict[str, int]:
+    """The page views of before, of those values of which they may be told."""
     comparison = compared_days(scope)
-    before: dict[str, int] = {}
-    if comparison is not None:
-        then = bounds(comparison.days_before)
-        before = page_views_of(scope.taken, kind.dimension, values, **then)
-        if scope.is_public:
-            visitors = visitors_by_value(scope.taken, kind.dimension, values, **then)
-            before = {it: n for it, n in before.items() if not is_hidden(visitors[it], is_public=True)}
-    # a line's points are exact: the public would see the days of one visitor
-    lines = dict.fromkeys(values, SafeString("")) if scope.is_public else _lines(scope, kind, values)
-    return [
-        Row(
-            row.value,
-            name_of(kind, row.value),
-            whole(row.page_views),
-            whole(row.visitors),
-            share(row.page_views, base or 0),
-            change(row.page_views, before[row.value]) if row.value in before else None,
-            lines[row.value],
-        )
-        for row in found
-    ]
+    if comparison is None:
+        return {}
+    then = bounds(comparison.days_before)
+    before = page_views_of(scope.taken, kind.dimension, values, **then)
+    if scope.is_public:
+        visitors = visitors_by_value(scope.taken, kind.dimension, values, **then)
+        before = {it: n for it, n in before.items() if not is_hidden(visitors[it], is_public=True)}
+    return before
 
 
 def _lines(scope: Scope, kind: Kind, values: Sequence[str]) -> dict[str, SafeString]:
-    """Page views day by day, or of some days each in a long range."""
-    days = scope.days.until(today_of(scope.counted_until, scope.calendar) + timedelta(days=1))
-    if days.count < 2:
-        return dict.fromkeys(values, SafeString(""))
+    """Page views day by day, or of some days each in a long range; of the public's rows it would tell one visitor."""
+    days = days_of_lines(scope)
+    if days is None:
+        return {}
     found = page_views_by_day(scope.taken, kind.dimension, values, start=days.start, end=days.end)
+    return {value: line_of(found[value], days) for value in values}
+
+
+def days_of_lines(scope: Scope) -> Days | None:
+    """Up to where all is counted; None: there are no lines."""
+    if scope.is_public:
+        return None
+    days = scope.days.until(today_of(scope.counted_until, scope.calendar) + timedelta(days=1))
+    return days if days.count > 1 else None
+
+
+def line_of(page_views: Mapping[date, int], days: Days) -> SafeString:
     step = -(-days.count // MOST_LINE_POINTS)
-    return {value: small_line(_points(found[value].items(), days, step)) for value in values}
+    return small_line(_points(((day, count) for day, count in page_views.items() if day in days), days, step))
 
 
 def _points(of_days: Iterable[tuple[date, int]], days: Days, step: int) -> list[int | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -33,10 +32,6 @@ ORDERED_SETS_PER_STATEMENT = 128
 KEPT_SETS = 256
 #: sets that one statement reads of several subjects at once: those of ten pages and two months
 SUBJECT_SETS_PER_STATEMENT = 640
-#: of the sets of all values so many are read at first, and then as many as have so many bytes
-FIRST_SETS_PER_STATEMENT = 2_000
-MOST_SETS_PER_STATEMENT = 50_000
-BYTES_PER_STATEMENT = 8_000_000
 #: rows that one statement looks up by primary key; and subjects of which it looks up all days, however many these are
 ROWS_PER_STATEMENT = 10_000
 SUBJECTS_PER_STATEMENT = 500
@@ -120,7 +115,7 @@ class Folded:
         elif self._state != seen:
             raise MovedError
 
-    def _rows(self, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "") -> list[tuple[Any, ...]]:
+    def rows(self, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "") -> list[tuple[Any, ...]]:
         state, rows = read_aggregates(self.using, columns, where, tail=tail, index=index)
         self._pin(state)
         return rows
@@ -131,7 +126,7 @@ class Folded:
         return sum(
             int(total or 0)
             for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
-            for (total,) in self._rows(["SUM(a.page_views)"], where)
+            for (total,) in self.rows(["SUM(a.page_views)"], where)
         )
 
     def series(self, span: Span, topic: Topic | None) -> dict[int, Totals]:
@@ -139,7 +134,7 @@ class Folded:
         return {
             bucket: Totals(page_views, visitors)
             for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
-            for bucket, page_views, visitors in self._rows(["a.bucket", "a.page_views", "a.visitors"], where)
+            for bucket, page_views, visitors in self.rows(["a.bucket", "a.page_views", "a.visitors"], where)
         }
 
     def visitors(self, span: Span, topic: Topic | None) -> BitMap:
@@ -147,7 +142,7 @@ class Folded:
         merged = BitMap()
         for part in self._parts(span):
             for buckets in portions(self._buckets(part, topic), SETS_PER_STATEMENT):
-                for (visitor_set,) in self._rows(["a.visitor_set"], topic_where(part, topic, buckets=buckets)):
+                for (visitor_set,) in self.rows(["a.visitor_set"], topic_where(part, topic, buckets=buckets)):
                     merged |= deserialized(visitor_set)
         return merged
 
@@ -156,7 +151,7 @@ class Folded:
         total, merged = 0, BitMap()
         for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT):
             where = topic_where(span, None, buckets=buckets)
-            for page_views, visitor_set in self._rows(["a.page_views", "a.visitor_set"], where):
+            for page_views, visitor_set in self.rows(["a.page_views", "a.visitor_set"], where):
                 total += page_views
                 merged |= deserialized(visitor_set)
         return total, merged
@@ -166,13 +161,13 @@ class Folded:
         columns = ["a.page_views", "a.visitor_set", "a.repeat_set"]
         for part in self._parts(span):
             for buckets in portions(self._buckets(part, None), SETS_PER_STATEMENT // 2):
-                yield from self._rows(columns, topic_where(part, None, buckets=buckets))
+                yield from self.rows(columns, topic_where(part, None, buckets=buckets))
 
     def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""
 
         def read(buckets: list[int]) -> Iterator[tuple[int, BitMap]]:
-            for bucket, visitor_set in self._rows(
+            for bucket, visitor_set in self.rows(
                 ["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=buckets)
             ):
                 yield bucket, deserialized(visitor_set)
@@ -182,7 +177,7 @@ class Folded:
     def sets_in_order(self, span: Span, topic: Topic | None, buckets: Iterable[int]) -> Iterator[tuple[int, BitMap]]:
         """Each bucket with the ids of its visitors, of those buckets that have any; some sets at a time in memory."""
         for portion in portions(buckets, ORDERED_SETS_PER_STATEMENT):
-            rows = self._rows(["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=portion))
+            rows = self.rows(["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=portion))
             yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in sorted(rows))
 
     def _parts(self, span: Span) -> list[Span]:
@@ -205,31 +200,31 @@ class Folded:
         few = span.buckets(BUCKETS_PER_STATEMENT)
         if few is not None:
             return few
-        rows = self._rows(["a.bucket"], topic_where(span, None))
+        rows = self.rows(["a.bucket"], topic_where(span, None))
         return sorted(bucket for (bucket,) in rows)
 
     # -- the values of a dimension
 
     def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
         """Of all values together."""
-        return int(self._rows(["SUM(a.page_views)"], values_where(span, dimension))[0][0] or 0)
+        return int(self.rows(["SUM(a.page_views)"], values_where(span, dimension))[0][0] or 0)
 
     def count_values(self, span: Span, dimension: NamedDimension) -> int:
         column = "COUNT(*)" if span.is_all_time else "COUNT(DISTINCT a.subject)"
-        return int(self._rows([column], values_where(span, dimension))[0][0])
+        return int(self.rows([column], values_where(span, dimension))[0][0])
 
     def top(self, span: Span, dimension: NamedDimension, count: int) -> list[Ranked]:
         """The first values by page views, then subject id."""
         if span.is_all_time:
             is_indexed = dimension == PAGES
-            rows = self._rows(
+            rows = self.rows(
                 ["a.subject", "a.page_views", "a.visitors"],
                 Where(dimension.id, span.granularity, is_ranked=is_indexed),
                 tail=f"ORDER BY a.page_views DESC, a.subject LIMIT {count:d}",
                 index="pagestats_top_pages" if is_indexed else "",
             )
         else:
-            rows = self._rows(
+            rows = self.rows(
                 ["a.subject", "SUM(a.page_views) AS total", "NULL AS visitors"],
                 values_where(span, dimension),
                 tail=f"GROUP BY a.subject ORDER BY total DESC, a.subject LIMIT {count:d}",
@@ -251,7 +246,7 @@ class Folded:
             for buckets in portions(self._buckets(span, None), BUCKETS_PER_STATEMENT):
                 for part in portions(subjects, max(SUBJECTS_PER_STATEMENT, ROWS_PER_STATEMENT // len(buckets))):
                     where = values_where(span, dimension, buckets=buckets, subjects=part)
-                    for subject, page_views in self._rows(
+                    for subject, page_views in self.rows(
                         ["a.subject", "SUM(a.page_views)"], where, tail="GROUP BY a.subject"
                     ):
                         totals[subject] = totals.get(subject, 0) + int(page_views)
@@ -266,30 +261,11 @@ class Folded:
             merged: dict[int, BitMap] = {}
             for buckets in portions(self._buckets(span, None), max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))):
                 where = values_where(span, dimension, buckets=buckets, subjects=subjects)
-                for subject, visitor_set in self._rows(["a.subject", "a.visitor_set"], where):
+                for subject, visitor_set in self.rows(["a.subject", "a.visitor_set"], where):
                     merged[subject] = merged.get(subject, BitMap()) | deserialized(visitor_set)
             yield from merged.items()
 
         return self._look_up(("subject_sets", span, dimension), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
-
-    def every_set(self, span: Span, dimension: NamedDimension) -> Iterator[tuple[int, int, int, BitMap]]:
-        """The bucket, subject, page views and visitor ids of each row; some megabytes are in memory at a time."""
-        where, size = values_where(span, dimension), FIRST_SETS_PER_STATEMENT
-        while True:
-            rows = self._rows(
-                ["a.bucket", "a.subject", "a.page_views", "a.visitor_set"],
-                where,
-                tail=f"ORDER BY a.bucket, a.subject LIMIT {size:d}",
-            )
-            for bucket, subject, page_views, visitor_set in rows:
-                yield bucket, subject, page_views, deserialized(visitor_set)
-            if len(rows) < size:
-                return
-            (bucket, subject, *_), read = rows[-1], sum(len(row[3]) for row in rows)
-            if not span.is_all_time:  # so that the primary key finds the place; of all time it is one bucket
-                where = replace(where, low=bucket)
-            where = replace(where, after=(bucket, subject))
-            size = min(MOST_SETS_PER_STATEMENT, max(SETS_PER_STATEMENT, size * BYTES_PER_STATEMENT // max(1, read)))
 
     def subject_series(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, dict[int, int]]:
         """value -> bucket -> page views, of those that have any, of a closed span."""
@@ -299,7 +275,7 @@ class Folded:
         found: dict[str, dict[int, int]] = {}
         for buckets in portions(self._buckets(span, None), max(1, ROWS_PER_STATEMENT // max(1, len(values_of)))):
             where = values_where(span, dimension, buckets=buckets, subjects=list(values_of))
-            rows = self._rows(["a.subject", "a.bucket", "a.page_views"], where) if values_of else []
+            rows = self.rows(["a.subject", "a.bucket", "a.page_views"], where) if values_of else []
             for subject, bucket, page_views in rows:
                 found.setdefault(values_of[subject], {})[bucket] = page_views
         return found

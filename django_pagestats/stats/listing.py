@@ -77,7 +77,7 @@ def list_values(taken: Snapshot, wanted: Wanted, *, limit: int = 10, offset: int
     check_numbers(limit=limit, offset=offset)
 
     def listed(moment: Moment) -> Listed:
-        lister = _lister_of(moment, wanted)
+        lister = lister_of(moment, wanted)
         if lister is None:
             return Listed([], 0, 0)
         if wanted.order == "page_views" and not wanted.prefix and not wanted.is_reversed:
@@ -96,11 +96,11 @@ def every_value(taken: Snapshot, wanted: Wanted) -> Iterator[ValueStats]:
     """All rows of the list, of which a portion is in memory at a time, besides their ranking."""
 
     def ranking(moment: Moment) -> list[Ranked]:
-        lister = _lister_of(moment, wanted)
+        lister = lister_of(moment, wanted)
         return [] if lister is None else lister.ordered(upto=MOST_PAGES)
 
     def rows(moment: Moment, portion: Sequence[Ranked]) -> list[ValueStats]:
-        lister = _lister_of(moment, wanted)
+        lister = lister_of(moment, wanted)
         return [] if lister is None else list(lister.rows(portion))
 
     # page views are of one instant whatever becomes of the aggregates meanwhile: so is their order
@@ -163,16 +163,16 @@ def any_dimension(moment: Moment, name: str) -> NamedDimension:
     return PAGES if name == PAGES.name else dimension_of(moment, name)
 
 
-def _lister_of(moment: Moment, wanted: Wanted) -> _Lister | None:
+def lister_of(moment: Moment, wanted: Wanted) -> Lister | None:
     """None: there is nothing to list."""
     dimension = any_dimension(moment, wanted.dimension)
     span = moment.span(page_span(wanted.start, wanted.end, lambda: moment.calendar))
     if span.is_empty or not can_hold(moment.using, wanted.prefix):
         return None
-    return _Lister(moment, span, dimension, wanted)
+    return Lister(moment, span, dimension, wanted)
 
 
-class _Lister:
+class Lister:
     """The list of one dimension, in one span."""
 
     def __init__(self, moment: Moment, span: Span, dimension: NamedDimension, wanted: Wanted) -> None:
@@ -183,7 +183,7 @@ class _Lister:
 
     def ranked(self, *, limit: int, offset: int) -> list[Ranked]:
         """By page views, whatever the prefix."""
-        return _ranked(self.moment, self.span, self.dimension, limit=limit, offset=offset)
+        return ranked_of(self.moment, self.span, self.dimension, limit=limit, offset=offset)
 
     def ordered(self, *, upto: int) -> list[Ranked]:
         """The first of all rows in the wanted order."""
@@ -239,12 +239,12 @@ class _Lister:
         if self.wanted.before is not None:
             then = self.moment.span(page_span(*self.wanted.before, lambda: self.moment.calendar))
             if not then.is_empty:
-                of_before = _ranked(self.moment, then, self.dimension, limit=MOST_PAGES, offset=0)
+                of_before = ranked_of(self.moment, then, self.dimension, limit=MOST_PAGES, offset=0)
                 before = {_key(it): it.page_views for it in of_before}
         return sorted(self.all, key=lambda it: before.get(_key(it), 0) - it.page_views)  # stable
 
 
-def _ranked(moment: Moment, span: Span, dimension: NamedDimension, *, limit: int, offset: int) -> list[Ranked]:
+def ranked_of(moment: Moment, span: Span, dimension: NamedDimension, *, limit: int, offset: int) -> list[Ranked]:
     folded = moment.folded.top(span, dimension, min(offset + limit, MOST_PAGES))
     return moment.tail_of(span).top(moment.folded, span, dimension, folded, limit=limit, offset=offset)
 
