@@ -84,6 +84,7 @@ def test_the_time_zone_is_the_sites_by_default(settings: Any) -> None:
         ("RATE_LIMIT", ["300", "0/m", 300, "3/w"]),
         ("KEEP_UP", [None, 1, "always"]),
         ("FIRST_DAY_OF_WEEK", [-1, 7, True, "1", 1.0]),
+        ("NOTES_FROM_LOG", [None, "auth.User", ["User"], ["a.b.c"], [1]]),
     ],
 )
 def test_values_that_will_not_do(settings: Any, name: str, values: list[object]) -> None:
@@ -112,6 +113,7 @@ def test_values_that_will_not_do(settings: Any, name: str, values: list[object])
         ("RATE_LIMIT", ["300/m", "1/s"]),
         ("KEEP_UP", ["auto", True, False]),
         ("FIRST_DAY_OF_WEEK", [None, 0, 6]),
+        ("NOTES_FROM_LOG", [[], ("auth.User", "blog.article")]),
     ],
 )
 def test_values_that_do(settings: Any, name: str, values: list[object]) -> None:

@@ -30,6 +30,7 @@ SERVERLESS_TESTS = [
     "test_beacon_tags.py",
     "test_buckets.py",
     "test_charts.py",
+    "test_checks_dashboard.py",
     "test_checks_settings.py",
     "test_commands.py",
     "test_dashboard_ranges.py",

@@ -1,8 +1,9 @@
-"""What the Django admin shows: nothing is written by hand; a backfill is started by a button or an action."""
+"""What the Django admin shows: notes alone are written by hand; a backfill is started by a button or an action."""
 
 from django_pagestats.admin.dashboard import StatisticsAdmin
 from django_pagestats.admin.generations import GenerationAdmin
 from django_pagestats.admin.left_out import LeftOutAdmin
+from django_pagestats.admin.notes import NoteAdmin
 from django_pagestats.admin.page_views import PageViewAdmin
 from django_pagestats.admin.records import ImportSourceAdmin
 from django_pagestats.admin.runs import BackfillRunAdmin
@@ -12,6 +13,7 @@ __all__ = [
     "GenerationAdmin",
     "ImportSourceAdmin",
     "LeftOutAdmin",
+    "NoteAdmin",
     "PageViewAdmin",
     "StatisticsAdmin",
 ]

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, include, path, reverse
 from django.utils.translation import gettext
 
+from django_pagestats.admin.notes import note_links
 from django_pagestats.admin.readonly import ReadOnlyAdmin, outside_transactions
 from django_pagestats.models import BackfillRun, Statistics
 from django_pagestats.views.dashboard import DashboardView
@@ -37,6 +38,7 @@ class AdminDashboardView(DashboardView):
         self.request.current_app = site.name  # as each view of the admin does
         page = super().get_context_data(**kwargs)
         links = {"run_url": self.run_url(page), "backfill_url": self.backfill_url()}
+        links |= note_links(site, self.request, page["note_day"], page["state"].query())
         return {**site.each_context(self.request), "title": gettext("Statistics"), **page, **links}
 
     def run_url(self, page: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from django_pagestats.charts.axes import MOST_POINTS, ticks
-from django_pagestats.charts.slots import Slot, count_text, heads_of, rows_of, told
+from django_pagestats.charts.slots import Slot, count_text, heads_of, notes_text, rows_of, told
 from django_pagestats.charts.small import unbroken
 
 #: in pixels: of the area of the bars, above it for a label, and below it for those of time
@@ -22,6 +22,8 @@ BAR, WIDEST_BAR = 0.72, 12.0
 MOST_LABELS, FEW = 7, 2
 #: in per cent: there, half of a label has no room
 NEAR_THE_END = 90
+#: a note's mark: from the top, and half its width
+NOTE_AT, NOTE_RADIUS = 7, 5
 #: with more bars than that, what one says is in the table only
 MOST_TITLES = 120
 
@@ -37,7 +39,7 @@ class Drawing:
     heads: list[str]
     #: the name of the slot, and its texts
     rows: list[tuple[str, list[str]]]
-    #: what is drawn, for its legend: "before", "running", "cut"
+    #: what is drawn, for its legend: "before", "running", "cut", "notes"
     has: frozenset[str]
 
 
@@ -50,13 +52,14 @@ def columns(slots: Sequence[Slot], *, title: str, name: str = "pagestats-chart")
         "before": any(slot.page_views_before is not None for slot in shown),
         "running": any(slot.is_running for slot in shown),
         "cut": any(slot.is_cut for slot in shown),
+        "notes": any(slot.notes for slot in slots),
     }
     return Drawing(
         name,
         title,
         _Plot(slots, name, title).svg(),
-        heads_of(has["before"]),
-        list(rows_of(slots, has_before=has["before"])),
+        heads_of(has_before=has["before"], has_notes=has["notes"]),
+        list(rows_of(slots, has_before=has["before"], has_notes=has["notes"])),
         frozenset(what for what, is_there in has.items() if is_there),
     )
 
@@ -80,6 +83,7 @@ class _Plot:
             self._tick_labels(),
             self._labels(),
             self._targets(),
+            self._notes(),
             CURSOR,
         ]
         return format_html(
@@ -223,6 +227,21 @@ class _Plot:
                 (f"{place * self.width:.3f}", f"{self.width:.3f}", ABOVE, HEIGHT, told(slot))
                 for place, slot in enumerate(self.slots)
                 if not slot.is_empty
+            ),
+        )
+
+    def _notes(self) -> SafeString:
+        """Above their places, over what a pointer finds there: each says its notes."""
+        return format_html_join(
+            "",
+            '<g class="pagestats-note"><line x1="{0}%" x2="{0}%" y1="{1}" y2="{2}" stroke="#6b4ea0"'
+            ' stroke-dasharray="2 3" pointer-events="none"/><circle cx="{0}%" cy="{3}" r="{4}" fill="#6b4ea0">'
+            "<title>{5}</title></circle></g>",
+            (
+                (f"{(place + 0.5) * self.width:.3f}", NOTE_AT + NOTE_RADIUS, BASE, NOTE_AT, NOTE_RADIUS, told)
+                for place, slot in enumerate(self.slots)
+                if slot.notes
+                for told in [gettext("%(name)s: %(note)s") % {"name": slot.name, "note": notes_text(slot)}]
             ),
         )
 

@@ -28,6 +28,8 @@ class Slot:
     is_running: bool = False
     #: a week or month of which the range has a part
     is_cut: bool = False
+    #: what happened then; shown at the place also where there is no number
+    notes: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -40,20 +42,28 @@ class Slot:
         return gettext("in part") if self.is_cut else ""
 
 
-def heads_of(has_before: bool) -> list[str]:
+def heads_of(*, has_before: bool, has_notes: bool) -> list[str]:
     heads = [pgettext("heading", "Time"), pgettext("figure", "Page views"), pgettext("figure", "Visitors")]
     before = [pgettext("heading", "Compared with"), gettext("Page views then"), pgettext("heading", "Visitors then")]
-    return heads + before if has_before else heads
+    notes = [pgettext("heading", "Notes")]
+    return heads + (before if has_before else []) + (notes if has_notes else [])
 
 
-def rows_of(slots: Sequence[Slot], *, has_before: bool) -> Iterator[tuple[str, list[str]]]:
-    last = max((place for place, slot in enumerate(slots) if not slot.is_empty), default=-1)
+def rows_of(slots: Sequence[Slot], *, has_before: bool, has_notes: bool) -> Iterator[tuple[str, list[str]]]:
+    last = max((place for place, slot in enumerate(slots) if slot.notes or not slot.is_empty), default=-1)
     for slot in slots[: last + 1]:
         name = f"{slot.name} ({slot.remark})" if slot.remark else slot.name
         texts = [count_text(slot.page_views), count_text(slot.visitors)]
         if has_before:
             texts += [slot.name_before or NOTHING, count_text(slot.page_views_before), count_text(slot.visitors_before)]
+        if has_notes:
+            texts.append(notes_text(slot))
         yield name, texts
+
+
+def notes_text(slot: Slot) -> str:
+    """All notes of a slot in one line, which may be empty."""
+    return "; ".join(slot.notes)
 
 
 def count_text(number: int | None) -> str:

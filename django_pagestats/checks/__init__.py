@@ -10,6 +10,7 @@ from django.core import checks
 
 from django_pagestats.checks.attributes import check_attributes
 from django_pagestats.checks.beacon import check_beacon
+from django_pagestats.checks.dashboard import check_dashboard
 from django_pagestats.checks.database_settings import check_database_settings
 from django_pagestats.checks.databases import check_databases
 from django_pagestats.checks.dimensions import check_dimensions
@@ -22,6 +23,7 @@ from django_pagestats.checks.settings import check_settings
 __all__ = [
     "check_attributes",
     "check_beacon",
+    "check_dashboard",
     "check_database_settings",
     "check_databases",
     "check_dimensions",
@@ -44,5 +46,6 @@ def register_checks() -> None:
     checks.register(check_load, checks.Tags.compatibility)
     checks.register(check_proxies, checks.Tags.security, deploy=True)
     checks.register(check_beacon, checks.Tags.compatibility)
+    checks.register(check_dashboard, checks.Tags.compatibility)
     checks.register(check_database_settings, checks.Tags.compatibility)
     checks.register(check_databases, checks.Tags.database)

@@ -18,6 +18,7 @@ from django_pagestats.conf.complaints import (
     dimensions,
     header_or_none,
     hosts,
+    model_labels,
     name_or_path,
     names,
     networks,
@@ -220,6 +221,8 @@ class Conf:
 
     #: The day on which weeks begin: 0 is Sunday, 1 Monday; None: Django's FIRST_DAY_OF_WEEK, that of the language.
     FIRST_DAY_OF_WEEK = Setting[int | None](None, weekday_or_none)
+    #: Models, as "app_label.Model", whose additions and changes in the admin are notes on the chart of their page.
+    NOTES_FROM_LOG = Setting[Sequence[str]]((), model_labels)
 
     def all(self) -> Iterator[Setting[Any]]:
         return (setting for setting in vars(type(self)).values() if isinstance(setting, Setting))

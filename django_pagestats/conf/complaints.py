@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection
 from datetime import time
+from email.utils import parseaddr
 from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ ATTRIBUTE_NAME = re.compile(r"[a-z0-9_]{1,32}")
 RESERVED_DIMENSIONS = ("site", "page", "path")
 #: what PAGESTATS_RATE_LIMIT looks like: a number of requests a second, minute, hour or day
 RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
+#: roughly: what cannot be one is found, and the mail server knows the rest
+MAIL_ADDRESS = re.compile(r"[^\s@<>(),;:\"]+@[^\s@<>(),;:\"]+")
 #: a REMOTE_ADDR that is empty, as behind a Unix socket, in PAGESTATS_TRUSTED_PROXIES
 UNIX_SOCKET = "unix"
 
@@ -218,3 +221,29 @@ def rate(value: object) -> Complaint:
     if isinstance(value, str) and RATE.fullmatch(value):
         return None
     return f'must be a rate such as "300/m" (a number and s, m, h or d), not {value!r}'
+
+
+def model_labels(value: object) -> Complaint:
+    """Names of models; whether there are such, a check says (pagestats.E110)."""
+    if (complaint := texts(value)) is not None:
+        return complaint.replace("texts", "models")
+    for text in value:  # type: ignore[attr-defined]
+        if not re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", text):
+            return f'has {text!r}, which is no model such as "blog.Article": {value!r}'
+    return None
+
+
+def mail_addresses(value: object) -> Complaint:
+    """Each alone or as "Name <address>", as Django's e-mail takes them."""
+    if (complaint := texts(value)) is not None:
+        return complaint.replace("texts", "e-mail addresses")
+    for text in value:  # type: ignore[attr-defined]
+        if not MAIL_ADDRESS.fullmatch(parseaddr(text)[1]) or not text.isprintable():
+            return f"has {text!r}, which is no e-mail address: {value!r}"
+    return None
+
+
+def url_or_none(value: object) -> Complaint:
+    if value is None or (isinstance(value, str) and re.fullmatch(r"https?://[^/\s]+[^\s?#]*", value)):
+        return None
+    return f'must be None or a URL such as "https://example.com/statistics/", not {value!r}'

@@ -13,12 +13,21 @@ from django_pagestats.dashboard.ranges import DAY, HOUR, MONTH, Days
 from django_pagestats.dashboard.series import Asked, Count, Point
 
 
-def drawn(points: Sequence[Point], asked: Asked, *, title: str, name: str = "pagestats-chart") -> Drawing:
-    """The chart of `series()`."""
-    return columns([_slot(point, asked) for point in points], title=title, name=name)
+def drawn(
+    points: Sequence[Point],
+    asked: Asked,
+    *,
+    title: str,
+    name: str = "pagestats-chart",
+    notes: Sequence[tuple[str, ...]] = (),
+) -> Drawing:
+    """The chart of `series()`; `notes` has the texts at each point, as `noting.texts_at()` gives them."""
+    told = notes or [()] * len(points)
+    slots = [_slot(point, asked, texts) for point, texts in zip(points, told, strict=True)]
+    return columns(slots, title=title, name=name)
 
 
-def _slot(point: Point, asked: Asked) -> Slot:
+def _slot(point: Point, asked: Asked, notes: tuple[str, ...]) -> Slot:
     zone, interval = asked.calendar.zone, asked.interval
     count, before = point.count, point.count_before
     is_one_day = asked.days.count == 1
@@ -32,6 +41,7 @@ def _slot(point: Point, asked: Asked) -> Slot:
         visitors_before=None if before is None else before.visitors,
         is_running=point.is_running,
         is_cut=point.is_cut,
+        notes=notes,
     )
 
 

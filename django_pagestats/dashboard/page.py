@@ -16,6 +16,7 @@ from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, totals_of
 from django_pagestats.dashboard.kinds import KIND_OF_PAGES
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
+from django_pagestats.dashboard.noting import list_of, note_day, notes_of, texts_at
 from django_pagestats.dashboard.numbers import FEW, is_hidden
 from django_pagestats.dashboard.panels import panels_of
 from django_pagestats.dashboard.public import LEAST_DAYS
@@ -25,6 +26,7 @@ from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.series import Asked, Count, series
 from django_pagestats.dashboard.tables import table_of
 from django_pagestats.dashboard.trust import time_text, trust_of
+from django_pagestats.notes import Found
 from django_pagestats.silence import last_viewed_at
 
 
@@ -42,7 +44,7 @@ class Empty:
 def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: bool = False) -> dict[str, Any]:
     """What the template needs; of any query, however hostile."""
     with scope_of(query, using=using, now=now, is_public=is_public) as scope:
-        totals = totals_of(scope)
+        totals, noted = totals_of(scope), notes_of(scope)
         return {
             "menus": menus_of(scope),
             "refused": refused(query, scope),
@@ -50,7 +52,9 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
             "totals": totals,
             "active": active_now(scope),
             "active_minutes": ACTIVE_MINUTES,
-            "chart": chart_of(scope),
+            "chart": chart_of(scope, noted),
+            "notes": list_of(noted),
+            "note_day": note_day(scope),
             "pages": table_of(scope, KIND_OF_PAGES, totals),
             "panels": panels_of(scope, totals),
             "trust": trust_of(scope, totals),
@@ -65,7 +69,7 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
         }
 
 
-def chart_of(scope: Scope) -> Drawing:
+def chart_of(scope: Scope, noted: Found) -> Drawing:
     interval = interval_of(scope.days, scope.state.interval)
     asked = Asked(
         scope.days,
@@ -80,7 +84,8 @@ def chart_of(scope: Scope) -> Drawing:
     points = series(scope.taken, asked)
     if scope.is_public:
         points = [replace(point, count=_told(point.count), count_before=_told(point.count_before)) for point in points]
-    return drawn(points, asked, title=gettext("Page views and visitors"))
+    texts = texts_at(points, noted, interval)
+    return drawn(points, asked, title=gettext("Page views and visitors"), notes=texts)
 
 
 def _told(count: Count | None) -> Count | None:

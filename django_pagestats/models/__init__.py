@@ -6,6 +6,8 @@ from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor, WorkedBy
 from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
 from django_pagestats.models.left_out import LeftOut, Reason
+from django_pagestats.models.mailings import Mailing
+from django_pagestats.models.notes import NOTE_MAX_LENGTH, Note
 from django_pagestats.models.notices import Notice, NoticeName
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.models.policies import Salt, VisitorPolicy
@@ -15,6 +17,7 @@ from django_pagestats.models.sources import ImportSource, SiteSecret
 from django_pagestats.models.statistics import Statistics
 
 __all__ = [
+    "NOTE_MAX_LENGTH",
     "PATH_MAX_LENGTH",
     "SESSION_KEY_MAX_LENGTH",
     "Aggregate",
@@ -25,6 +28,8 @@ __all__ = [
     "Granularity",
     "ImportSource",
     "LeftOut",
+    "Mailing",
+    "Note",
     "Notice",
     "NoticeName",
     "PageView",

@@ -23,7 +23,7 @@
         cursor.setAttribute("x2", x);
         cursor.setAttribute("visibility", "visible");
         const [name, ...texts] = [...rows[place].cells].map((it) => it.textContent);
-        reading.textContent = `${name}: ${texts.map((text, at) => `${heads[at + 1]} ${text}`).join(", ")}`;
+        reading.textContent = `${name}: ${texts.map((text, at) => text && `${heads[at + 1]} ${text}`).filter(Boolean).join(", ")}`;
     }
 
     function leave() {

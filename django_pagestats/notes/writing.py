@@ -1,0 +1,56 @@
+"""How a note is written, by whoever writes it: a form, or a script at the end of a deployment."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from django_pagestats import intake
+from django_pagestats.exceptions import PageStatsError
+from django_pagestats.models import NOTE_MAX_LENGTH, Note
+
+#: page views are of these years
+FIRST_DAY, LAST_DAY = date(intake.FIRST_YEAR, 1, 1), date(intake.LAST_YEAR, 12, 31)
+
+
+class NoteError(PageStatsError):
+    """A note cannot be written so; the message names the value and the fix."""
+
+
+def annotate(text: str, *, day: date, path: str = "", is_public: bool = False, using: str) -> tuple[Note, bool]:
+    """The note, and whether it is new: the same text of the same day and path is there once, however often it is told.
+
+    `day` is a local date of the statistics' zone. Two processes that write the same at the same moment may both write
+    it. Raises NoteError for a text, path or day that no chart could show.
+    """
+    text = check_text(text)
+    path = check_note_path(path)
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise NoteError(f"{day}: a note is of a day from {FIRST_DAY} to {LAST_DAY}, as page views are.")
+    notes = Note.objects.using(using)
+    # the text is compared here: the databases' collations for prose take "Deploy" for "deploy"
+    same = (note for note in notes.filter(day=day, path=path) if note.text == text)
+    if (found := next(same, None)) is not None:
+        return found, False
+    return notes.create(day=day, path=path, text=text, is_public=is_public), True
+
+
+def check_text(text: str) -> str:
+    """The text on one line, without spaces around it; raises NoteError."""
+    text = " ".join(text.split())
+    if not text:
+        raise NoteError("The text of a note is empty: say what happened on that day.")
+    if len(text) > NOTE_MAX_LENGTH:
+        raise NoteError(f"The text has {len(text)} characters: a note has at most {NOTE_MAX_LENGTH}.")
+    try:
+        intake.check_path(text)  # what no database keeps, is kept as nothing here
+    except intake.RefusedError as error:
+        raise NoteError(f"The text {intake.shown(text)} has a character that cannot be stored: take it out.") from error
+    return text
+
+
+def check_note_path(path: str) -> str:
+    """The path as it is, empty for the whole site; raises NoteError for one that no page view can have."""
+    try:
+        return intake.check_page(path) if path else ""
+    except intake.RefusedError as error:
+        raise NoteError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
