@@ -6,27 +6,22 @@ error of the database gives '' and a line in the log; it leaves the transaction 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import date, datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any, Literal
 
 from django.core.cache import caches
-from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DatabaseError, InterfaceError, connections, router, transaction
+from django.db import router
 
 from django_pagestats import stats
 from django_pagestats.clock import local_day
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import PageStatsError
 from django_pagestats.expiring import Expiring
+from django_pagestats.harmless import harmlessly, tell
 from django_pagestats.models import Aggregate
 from django_pagestats.objects import path_of
 from django_pagestats.schemas import schema_of
-
-logger = logging.getLogger(__name__)
 
 Answer = int | list[stats.PageStats]
 #: what a template has in place of an answer that could not be had
@@ -35,11 +30,9 @@ Bound = date | datetime | str | None
 
 #: answers that one process keeps
 MOST_ANSWERS = 2_000
-#: how often the same kind of error is logged
-TOLD_SECONDS = 60.0
+MISSING = "A number of page statistics is missing on a page"
 
 _kept: Expiring[Answer] = Expiring(MOST_ANSWERS)
-_told: Expiring[bool] = Expiring(10)
 
 
 def page_views(
@@ -101,27 +94,21 @@ def _today() -> date:
 
 
 def _answer(ask: Callable[..., Answer], **asked: Any) -> Answer | Nothing:
-    try:
-        alias = router.db_for_read(Aggregate)
-        # a tenant's schema, where the connection has one: another one has other page views
-        schema = schema_of(alias)
-        key = repr((ask.__name__, sorted(asked.items()), alias, schema, _today()))
-        found = _remembered(key)
-        if found is None:
-            found = _asked(ask, alias, asked)
-            _remember(key, found)
+    alias = router.db_for_read(Aggregate)
+    # a tenant's schema, where the connection has one: another one has other page views
+    key = repr((ask.__name__, sorted(asked.items()), alias, schema_of(alias), _today()))
+    found = _remembered(key)
+    if found is not None:
         return found
-    except (DatabaseError, InterfaceError, PageStatsError, SynchronousOnlyOperation) as error:
-        _tell("A number of page statistics is missing on a page", error)
+    answer = harmlessly(lambda: _asked(ask, alias, asked), otherwise=None, what=MISSING, using=alias)
+    if answer is None:
         return ""
+    _remember(key, answer)
+    return answer
 
 
 def _asked(ask: Callable[..., Answer], alias: str, asked: dict[str, Any]) -> Answer:
-    connection = connections[alias]
-    is_open = connection.in_atomic_block or not connection.get_autocommit()
-    # a savepoint: after an error PostgreSQL would take nothing more of the page's transaction
-    with transaction.atomic(using=alias) if is_open else nullcontext():
-        return ask(using=alias, **asked)
+    return ask(using=alias, **asked)
 
 
 def _remembered(key: str) -> Answer | None:
@@ -132,7 +119,7 @@ def _remembered(key: str) -> Answer | None:
     try:
         found: Answer | None = caches[conf.CACHE].get(_cache_key(key))
     except Exception as error:  # each backend has errors of its own
-        _tell("The cache of page statistics failed", error)
+        tell("The cache of page statistics failed", error)
         return None
     return found
 
@@ -146,15 +133,9 @@ def _remember(key: str, answer: Answer) -> None:
     try:
         caches[conf.CACHE].set(_cache_key(key), answer, conf.TAG_SECONDS)
     except Exception as error:
-        _tell("The cache of page statistics failed", error)
+        tell("The cache of page statistics failed", error)
 
 
 def _cache_key(key: str) -> str:
     """One that every cache takes, however long the path."""
     return f"pagestats:tag:{sha256(key.encode()).hexdigest()}"
-
-
-def _tell(what: str, error: Exception) -> None:
-    if _told.get(what) is None:
-        _told.put(what, True, TOLD_SECONDS)
-        logger.error("%s: %s: %s", what, type(error).__name__, str(error)[:200])

@@ -16,7 +16,7 @@ from django.template import Context, Template
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from django_pagestats import showing
+from django_pagestats import harmless, showing
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.models import Aggregate, Generation, PageView
 from tests.factories import insert_page_views
@@ -35,7 +35,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is remembered, and today is a day in March."""
     monkeypatch.setattr(showing, "_today", lambda: TODAY)
     showing._kept.clear()
-    showing._told.clear()
+    harmless._told.clear()
     caches["default"].clear()
     yield
     showing._kept.clear()
@@ -209,7 +209,7 @@ ALL_TAGS = "[{% page_views %}{% unique_visitors '/a' as v %}{{ v }}{% top_pages 
 
 
 def test_an_error_of_the_database_is_an_empty_text(caplog: pytest.LogCaptureFixture) -> None:
-    with broken(), caplog.at_level(logging.ERROR, "django_pagestats.showing"):
+    with broken(), caplog.at_level(logging.ERROR, "django_pagestats.harmless"):
         assert render(ALL_TAGS) == "[]"
         assert render(ALL_TAGS) == "[]"
     [record] = caplog.records
@@ -286,7 +286,7 @@ def test_a_cache_that_fails_is_not_missed(monkeypatch: pytest.MonkeyPatch, caplo
         assert render("{% page_views %}{% page_views '/a' %}") == "11"
     with override_settings(PAGESTATS_CACHE="no such alias", CACHES=CACHES):
         assert render("{% page_views %}{% page_views '/a' %}") == "11"
-    assert [record.name for record in caplog.records] == ["django_pagestats.showing"]
+    assert [record.name for record in caplog.records] == ["django_pagestats.harmless"]
 
 
 def test_a_page_costs_nothing_else(django_assert_num_queries: Any) -> None:

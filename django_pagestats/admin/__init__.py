@@ -1,5 +1,6 @@
 """What the Django admin shows: notes alone are written by hand; a backfill is started by a button or an action."""
 
+from django_pagestats.admin.beside import PageStatisticsMixin
 from django_pagestats.admin.dashboard import StatisticsAdmin
 from django_pagestats.admin.generations import GenerationAdmin
 from django_pagestats.admin.left_out import LeftOutAdmin
@@ -14,6 +15,7 @@ __all__ = [
     "ImportSourceAdmin",
     "LeftOutAdmin",
     "NoteAdmin",
+    "PageStatisticsMixin",
     "PageViewAdmin",
     "StatisticsAdmin",
 ]

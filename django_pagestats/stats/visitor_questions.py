@@ -49,10 +49,10 @@ def visitors(
     topic = topic_of(moment, path, where)
     span = span_of(moment, topic, start, end)
     if not may_exist(moment, topic) or span.is_empty:
-        return _Sets(moment, span, origin).of(BitMap())
+        return Sets(moment, span, origin).of(BitMap())
     _refuse_at_once(moment, span)
     folded = moment.folded.visitors(span, topic)
-    sets = _Sets(moment, span, origin)
+    sets = Sets(moment, span, origin)
     return sets.of(folded, sets.tail.page_views_by_session_key(span, topic))
 
 
@@ -63,7 +63,7 @@ def count_single_page_visitors(moment: Moment, start: Bound, end: Bound) -> int:
         return 0
     _refuse_at_once(moment, span)
     seen, repeated = _seen_and_repeated(moment, span)
-    sets = _Sets(moment, span, origin=0)
+    sets = Sets(moment, span, origin=0)
     page_views = sets.tail.page_views_by_session_key(span, None)
     folded, tail = sets.of(seen), sets.of(BitMap(), page_views)
     more_than_once = sets.of(repeated, (key for key, count in page_views.items() if count > 1)) | (folded & tail)
@@ -97,7 +97,7 @@ def _short_tail_of(moment: Moment, span: Span) -> ShortTail:
     return tail
 
 
-class _Sets:
+class Sets:
     """Makes the sets of one answer; to be begun after the aggregates were read."""
 
     def __init__(self, moment: Moment, span: Span, origin: Hashable) -> None:

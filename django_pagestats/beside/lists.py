@@ -1,0 +1,80 @@
+"""The page views of many objects' pages at once, each with a small line: for a column of a list of them.
+
+However long the list, they are asked for together, when the first of them is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+from django.utils.safestring import SafeString
+
+from django_pagestats.beside.recent import DAYS, Recent, alias_beside, recent
+from django_pagestats.charts import small_line
+from django_pagestats.harmless import harmlessly
+from django_pagestats.stats.listing import page_views_by_day
+from django_pagestats.stats.topics import PAGES
+
+#: points of a small line, at the most
+MOST_POINTS = 90
+MISSING = "The page views beside a list are missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """The page views of one page."""
+
+    page_views: int
+    #: day by day, or of some days each; empty where there is nothing to draw
+    line: SafeString
+    #: page views that are not folded yet are counted, too
+    is_exact: bool
+
+
+class Numbers:
+    """Of the pages of one list; `None` in place of a number where there is no page, or no answer."""
+
+    def __init__(self, paths: Collection[str], *, days: int = DAYS, counted: Mapping[str, int] | None = None) -> None:
+        """`counted` are page views that the list is in the order of: these are shown, so that it is seen to be so."""
+        self._paths = list(dict.fromkeys(paths))
+        self._days, self._counted = days, counted or {}
+
+    def of(self, path: str | None) -> Number | None:
+        return None if path is None else self._numbers.get(path)
+
+    @cached_property
+    def _numbers(self) -> dict[str, Number]:
+        if not self._paths:
+            return {}
+        return harmlessly(self._ask, otherwise={}, what=MISSING, using=alias_beside())
+
+    def _ask(self) -> dict[str, Number]:
+        with recent(self._days) as now:
+            found = page_views_by_day(now.taken, PAGES.name, self._paths, **now.bounds)
+            return {path: self._number(path, days, now) for path, days in found.items()}
+
+    def _number(self, path: str, of_days: Mapping[date, int], now: Recent) -> Number:
+        line = small_line(points(of_days, now)) if len(now.every_day) > 1 else SafeString("")
+        return Number(self._counted.get(path, sum(of_days.values())), line, now.is_exact)
+
+
+def points(of_days: Mapping[date, int], now: Recent) -> list[int | None]:
+    """Page views of each day or, of a long range, of some days each."""
+    step = -(-now.days.count // MOST_POINTS)
+    values = [0] * -(-now.days.count // step)
+    for day, page_views in of_days.items():
+        values[(day - now.days.start).days // step] += page_views
+    return list(values)
+
+
+def page_views_of(paths: Collection[str], days: int = DAYS) -> dict[str, int] | None:
+    """path -> its page views of the last days, of any number of pages; None where they could not be counted."""
+
+    def ask() -> dict[str, int]:
+        with recent(days) as now:
+            return now.taken.count_page_views_of(paths, **now.bounds)
+
+    return harmlessly(ask, otherwise=None, what=MISSING, using=alias_beside())
