@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.utils.formats import date_format
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 
 from django_pagestats.beside.lists import points
 from django_pagestats.beside.recent import DAYS, Recent, alias_beside, recent
 from django_pagestats.charts import small_line
+from django_pagestats.dashboard.drawing import days_name
 from django_pagestats.dashboard.numbers import NOTHING, whole
 from django_pagestats.exceptions import UnknownDimensionError
 from django_pagestats.harmless import harmlessly
@@ -69,7 +69,7 @@ def _box(path: str, now: Recent) -> Box:
         _visits(path, now),
         small_line(points(of_days, now), label) if now.days.count > 1 else SafeString(""),
         _sources(visitors, now) if visitors else [],
-        _days(now),
+        days_name(now.days),
         "" if now.is_exact else gettext("Very many page views are not folded yet: they are not counted here."),
     )
 
@@ -91,11 +91,3 @@ def _sources(visitors: VisitorSet, now: Recent) -> list[Source]:
     # stable: of equal ones that of more page views of the site
     most = sorted(((count, value) for value, count in found.items() if count), key=lambda pair: -pair[0])
     return [Source(value, whole(count)) for count, value in most[:SOURCES]]
-
-
-def _days(now: Recent) -> str:
-    span = {"first": date_format(now.days.start, "DATE_FORMAT"), "last": date_format(now.days.last, "DATE_FORMAT")}
-    told = ngettext(
-        "The last %(count)s day, %(last)s", "The last %(count)s days, %(first)s to %(last)s", now.days.count
-    )
-    return told % {"count": now.days.count, **span}
