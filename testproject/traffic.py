@@ -31,7 +31,9 @@ SYSTEMS = ("Windows", "Android", "iOS", "macOS", "Linux", "ChromeOS", "Fire OS",
 DEVICES = ("mobile", "desktop", "tablet")
 #: the attributes of a visitor, and their values, the most frequent first; each is drawn by itself
 OF_VISITORS = {"country": COUNTRIES, "browser": BROWSERS, "system": SYSTEMS, "device": DEVICES}
-SITES = ("search.example", "news.example", "social.example", *(f"site-{number}.example" for number in range(4, 501)))
+#: of several channels
+SOURCES = ("google.com", "(direct)", "news.example", "bing.com", "chatgpt.com", "facebook.com", "duckduckgo.com")
+SOURCES += ("newsletter", "reddit.com", "linkedin.com", *(f"site-{number}.example" for number in range(11, 501)))
 CAMPAIGNS = tuple(f"{WORDS[number % len(WORDS)]}-{number}" for number in range(50))
 #: of all page views, and of these
 ARRIVALS, WITH_CAMPAIGN = 1 / 3, 1 / 10
@@ -98,7 +100,7 @@ class Attributes:
     def of_arrival(self) -> dict[str, str]:
         """Where one comes from, and perhaps the campaign."""
         random = self._rng.random
-        found = {"source": SITES[_rank(len(SITES), random())]}
+        found = {"source": SOURCES[_rank(len(SOURCES), random())]}
         if random() < WITH_CAMPAIGN:
             found["campaign"] = CAMPAIGNS[_rank(len(CAMPAIGNS), random())]
         return found
