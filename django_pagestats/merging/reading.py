@@ -15,6 +15,7 @@ from django.db import connections, transaction
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.merging.charsets import refuse_garbling
+from django_pagestats.merging.prefixes import begins_with
 from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 
 GENERATION_TABLE = Generation._meta.db_table
@@ -59,6 +60,8 @@ class Where:
     subjects: Sequence[int] | None = None
     #: (digest, value) of one of the dimension's subjects
     value: tuple[str, str] | None = None
+    #: of the subjects whose values begin so
+    prefix: str | None = None
     #: in the order of the index of the top pages: PostgreSQL would take it that few rows have the number that answers,
     #: and it is right to think that most have not the other one
     is_ranked: bool = False
@@ -95,6 +98,11 @@ class Where:
         if self.after is not None:
             bucket, subject = self.after
             conditions.append(f"(a.bucket > {bucket:d} OR (a.bucket = {bucket:d} AND a.subject > {subject:d}))")
+        if self.prefix is not None:
+            begins, bounds = begins_with("s.value", self.prefix)
+            subjects = f"SELECT s.id FROM {SUBJECT_TABLE} AS s WHERE s.dimension = {self.dimension:d} AND {begins}"
+            conditions.append(f"a.subject IN ({subjects})")
+            parameters.extend(bounds)
         return " AND ".join(conditions), parameters
 
 
@@ -113,12 +121,12 @@ def _numbers(values: Sequence[int]) -> str:
 
 def read_state(using: str) -> State | None:
     """The state of the active generation, or None before the first fold."""
-    return _read(using, "", 0, [])[0]
+    return read_rows(using, "", 0, [])[0]
 
 
 def read_dimensions(using: str) -> tuple[State | None, list[dict[str, Any]] | None]:
     """The state of the active generation, and its named dimensions as it keeps them, in one statement."""
-    state, rows = _read(using, f"SELECT g.dimensions {ACTIVE}", 1, [])
+    state, rows = read_rows(using, f"SELECT g.dimensions {ACTIVE}", 1, [])
     text = rows[0][0] if rows else None
     return state, None if text is None else json.loads(text)
 
@@ -146,7 +154,7 @@ def read_aggregates(
         hint = f" FORCE INDEX ({index})" if index and vendor == "mysql" else ""
         condition, parameters = where.sql()
         source = f"{AGGREGATE_TABLE} AS a{hint} WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition}"
-    return _read(using, f"SELECT {', '.join(columns)} FROM {source} {tail}", len(columns), parameters)
+    return read_rows(using, f"SELECT {', '.join(columns)} FROM {source} {tail}", len(columns), parameters)
 
 
 def _one_by_one(dimension: int, subjects: Sequence[int]) -> str:
@@ -166,31 +174,6 @@ def _one_by_one(dimension: int, subjects: Sequence[int]) -> str:
     )
 
 
-def read_ranking(
-    using: str, where: Where, tail: tuple[str, Sequence[Any]], *, limit: int, offset: int
-) -> tuple[State | None, list[tuple[Any, ...]]]:
-    """(subject, path, page views) of the top pages, aggregates and a long tail added up by the database.
-
-    `tail` is a statement of ours with its parameters that gives (path, page_views) of the tail. The path is None where
-    the subject is known, and the other way round.
-    """
-    united, parameters = _united(using, where, tail)
-    rows = (
-        f"SELECT u.subject, u.path, SUM(u.page_views) AS total FROM ({united}) AS u GROUP BY u.subject, u.path"
-        f" ORDER BY total DESC, CASE WHEN u.subject IS NULL THEN 1 ELSE 0 END, u.subject, u.path"
-        f" LIMIT {limit:d} OFFSET {offset:d}"
-    )
-    return _read(using, rows, 3, parameters)
-
-
-def count_united_paths(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[State | None, int]:
-    """How many paths there are in the aggregates and a long tail together."""
-    united, parameters = _united(using, where, tail)
-    rows = f"SELECT COUNT(*) FROM (SELECT DISTINCT u.subject, u.path FROM ({united}) AS u) AS v"
-    state, found = _read(using, rows, 1, parameters)
-    return state, int(found[0][0])
-
-
 def read_with_visitors(using: str, rows: tuple[str, Sequence[Any]]) -> list[tuple[int, Any, int | None]]:
     """(number, part, visitor id or None) of a statement of ours that gives (number, part, session_key)."""
     statement, parameters = rows
@@ -204,7 +187,7 @@ def read_with_visitors(using: str, rows: tuple[str, Sequence[Any]]) -> list[tupl
     return found
 
 
-def _united(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[str, list[Any]]:
+def united_pages(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[str, list[Any]]:
     condition, parameters = where.sql()
     statement, tail_parameters = tail
     digest = DIGEST[connections[using].vendor].format(column="t.path")
@@ -218,7 +201,9 @@ def _united(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> tuple[
     ), [*tail_parameters, *parameters]
 
 
-def _read(using: str, rows: str, width: int, parameters: Sequence[Any]) -> tuple[State | None, list[tuple[Any, ...]]]:
+def read_rows(
+    using: str, rows: str, width: int, parameters: Sequence[Any]
+) -> tuple[State | None, list[tuple[Any, ...]]]:
     """Run a statement that gives the state as one row, and `rows`: one statement, so that both are of one instant."""
     columns = "".join([", NULL"] * width)
     statement = f"SELECT g.id, g.cursor, g.revision, g.time_zone, g.all_cursor{columns} {ACTIVE}"

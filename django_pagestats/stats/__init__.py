@@ -19,13 +19,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
 
-from django.db import router
-
-from django_pagestats.models import Aggregate
-from django_pagestats.stats import active, policies, questions, values, visitor_questions
+from django_pagestats.stats import active, below, policies, questions, values, visitor_questions
 from django_pagestats.stats.answers import DimensionInfo, PageStats, Point, Policy, Summary, ValueStats
 from django_pagestats.stats.conditions import Condition
-from django_pagestats.stats.reading import answer
+from django_pagestats.stats.pages import page_at, page_at_percentile, paths, rank
+from django_pagestats.stats.reading import alias_of, answer
 from django_pagestats.stats.snapshots import Snapshot, snapshot_of
 from django_pagestats.stats.visitor_sets import VisitorSet
 
@@ -48,6 +46,10 @@ __all__ = [
     "count_values",
     "count_visits",
     "dimensions",
+    "page_at",
+    "page_at_percentile",
+    "paths",
+    "rank",
     "snapshot",
     "summary",
     "time_series",
@@ -62,12 +64,20 @@ def count_page_views(
     path: str | None = None,
     *,
     where: Condition | None = None,
+    prefix: str | None = None,
     start: date | datetime | None = None,
     end: date | datetime | None = None,
     using: str | None = None,
 ) -> int:
-    """The page views of a path, of a value of a named dimension (`where={"country": "DE"}`), or of the whole site."""
-    return answer(_alias(using), lambda moment: questions.count_page_views(moment, path, where, start, end))
+    """The page views of a path, of a value of a named dimension (`where={"country": "DE"}`), or of the whole site.
+
+    `prefix`: of all pages together whose paths begin so; ranges of days only.
+    """
+    if prefix is not None:
+        below.check_prefix(prefix, path=path, where=where)
+        text = prefix
+        return answer(alias_of(using), lambda moment: below.page_views(moment, text, start, end))
+    return answer(alias_of(using), lambda moment: questions.count_page_views(moment, path, where, start, end))
 
 
 def count_page_views_of(
@@ -82,19 +92,27 @@ def count_page_views_of(
     Ranges of days only.
     """
     asked = questions.listed(paths)
-    return answer(_alias(using), lambda moment: questions.count_page_views_of(moment, asked, start, end))
+    return answer(alias_of(using), lambda moment: questions.count_page_views_of(moment, asked, start, end))
 
 
 def count_unique_visitors(
     path: str | None = None,
     *,
     where: Condition | None = None,
+    prefix: str | None = None,
     start: date | datetime | None = None,
     end: date | datetime | None = None,
     using: str | None = None,
 ) -> int:
-    """The distinct session keys of a path, of a value, or of the whole site: exact for any range."""
-    return answer(_alias(using), lambda moment: questions.count_unique_visitors(moment, path, where, start, end))
+    """The distinct session keys of a path, of a value, or of the whole site: exact for any range.
+
+    `prefix`: of all pages together whose paths begin so, each visitor once; ranges of days only.
+    """
+    if prefix is not None:
+        below.check_prefix(prefix, path=path, where=where)
+        text = prefix
+        return answer(alias_of(using), lambda moment: below.unique_visitors(moment, text, start, end))
+    return answer(alias_of(using), lambda moment: questions.count_unique_visitors(moment, path, where, start, end))
 
 
 def count_single_page_visitors(
@@ -105,7 +123,7 @@ def count_single_page_visitors(
     Raises TailTooLongError, as `visitors()` does, and UnknownDimensionError where the aggregates are of before repeat
     sets were kept.
     """
-    return answer(_alias(using), lambda moment: visitor_questions.count_single_page_visitors(moment, start, end))
+    return answer(alias_of(using), lambda moment: visitor_questions.count_single_page_visitors(moment, start, end))
 
 
 def visitors(
@@ -121,14 +139,14 @@ def visitors(
     Sets that are to be compared are best taken from one `snapshot()`. Raises TailTooLongError where more page views
     are not folded yet than PAGESTATS_TAIL_LIMIT.
     """
-    return answer(_alias(using), lambda moment: visitor_questions.visitors(moment, path, where, start, end))
+    return answer(alias_of(using), lambda moment: visitor_questions.visitors(moment, path, where, start, end))
 
 
 def count_paths(
     *, start: date | datetime | None = None, end: date | datetime | None = None, using: str | None = None
 ) -> int:
     """The distinct paths that were viewed; ranges of days only."""
-    return answer(_alias(using), lambda moment: questions.count_paths(moment, start, end))
+    return answer(alias_of(using), lambda moment: questions.count_paths(moment, start, end))
 
 
 def top_pages(
@@ -141,7 +159,7 @@ def top_pages(
 ) -> list[PageStats]:
     """The most viewed paths; of equal page views the one that was known first. Ranges of days only."""
     questions.check_numbers(limit=limit, offset=offset)
-    return answer(_alias(using), lambda moment: questions.top_pages(moment, limit, offset, start, end))
+    return answer(alias_of(using), lambda moment: questions.top_pages(moment, limit, offset, start, end))
 
 
 def top(
@@ -158,7 +176,7 @@ def top(
     Ranges of days only.
     """
     questions.check_numbers(limit=limit, offset=offset)
-    return answer(_alias(using), lambda moment: values.top(moment, dimension, limit, offset, start, end))
+    return answer(alias_of(using), lambda moment: values.top(moment, dimension, limit, offset, start, end))
 
 
 def count_values(
@@ -169,7 +187,7 @@ def count_values(
     using: str | None = None,
 ) -> int:
     """The distinct values of a named dimension; ranges of days only."""
-    return answer(_alias(using), lambda moment: values.count_values(moment, dimension, start, end))
+    return answer(alias_of(using), lambda moment: values.count_values(moment, dimension, start, end))
 
 
 def count_visits(
@@ -183,12 +201,12 @@ def count_visits(
 
     Ranges of days only.
     """
-    return answer(_alias(using), lambda moment: values.count_visits(moment, path, start, end))
+    return answer(alias_of(using), lambda moment: values.count_visits(moment, path, start, end))
 
 
 def dimensions(using: str | None = None) -> list[DimensionInfo]:
     """The named dimensions of the aggregates that answer; before there are any, those of PAGESTATS_DIMENSIONS."""
-    return answer(_alias(using), values.dimensions)
+    return answer(alias_of(using), values.dimensions)
 
 
 def time_series(
@@ -204,32 +222,32 @@ def time_series(
 
     A date or an hour that the zone left out (Samoa had no 30 December 2011) has no point.
     """
-    return answer(_alias(using), lambda moment: questions.time_series(moment, granularity, start, end, path, where))
+    return answer(alias_of(using), lambda moment: questions.time_series(moment, granularity, start, end, path, where))
 
 
 def summary(
     *, start: date | datetime | None = None, end: date | datetime | None = None, using: str | None = None
 ) -> Summary:
     """The whole site, and how many page views no aggregate counts yet. Ranges of days only."""
-    return answer(_alias(using), lambda moment: questions.summary(moment, start, end))
+    return answer(alias_of(using), lambda moment: questions.summary(moment, start, end))
 
 
 def active_visitors(minutes: float = 5, *, using: str | None = None) -> int:
     """The distinct session keys of the last minutes, a day of them at the most."""
-    return active.count_visitors(_alias(using), minutes, datetime.now(timezone.utc))
+    return active.count_visitors(alias_of(using), minutes, datetime.now(timezone.utc))
 
 
 def active_pages(minutes: float = 5, limit: int = 10, *, using: str | None = None) -> list[PageStats]:
     """The most viewed paths of the last minutes, a day of them at the most."""
     questions.check_numbers(limit=limit)
-    return active.most_viewed(_alias(using), minutes, limit, datetime.now(timezone.utc))
+    return active.most_viewed(alias_of(using), minutes, limit, datetime.now(timezone.utc))
 
 
 def visitor_policy(
     *, start: date | datetime | None = None, end: date | datetime | None = None, using: str | None = None
 ) -> list[Policy]:
     """How the visitors of a range were told apart: the policies that were in force in any part of it."""
-    return policies.in_force(_alias(using), start, end)
+    return policies.in_force(alias_of(using), start, end)
 
 
 @contextmanager
@@ -240,9 +258,5 @@ def snapshot(exact: bool = True, *, using: str | None = None) -> Iterator[Snapsh
     is one, read-only and REPEATABLE READ: write nothing in it. Inside `atomic()` it is that transaction; if that shows
     the commits of others, and the fold goes beyond what the snapshot holds, an answer raises AnswerUnsettledError.
     """
-    with snapshot_of(_alias(using), is_exact=exact) as taken:
+    with snapshot_of(alias_of(using), is_exact=exact) as taken:
         yield taken
-
-
-def _alias(using: str | None) -> str:
-    return using or router.db_for_read(Aggregate)

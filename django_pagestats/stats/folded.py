@@ -117,8 +117,13 @@ class Folded:
 
     def rows(self, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "") -> list[tuple[Any, ...]]:
         state, rows = read_aggregates(self.using, columns, where, tail=tail, index=index)
+        return self.seen((state, rows))
+
+    def seen(self, found: tuple[State | None, T]) -> T:
+        """What a statement found; raises MovedError if it saw another state than the ones before."""
+        state, answer = found
         self._pin(state)
-        return rows
+        return answer
 
     # -- the site, or one topic
 
@@ -141,7 +146,7 @@ class Folded:
         """The ids of all visitors of a span; a few sets at a time are in memory."""
         merged = BitMap()
         for part in self._parts(span):
-            for buckets in portions(self._buckets(part, topic), SETS_PER_STATEMENT):
+            for buckets in portions(self.buckets(part, topic), SETS_PER_STATEMENT):
                 for (visitor_set,) in self.rows(["a.visitor_set"], topic_where(part, topic, buckets=buckets)):
                     merged |= deserialized(visitor_set)
         return merged
@@ -149,7 +154,7 @@ class Folded:
     def site_totals(self, span: Span) -> tuple[int, BitMap]:
         """The page views of a span, and the ids of its visitors; a few sets at a time are in memory."""
         total, merged = 0, BitMap()
-        for buckets in portions(self._buckets(span, None), SETS_PER_STATEMENT):
+        for buckets in portions(self.buckets(span, None), SETS_PER_STATEMENT):
             where = topic_where(span, None, buckets=buckets)
             for page_views, visitor_set in self.rows(["a.page_views", "a.visitor_set"], where):
                 total += page_views
@@ -160,7 +165,7 @@ class Folded:
         """The page views, visitor set and repeat set of each bucket of a span; a few are in memory at a time."""
         columns = ["a.page_views", "a.visitor_set", "a.repeat_set"]
         for part in self._parts(span):
-            for buckets in portions(self._buckets(part, None), SETS_PER_STATEMENT // 2):
+            for buckets in portions(self.buckets(part, None), SETS_PER_STATEMENT // 2):
                 yield from self.rows(columns, topic_where(part, None, buckets=buckets))
 
     def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
@@ -190,10 +195,10 @@ class Folded:
             yield topic_where(span, topic)
             return
         # a topic over some days: bucket IN (...) AND subject = ... on the primary key
-        for buckets in portions(self._buckets(span, topic), size):
+        for buckets in portions(self.buckets(span, topic), size):
             yield topic_where(span, topic, buckets=buckets)
 
-    def _buckets(self, span: Span, topic: Topic | None) -> Sequence[int]:
+    def buckets(self, span: Span, topic: Topic | None) -> Sequence[int]:
         """The buckets in which there may be rows; of all time one, whatever its number (`Where`)."""
         if span.is_all_time:
             return [0]
@@ -243,7 +248,7 @@ class Folded:
 
         def read(subjects: list[int]) -> Iterator[tuple[int, int]]:
             totals: dict[int, int] = {}
-            for buckets in portions(self._buckets(span, None), BUCKETS_PER_STATEMENT):
+            for buckets in portions(self.buckets(span, None), BUCKETS_PER_STATEMENT):
                 for part in portions(subjects, max(SUBJECTS_PER_STATEMENT, ROWS_PER_STATEMENT // len(buckets))):
                     where = values_where(span, dimension, buckets=buckets, subjects=part)
                     for subject, page_views in self.rows(
@@ -259,7 +264,7 @@ class Folded:
 
         def read(subjects: list[int]) -> Iterator[tuple[int, BitMap]]:
             merged: dict[int, BitMap] = {}
-            for buckets in portions(self._buckets(span, None), max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))):
+            for buckets in portions(self.buckets(span, None), max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))):
                 where = values_where(span, dimension, buckets=buckets, subjects=subjects)
                 for subject, visitor_set in self.rows(["a.subject", "a.visitor_set"], where):
                     merged[subject] = merged.get(subject, BitMap()) | deserialized(visitor_set)
@@ -273,7 +278,7 @@ class Folded:
         subjects = known_subject_ids(self.using, values, dimension.id)
         values_of = {subject: value for value, subject in subjects.items()}
         found: dict[str, dict[int, int]] = {}
-        for buckets in portions(self._buckets(span, None), max(1, ROWS_PER_STATEMENT // max(1, len(values_of)))):
+        for buckets in portions(self.buckets(span, None), max(1, ROWS_PER_STATEMENT // max(1, len(values_of)))):
             where = values_where(span, dimension, buckets=buckets, subjects=list(values_of))
             rows = self.rows(["a.subject", "a.bucket", "a.page_views"], where) if values_of else []
             for subject, bucket, page_views in rows:

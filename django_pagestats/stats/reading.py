@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import connections
+from django.db import connections, router
 
 from django_pagestats.buckets import Calendar
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.merging.reading import State, one_instant
+from django_pagestats.models import Aggregate
 from django_pagestats.stats.folded import Folded, MovedError
 from django_pagestats.stats.newcomers import Newcomers
 from django_pagestats.stats.ranges import ALL_DAYS, EVERYTHING, Span, calendar_of
@@ -140,6 +141,11 @@ def in_transaction(using: str) -> bool:
     """Whether the next statement is part of a transaction of the caller's."""
     connection = connections[using]
     return connection.in_atomic_block or not connection.get_autocommit()
+
+
+def alias_of(using: str | None) -> str:
+    """The database that answers."""
+    return using or router.db_for_read(Aggregate)
 
 
 def answer(using: str, question: Callable[[Moment], T]) -> T:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TypeVar
 
-from django_pagestats.stats import questions, values, visitor_questions
+from django_pagestats.stats import below, ordering, questions, values, visitor_questions
 from django_pagestats.stats.answers import DimensionInfo, PageStats, Point, Summary, ValueStats
 from django_pagestats.stats.conditions import Condition
 from django_pagestats.stats.reading import Moment, answer_kept, moment_of
@@ -42,9 +42,14 @@ class Snapshot:
         path: str | None = None,
         *,
         where: Condition | None = None,
+        prefix: str | None = None,
         start: date | datetime | None = None,
         end: date | datetime | None = None,
     ) -> int:
+        if prefix is not None:
+            below.check_prefix(prefix, path=path, where=where)
+            text = prefix
+            return self._ask(lambda moment: below.page_views(moment, text, start, end))
         return self._ask(lambda moment: questions.count_page_views(moment, path, where, start, end))
 
     def count_page_views_of(
@@ -58,9 +63,14 @@ class Snapshot:
         path: str | None = None,
         *,
         where: Condition | None = None,
+        prefix: str | None = None,
         start: date | datetime | None = None,
         end: date | datetime | None = None,
     ) -> int:
+        if prefix is not None:
+            below.check_prefix(prefix, path=path, where=where)
+            text = prefix
+            return self._ask(lambda moment: below.unique_visitors(moment, text, start, end))
         return self._ask(lambda moment: questions.count_unique_visitors(moment, path, where, start, end))
 
     def count_single_page_visitors(
@@ -93,6 +103,26 @@ class Snapshot:
     ) -> list[PageStats]:
         questions.check_numbers(limit=limit, offset=offset)
         return self._ask(lambda moment: questions.top_pages(moment, limit, offset, start, end))
+
+    def rank(self, path: str, start: date | datetime | None = None, end: date | datetime | None = None) -> int | None:
+        ordering.check_path(path)
+        return self._ask(lambda moment: ordering.rank(moment, path, start, end))
+
+    def page_at(self, n: int, start: date | datetime | None = None, end: date | datetime | None = None) -> str | None:
+        ordering.check_number(n)
+        return self._ask(lambda moment: ordering.page_at(moment, n, start, end))
+
+    def page_at_percentile(
+        self, q: float, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> str | None:
+        ordering.check_part(q)
+        return self._ask(lambda moment: ordering.page_at_percentile(moment, q, start, end))
+
+    def paths(
+        self, prefix: str = "", *, start: date | datetime | None = None, end: date | datetime | None = None
+    ) -> list[str]:
+        below.check_prefix(prefix)
+        return self._ask(lambda moment: below.paths(moment, prefix, start, end))
 
     def top(
         self,

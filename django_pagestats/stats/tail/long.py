@@ -29,7 +29,9 @@ from django_pagestats.dimensions import NamedDimension
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import MOST_VISITORS
 from django_pagestats.merging import database_for
-from django_pagestats.merging.reading import State, count_united_paths, read_ranking, read_with_visitors
+from django_pagestats.merging.ordering import count_before, count_united_paths, read_places, read_ranking
+from django_pagestats.merging.prefixes import end_of_prefix
+from django_pagestats.merging.reading import State, read_with_visitors
 from django_pagestats.models import Generation, PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, Ranked, portions
 from django_pagestats.stats.ranges import EVERYTHING, Segment, Span, intervals, segments
@@ -86,7 +88,7 @@ class LongTail(Tail):
     def _rows_after(self, cursor: int) -> QuerySet[PageView]:
         return PageView.objects.using(self.using).filter(pk__gt=cursor, pk__lte=self.upto)
 
-    def _rows(self, span: Span, topic: Topic | None = None) -> QuerySet[PageView]:
+    def rows(self, span: Span, topic: Topic | None = None) -> QuerySet[PageView]:
         return self._within(self._rows_after(self.state.cursor), span, topic)
 
     def _within(self, rows: QuerySet[PageView], span: Span, topic: Topic | None = None) -> QuerySet[PageView]:
@@ -98,7 +100,7 @@ class LongTail(Tail):
 
     # -- visitors
 
-    def _new(self, rows: QuerySet[PageView], key: Expression | F, folded: Mapping[Any, BitMap]) -> dict[Any, int]:
+    def new(self, rows: QuerySet[PageView], key: Expression | F, folded: Mapping[Any, BitMap]) -> dict[Any, int]:
         """key -> distinct session keys whose visitor is not in the key's set."""
         distinct = rows.annotate(group=key).order_by().values("group").annotate(n=Count("session_key", distinct=True))
         new = dict.fromkeys(folded, 0) | dict(distinct.values_list("group", "n"))
@@ -134,17 +136,17 @@ class LongTail(Tail):
             return None
         gaps = (Segment(part.end, following.start, GAP) for part, following in pairwise(parts))
         bucket = _bucket_of(sorted([*parts, *(gap for gap in gaps if gap.start < gap.end)]))
-        rows = self._rows(EVERYTHING, topic)
+        rows = self.rows(EVERYTHING, topic)
         return rows.filter(viewed_at__gte=instant(parts[0].start), viewed_at__lt=instant(parts[-1].end)), bucket
 
     # -- the answers
 
     def page_views(self, span: Span, topic: Topic | None) -> int:
-        return self._rows(span, topic).count()
+        return self.rows(span, topic).count()
 
     def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Collection[str]) -> dict[str, int]:
         _check_is_of_pages(dimension)
-        rows = self._rows(span).filter(path__in=list(values))
+        rows = self.rows(span).filter(path__in=list(values))
         return dict(rows.order_by().values("path").annotate(n=Count("pk")).values_list("path", "n"))
 
     def page_views_by_value_and_day(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
@@ -162,7 +164,7 @@ class LongTail(Tail):
         return found
 
     def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
-        rows = self._rows(span, topic)
+        rows = self.rows(span, topic)
         distinct = rows.aggregate(n=Count("session_key", distinct=True))["n"]
         one = Value(ONE_GROUP, output_field=IntegerField())
         known = self._known(rows, one, {ONE_GROUP: folded}) if folded else {ONE_GROUP: BitMap()}
@@ -172,31 +174,31 @@ class LongTail(Tail):
         selected = self._by_bucket(sorted(folded), span.granularity, topic)
         if selected is None:
             return {}
-        return {bucket: n for bucket, n in self._new(*selected, folded).items() if bucket in folded}
+        return {bucket: n for bucket, n in self.new(*selected, folded).items() if bucket in folded}
 
     def new_visitors_by_value(
         self, span: Span, dimension: NamedDimension, folded: Mapping[str, BitMap]
     ) -> dict[str, int]:
         _check_is_of_pages(dimension)
-        return self._new(self._rows(span).filter(path__in=list(folded)), F("path"), folded)
+        return self.new(self.rows(span).filter(path__in=list(folded)), F("path"), folded)
 
     def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
         _check_is_of_pages(dimension)
-        return self._rows(span).count()
+        return self.rows(span).count()
 
     def new_visitors_of_values(
         self, span: Span, dimension: NamedDimension, values: Collection[str], folded: BitMap
     ) -> int:
         _check_is_of_pages(dimension)
         one = Value(ONE_GROUP, output_field=IntegerField())
-        return self._new(self._rows(span).filter(path__in=list(values)), one, {ONE_GROUP: folded})[ONE_GROUP]
+        return self.new(self.rows(span).filter(path__in=list(values)), one, {ONE_GROUP: folded})[ONE_GROUP]
 
     # -- the pages: united with the aggregates by one statement, whatever state it sees
 
     def count_values(self, folded: Folded, span: Span, dimension: NamedDimension, counted: int) -> int:
         _check_is_of_pages(dimension)
-        state, paths = count_united_paths(self.using, values_where(span, dimension), self._pages(span))
-        self._check(state, span)
+        state, paths = count_united_paths(self.using, values_where(span, dimension), self.pages(span))
+        self.check(state, span)
         return paths
 
     def top(
@@ -211,11 +213,11 @@ class LongTail(Tail):
     ) -> list[Ranked]:
         _check_is_of_pages(dimension)
         where = values_where(span, dimension)
-        state, rows = read_ranking(self.using, where, self._pages(span), limit=limit, offset=offset)
-        self._check(state, span)
+        state, rows = read_ranking(self.using, where, self.pages(span), limit=limit, offset=offset)
+        self.check(state, span)
         return [Ranked(subject, path, int(page_views), None) for subject, path, page_views in rows]
 
-    def _pages(self, span: Span) -> tuple[str, Sequence[Any]]:
+    def pages(self, span: Span) -> tuple[str, Sequence[Any]]:
         """The statement that gives (path, page_views) of the page views after the cursor as it is then."""
         cursor = Generation.objects.filter(is_active=True).values("all_cursor" if span.is_all_time else "cursor")
         from_cursor = Coalesce(Subquery(cursor), Value(BEFORE_ALL), output_field=BigIntegerField())
@@ -223,7 +225,7 @@ class LongTail(Tail):
         pages = rows.order_by().values("path").annotate(page_views=Count("pk"))
         return _sql(pages, self.using)
 
-    def _check(self, state: State | None, span: Span) -> None:
+    def check(self, state: State | None, span: Span) -> None:
         """Up to `upto` it is the same answer from any cursor below it, in the same zone."""
         if state is None:
             if self.state.generation:
@@ -232,6 +234,29 @@ class LongTail(Tail):
             state.all_cursor if span.is_all_time else state.cursor
         ) > self.upto or state.time_zone != self.state.time_zone:
             raise MovedError
+
+    def count_before(self, span: Span, page_views: int, path: str) -> int:
+        """How many pages of the folded part and of these together come before one in (-page views, path)."""
+        state, count = count_before(self.using, values_where(span, PAGES), page_views, path, self.pages(span))
+        self.check(state, span)
+        return count
+
+    def page_at(self, span: Span, number: int) -> str | None:
+        """The page with this number, from 1 on, in that order."""
+        where = values_where(span, PAGES)
+        state, places = read_places(self.using, where, offset=number - 1, limit=1, tail=self.pages(span))
+        self.check(state, span)
+        return places[0].path if places else None
+
+    # -- the pages whose paths begin with a text
+
+    def rows_below(self, span: Span, prefix: str) -> QuerySet[PageView]:
+        rows, end = self.rows(span).filter(path__gte=prefix), end_of_prefix(prefix)
+        return rows if end is None else rows.filter(path__lt=end)
+
+    def new_visitors_below(self, span: Span, prefix: str, folded: BitMap) -> int:
+        one = Value(ONE_GROUP, output_field=IntegerField())
+        return self.new(self.rows_below(span, prefix), one, {ONE_GROUP: folded})[ONE_GROUP]
 
     def first_viewed_at(self, span: Span) -> datetime | None:
         return first_view(self.using, self.upto, intervals(span, self.calendar))

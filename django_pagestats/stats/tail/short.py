@@ -65,6 +65,11 @@ class ShortTail(Tail):
         """Each one once; after a cut those of before it, too."""
         return self._session_keys.keys()
 
+    @property
+    def paths(self) -> Collection[str]:
+        """Each one once; after a cut those of before it, too."""
+        return self._paths.keys()
+
     @cached_property
     def _tally(self) -> Tally:
         return tally(zip(self._of_path, self._of_visitor, self._seconds, strict=True), self.calendar)
