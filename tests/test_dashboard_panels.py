@@ -11,19 +11,22 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.template.loader import render_to_string
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from django_pagestats import folding
 from django_pagestats.dashboard.exporting import table_csv
 from django_pagestats.dashboard.figures import totals_of
+from django_pagestats.dashboard.left_out import WORDS
 from django_pagestats.dashboard.page import page_of
 from django_pagestats.dashboard.panels import panels_of
 from django_pagestats.dashboard.scope import scope_of
 from django_pagestats.dimensions import section
 from django_pagestats.headers.channels import channel_of
+from django_pagestats.models import LeftOut, Reason
 from django_pagestats.stats import grouping
 from django_pagestats.views import DashboardView
 from tests.factories import Row, insert_page_views, make_page_views
@@ -311,6 +314,31 @@ def test_a_function_that_fails_spoils_its_own_panel_only(settings: Any) -> None:
     response = DashboardView.as_view(public=True)(RequestFactory().get("/open/", MARCH))
     response.render()  # type: ignore[attr-defined]
     assert "LookupError" not in response.content.decode() and "section" in response.content.decode()
+
+
+def test_what_was_left_out_is_told_in_words_with_the_counts_of_the_range() -> None:
+    insert_page_views([("/", "key", AT)] * 3)
+    days = [date(2025, 3, 4), date(2025, 3, 5), date(2025, 4, 1), date(2025, 4, 2)]
+    LeftOut.objects.bulk_create(LeftOut(day=day, reason="robot", count=10**place) for place, day in enumerate(days))
+    more = [("staff", 7), ("new_value", 3), ("of_a_newer_release<b>", 2), ("dnt", 0)]
+    LeftOut.objects.bulk_create(LeftOut(day=days[1], reason=reason, count=count) for reason, count in more)
+    panel = shown()["left_out"]
+    assert panel.page_views == [
+        ("Robots, which say so or ask as only robots do", "110"),
+        ("Staff that is signed in", "7"),
+        ("of_a_newer_release<b>", "2"),
+    ]
+    assert panel.attributes == [("Values that were one too many that day", "3")]
+    assert panel.sum == "Page views left out: 119. Page views counted: 3."
+    assert shown({"range": "all"})["left_out"].page_views[0][1] == "1,111"
+    assert shown(is_public=True)["left_out"] is None and shown({"range": "today"})["left_out"] is None
+    assert "of_a_newer_release&lt;b&gt;" in rendered({}), "as text"
+    assert set(WORDS) == set(Reason.values), "each reason has words"
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    query = "&".join(f"{name}={value}" for name, value in MARCH.items())
+    text = client.get(f"/admin/django_pagestats/dashboard/?{query}").content.decode()
+    assert 'href="/admin/django_pagestats/leftout/"' in text.partition('id="pagestats-left-out"')[2]
 
 
 # -- how much it asks

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, include, path, reverse
 from django.utils.translation import gettext
 
+from django_pagestats.admin.left_out import left_out_url
 from django_pagestats.admin.notes import note_links
 from django_pagestats.admin.readonly import ReadOnlyAdmin, outside_transactions
 from django_pagestats.models import BackfillRun, Statistics
@@ -37,7 +38,11 @@ class AdminDashboardView(DashboardView):
         site = self.model_admin.admin_site
         self.request.current_app = site.name  # as each view of the admin does
         page = super().get_context_data(**kwargs)
-        links = {"run_url": self.run_url(page), "backfill_url": self.backfill_url()}
+        links = {
+            "run_url": self.run_url(page),
+            "backfill_url": self.backfill_url(),
+            "left_out_url": left_out_url(site, self.request),
+        }
         links |= note_links(site, self.request, page["note_day"], page["state"].query())
         return {**site.each_context(self.request), "title": gettext("Statistics"), **page, **links}
 

@@ -15,6 +15,7 @@ from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, totals_of
 from django_pagestats.dashboard.kinds import KIND_OF_PAGES
+from django_pagestats.dashboard.left_out import left_out_of
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
 from django_pagestats.dashboard.noting import list_of, note_day, notes_of, texts_at
 from django_pagestats.dashboard.numbers import FEW, is_hidden
@@ -57,6 +58,7 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
             "note_day": note_day(scope),
             "pages": table_of(scope, KIND_OF_PAGES, totals),
             "panels": panels_of(scope, totals),
+            "left_out": left_out_of(scope, totals),
             "trust": trust_of(scope, totals),
             "compared": compared_text(scope),
             "is_left_out": scope.is_left_out,

@@ -6,7 +6,7 @@ that, some megabytes at a time: there is one for each value and day. Nothing is 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -88,19 +88,19 @@ def _grouped(
     if span.is_empty:
         return Grouped({})
     groups: dict[str, Group] = {}
-    sets: dict[str, BitMap] = {}
-    days: dict[str, Counter[int]] = {}
+    sets: defaultdict[str, BitMap] = defaultdict(BitMap)
+    days: defaultdict[str, Counter[int]] = defaultdict(Counter)
     known = _Groups(moment, dimension, group_of)
     for bucket, subject, page_views, visitors in every_set(moment, span, dimension):
         group = known.of_subject(subject)
-        days.setdefault(group, Counter())[bucket] += page_views
-        sets.setdefault(group, BitMap()).__ior__(visitors)
+        days[group][bucket] += page_views
+        sets[group] |= visitors
     tail = moment.tail_of(span)
-    values: dict[str, list[str]] = {group: [] for group in days}
+    values: defaultdict[str, list[str]] = defaultdict(list)
     for value, counts in tail.page_views_by_value_and_day(span, dimension).items():
         group = group_of(value)
-        days.setdefault(group, Counter()).update(counts)
-        values.setdefault(group, []).append(value)
+        days[group].update(counts)
+        values[group].append(value)
     for group, counts_of_days in days.items():
         folded = sets.get(group, BitMap())
         new = tail.new_visitors_of_values(span, dimension, values[group], folded)
