@@ -109,6 +109,57 @@ def test_the_list_has_all_pages_of_many_visitors_and_no_other() -> None:
     ).count("/nil/"), "nor whether there is such a page"
 
 
+@pytest.mark.parametrize("folded", [0, 20, 999])
+def test_what_a_few_have_is_not_the_total_less_the_rows(folded: int) -> None:
+    """Who knows the values that there may be would know it: so what comes before it is not told either."""
+
+    def devices(few: int, name: str = "few") -> list[tuple[Any, ...]]:
+        counts = {"desktop": 30, "mobile": 8, name: few}
+        of = [(value, n) for value, count in counts.items() for n in range(count)]
+        return [("/", f"{value}{n}", AT, {"device": value, "browser": f"{value}{n}"}) for value, n in of]
+
+    def told(**query: str) -> dict[str, list[str]]:
+        return {
+            table.kind.name: [row.value for row in table.rows] for table in shown({**MARCH, **query})["panels"].tables
+        }
+
+    fold_naively(insert_page_views(devices(2))[:folded])
+    assert told()["device"] == ["desktop"] == told(device_q="m", device_sort="value")["device"]
+    assert told(device_p="2")["device"] == ["desktop"]
+    assert len({row.value for row in _table("device", is_public=False).rows}) == 3
+    assert "Nothing that 5 visitors or more have: Channels, Sources" in text_of_public()
+    insert_page_views(("/", f"few{n}", AT, {"device": "few"}) for n in range(2, 4))
+    assert told()["device"] == ["desktop"], "four"
+    insert_page_views([("/", "another", AT, {"device": "tv"})])
+    assert told()["device"] == ["desktop", "mobile"], "five of others together"
+    insert_page_views([("/", "few4", AT, {"device": "few"})])
+    assert told()["device"] == ["desktop", "mobile"], "one of others: now it is the fifth that is the last row"
+    assert "browser" not in told(), "each of one visitor"
+
+
+def _table(name: str, *, is_public: bool = True) -> Any:
+    (found,) = [table for table in shown(is_public=is_public)["panels"].tables if table.kind.name == name]
+    return found
+
+
+@pytest.mark.parametrize("folded", [0, 20, 999])
+def test_a_channel_of_the_public_tells_nothing_but_what_its_sources_do(folded: int) -> None:
+    counts = {"google.com": 20, "bing.com": 9, "yandex.ru": 3, "t.co": 8, "x.com": 4, "chatgpt.com": 2, "a.example": 6}
+    of = [(source, n) for source, count in counts.items() for n in range(count)]
+    views = [("/", f"{source}{n}", AT, {"source": source}) for source, n in of]
+    views += [("/", "google.com1", AT, {"source": "bing.com"})]
+    fold_naively(insert_page_views(views)[:folded])
+    table, sources = _table("channels"), _table("source")
+    assert [(row.value, row.page_views, row.visitors) for row in table.rows] == [
+        ("search", "30", "29"),
+        ("social", "8", "8"),
+        ("link", "6", "6"),
+    ]
+    assert sum(int(row.page_views) for row in table.rows) == sum(int(row.page_views) for row in sources.rows)
+    assert table.change is None and {row.line for row in table.rows} == {""} and not table.csv
+    assert [row.page_views for row in _table("channels", is_public=False).rows] == ["33", "12", "6", "2"]
+
+
 QUERIES = [
     ({"range": "free", "from": "2025-03-20", "to": "2025-03-25"}, "?range=28d"),
     ({"range": "free", "from": "2025-03-20", "to": "2025-03-26"}, "?range=free&from=2025-03-20&to=2025-03-26"),

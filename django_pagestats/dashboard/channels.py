@@ -10,7 +10,6 @@ from django.utils.safestring import SafeString
 
 from django_pagestats.dashboard.figures import Totals, compared_days
 from django_pagestats.dashboard.kinds import Kind
-from django_pagestats.dashboard.numbers import FEW
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.tables import ListTable, days_of_lines, line_of, made_table, wanted_of
 from django_pagestats.headers.channels import Channel, channel_of
@@ -39,8 +38,7 @@ def channel_table(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
 def channels_of(scope: Scope, kind: Kind) -> Grouped:
     """Of all sources; for the public of those that it is told, so that no channel tells of the others."""
     if scope.is_public:
-        wanted = replace(wanted_of(scope, kind), prefix="", order="visitors", is_reversed=False, least_visitors=FEW)
-        return group_listed(scope.taken, wanted, channel_of, most=MOST_LISTED)
+        return group_listed(scope.taken, wanted_of(scope, kind), channel_of, most=MOST_LISTED)
     comparison = compared_days(scope)
     before = None if comparison is None else (comparison.days_before.start, comparison.days_before.end)
     return group_values(scope.taken, kind.dimension, channel_of, before=before, **scope.bounds)
@@ -58,6 +56,5 @@ def rows_of_channels(scope: Scope, kind: Kind, grouped: Grouped) -> list[ValueSt
         "visitors": lambda name: (-of[name][1].visitors, -of[name][1].page_views, of[name][0]),
         "change": lambda name: (of[name][1].before - of[name][1].page_views, -of[name][1].page_views, of[name][0]),
     }
-    order = "visitors" if scope.is_public else wanted.order
-    names = sorted(of, key=keys[order], reverse=wanted.is_reversed and not scope.is_public)
+    names = sorted(of, key=keys[wanted.order], reverse=wanted.is_reversed)
     return [ValueStats(name, of[name][1].page_views, of[name][1].visitors) for name in names]

@@ -28,7 +28,9 @@ def _refused(query: Mapping[str, Any], scope: Scope, *, is_public: bool) -> Iter
         yield gettext("The days to compare with that were chosen cannot be had, so they are others.")
         if not is_public:
             yield _which()
-    left_out = [it for it in scope.kinds if query.get(f"{it.name}_q") and not state.table(it.name).search]
+    # the public has no search of values
+    kinds = [it for it in scope.kinds if it.are_pages or not is_public]
+    left_out = [it for it in kinds if query.get(f"{it.name}_q") and not state.table(it.name).search]
     if any(kind.are_pages for kind in left_out):
         yield gettext("No path can begin with what was searched for: it is left out.")
     elif left_out:

@@ -177,12 +177,17 @@ def wanted_of(scope: Scope, kind: Kind) -> Wanted:
     table, comparison = scope.state.table(kind.name), compared_days(scope)
     order, is_reversed = order_of(table.sort)
     before = None if comparison is None else (comparison.days_before.start, comparison.days_before.end)
+    if scope.is_public:
+        # which values a dimension may have is known, or guessed: not so the path of a page
+        hides_rest = not kind.are_pages
+        return Wanted(
+            kind.dimension, table.search, "visitors", least_visitors=FEW, hides_rest=hides_rest, **scope.bounds
+        )
     return Wanted(kind.dimension, table.search, order, is_reversed, before=before, **scope.bounds)
 
 
 def _for_everybody(scope: Scope, wanted: Wanted, asked: int, rows: int) -> tuple[Listed, int, int]:
     """Rows, their page, and the last page that is known: only those of many visitors, and not how many others are."""
-    wanted = replace(wanted, order="visitors", is_reversed=False, least_visitors=FEW)
     for page in dict.fromkeys((asked, 1)):
         found = list_values(scope.taken, wanted, limit=rows + 1, offset=rows * (page - 1))
         if found.rows:
