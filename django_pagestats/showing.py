@@ -23,7 +23,9 @@ from django_pagestats.models import Aggregate
 from django_pagestats.objects import path_of
 from django_pagestats.schemas import schema_of
 
-Answer = int | list[stats.PageStats]
+#: of a chart: the day, its page views and visitors, None where there is nothing to say, and whether it is not over
+ChartDay = tuple[date, int | None, int | None, bool]
+Answer = int | list[stats.PageStats] | list[ChartDay]
 #: what a template has in place of an answer that could not be had
 Nothing = Literal[""]
 Bound = date | datetime | str | None
@@ -51,14 +53,14 @@ def unique_visitors(
 
 def top_pages(limit: int = 10, days: int | None = None, start: Bound = None, end: Bound = None) -> Answer | Nothing:
     """The most viewed pages."""
-    return _answer(stats.top_pages, limit=limit, **_range(days, start, end))
+    return answered(stats.top_pages, limit=limit, **_range(days, start, end))
 
 
 def _of(ask: Callable[..., Answer], page: object, span: dict[str, Bound]) -> Answer | Nothing:
     if page is None:
-        return _answer(ask, path=None, **span)
+        return answered(ask, path=None, **span)
     path = path_of(page)
-    return 0 if path is None else _answer(ask, path=path, **span)
+    return 0 if path is None else answered(ask, path=path, **span)
 
 
 # -- which days
@@ -93,7 +95,8 @@ def _today() -> date:
 # -- asked, or remembered
 
 
-def _answer(ask: Callable[..., Answer], **asked: Any) -> Answer | Nothing:
+def answered(ask: Callable[..., Answer], **asked: Any) -> Answer | Nothing:
+    """What `ask(using=..., **asked)` gives, or gave a while ago; '': it could not be had, which is logged."""
     alias = router.db_for_read(Aggregate)
     # a tenant's schema, where the connection has one: another one has other page views
     key = repr((ask.__name__, sorted(asked.items()), alias, schema_of(alias), _today()))

@@ -43,8 +43,11 @@ class Drawing:
     has: frozenset[str]
 
 
-def columns(slots: Sequence[Slot], *, title: str, name: str = "pagestats-chart") -> Drawing:
-    """Raises ValueError for more slots than a chart can show; the ids of its parts begin with `name`."""
+def columns(slots: Sequence[Slot], *, title: str, name: str = "pagestats-chart", is_focusable: bool = True) -> Drawing:
+    """Raises ValueError for more slots than a chart can show; the ids of its parts begin with `name`.
+
+    `is_focusable`: keys reach it, for a script that moves its cursor; without one they would stop at it for nothing.
+    """
     if len(slots) > MOST_POINTS:
         raise ValueError(f"{len(slots):,} points: a chart has at most {MOST_POINTS}.")
     shown = [slot for slot in slots if not slot.is_empty]
@@ -57,7 +60,7 @@ def columns(slots: Sequence[Slot], *, title: str, name: str = "pagestats-chart")
     return Drawing(
         name,
         title,
-        _Plot(slots, name, title).svg(),
+        _Plot(slots, name, title).svg(is_focusable=is_focusable),
         heads_of(has_before=has["before"], has_notes=has["notes"]),
         list(rows_of(slots, has_before=has["before"], has_notes=has["notes"])),
         frozenset(what for what, is_there in has.items() if is_there),
@@ -75,7 +78,7 @@ class _Plot:
         self.ticks = ticks(max((max(_numbers(slot), default=0) for slot in slots), default=0))
         self.width = 100 / max(len(slots), 1)
 
-    def svg(self) -> SafeString:
+    def svg(self, *, is_focusable: bool) -> SafeString:
         parts = [
             self._grid(),
             self._bars(),
@@ -87,7 +90,7 @@ class _Plot:
             CURSOR,
         ]
         return format_html(
-            '<svg class="pagestats-chart" id="{name}" width="100%" height="{height}" role="img" tabindex="0"'
+            '<svg class="pagestats-chart" id="{name}" width="100%" height="{height}" role="img"{focus}'
             ' direction="ltr" font-size="11" aria-label="{title}" aria-describedby="{name}-told"'
             ' data-pagestats-slots="{count}">'
             '<desc id="{name}-told">{told}</desc>'
@@ -96,6 +99,7 @@ class _Plot:
             "</pattern></defs>{parts}</svg>",
             name=self.name,
             height=BASE + BELOW,
+            focus=SafeString(' tabindex="0"') if is_focusable else "",
             count=len(self.slots),
             title=self.title,
             told=self._description(),

@@ -8,7 +8,7 @@ from django import template
 from django.template import Context
 from django.utils.safestring import SafeString
 
-from django_pagestats import showing
+from django_pagestats import charted, showing
 from django_pagestats.beacon import markup
 
 register = template.Library()
@@ -16,6 +16,7 @@ register = template.Library()
 register.simple_tag(showing.page_views)
 register.simple_tag(showing.unique_visitors)
 register.simple_tag(showing.top_pages)
+register.simple_tag(charted.pagestats_chart)
 
 
 @register.simple_tag(takes_context=True)
