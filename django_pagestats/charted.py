@@ -65,7 +65,7 @@ def chart_days(*, path: str | None, days: int, using: str) -> list[ChartDay]:
 
 
 def _day(point: stats.Point, scope: Scope) -> ChartDay:
-    day = cast("date", point.start)
+    day = point.start
     if not _is_known(day, scope):
         return day, None, None, day == scope.today
     return day, point.page_views, point.visitors, day == scope.today
