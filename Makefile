@@ -10,6 +10,8 @@
 #   make torture ROUNDS=5
 # After a change of the beacon's script, with Node's npx:
 #   make script
+# After a change of the read API, its OpenAPI document in docs/:
+#   make openapi
 # The picture of the dashboard in the README, of the demo's data, with Chromium and its driver:
 #   make picture
 # The vendored lists of referrer spam and of channels, of which each release should have the newest, from their
@@ -27,7 +29,7 @@ ROUNDS ?= 5
 
 TERSER = terser@5.51.4
 
-.PHONY: help demo test coverage torture lint script picture update-lists clean
+.PHONY: help demo test coverage torture lint script openapi picture update-lists clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -51,6 +53,9 @@ torture: $(VENV)/tested
 script:
 	npx --yes $(TERSER) django_pagestats/beacon/beacon.js --ecma 2020 --compress passes=2 --mangle \
 	  --output django_pagestats/beacon/beacon.min.js
+
+openapi: $(VENV)/installed
+	$(BIN)/python tools/openapi.py
 
 picture: $(VENV)/tested
 	PAGESTATS_DB=sqlite PAGESTATS_DB_NAME=$(DEMO_DB) $(BIN)/python tools/picture.py

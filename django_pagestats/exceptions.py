@@ -96,3 +96,7 @@ class ImportFailedError(PageStatsError):
 
 class UnknownSchemaError(PageStatsError):
     """In an event loop nothing tells whose schema a request has: the connection that knows is another thread's."""
+
+
+class TokenRefusedError(PageStatsError):
+    """A token of the read API cannot be made as it was asked for."""

@@ -172,7 +172,7 @@ def named(model: type) -> str:
 
 def test_the_rest_is_not_shown_least_of_all_the_secret() -> None:
     shown = {model.__name__ for model in admin.site._registry if model._meta.app_label == "django_pagestats"}
-    assert shown == {"PageView", "BackfillRun", "Generation", "ImportSource", "LeftOut", "Note", "Statistics"}
+    assert shown == {"PageView", "BackfillRun", "Generation", "ImportSource", "LeftOut", "Note", "Statistics", "Token"}
 
 
 # --- starting a backfill

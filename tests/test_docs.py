@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
 from collections.abc import Iterator
@@ -65,7 +66,10 @@ def test_every_command_and_option_exists(page: Path) -> None:
         app = known[name]
         command = load_command_class(app, name) if isinstance(app, str) else app
         parser = command.create_parser("manage.py", name)
-        have = {text for action in parser._actions for text in action.option_strings}
+        # of a command with verbs, those of its verbs too
+        verbs_of = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        parsers = [parser, *(it for verbs in verbs_of for it in verbs.values())]
+        have = {text for it in parsers for action in it._actions for text in action.option_strings}
         unknown += [f"{name} {option}" for option in options if option not in have]
     assert unknown == []
 

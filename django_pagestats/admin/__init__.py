@@ -8,6 +8,7 @@ from django_pagestats.admin.notes import NoteAdmin
 from django_pagestats.admin.page_views import PageViewAdmin
 from django_pagestats.admin.records import ImportSourceAdmin
 from django_pagestats.admin.runs import BackfillRunAdmin
+from django_pagestats.admin.tokens import TokenAdmin
 
 __all__ = [
     "BackfillRunAdmin",
@@ -18,4 +19,5 @@ __all__ = [
     "PageStatisticsMixin",
     "PageViewAdmin",
     "StatisticsAdmin",
+    "TokenAdmin",
 ]

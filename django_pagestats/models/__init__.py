@@ -15,6 +15,7 @@ from django_pagestats.models.runs import BackfillRun, RunEvent
 from django_pagestats.models.segments import BuildSegment, SharedDay
 from django_pagestats.models.sources import ImportSource, SiteSecret
 from django_pagestats.models.statistics import Statistics
+from django_pagestats.models.tokens import Token
 
 __all__ = [
     "NOTE_MAX_LENGTH",
@@ -40,6 +41,7 @@ __all__ = [
     "SiteSecret",
     "Statistics",
     "Subject",
+    "Token",
     "Visitor",
     "VisitorPolicy",
     "WorkedBy",

@@ -74,6 +74,10 @@ class Tail(ABC):
         """value -> day -> page views of a span, of all values that have any."""
 
     @abstractmethod
+    def values(self, span: Span, dimension: NamedDimension) -> Collection[str]:
+        """The values that page views of a span have; raises TailTooLongError where these are not in memory."""
+
+    @abstractmethod
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         """bucket -> page views, of those buckets of a closed span that have any."""
 

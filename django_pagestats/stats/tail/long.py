@@ -152,6 +152,9 @@ class LongTail(Tail):
     def page_views_by_value_and_day(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
         raise too_long(dimension.name)
 
+    def values(self, span: Span, dimension: NamedDimension) -> Collection[str]:
+        raise too_long("all pages" if dimension == PAGES else dimension.name)
+
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         assert span.low is not None and span.high is not None  # noqa: S101 - a time series is closed
         found: dict[int, int] = {}

@@ -167,6 +167,9 @@ class ShortTail(Tail):
                 found.setdefault(values[number], {})[day] = len(visitors)
         return found
 
+    def values(self, span: Span, dimension: NamedDimension) -> Collection[str]:
+        return self._groups_by_value(span, dimension).keys()
+
     def page_views_by_bucket(self, span: Span, topic: Topic | None) -> dict[int, int]:
         return {bucket: len(visitors) for bucket, visitors in self._groups(span, topic).items()}
 

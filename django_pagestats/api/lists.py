@@ -1,0 +1,116 @@
+"""Lists that are read in parts, as long as they may be, each answer bounded.
+
+In the order of page views a value may rise past the place at which a list was left: then a part that followed would
+lack it. So the cursor knows what the range had, and an answer to it is refused (409) once that has moved. In the order
+of values each has its place whatever comes in: such a list goes on, and has every value once that had page views when
+it began; its numbers are those of the instant of each answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from hashlib import sha256
+from typing import Any
+
+from django_pagestats.api.answering import Answer, Asked
+from django_pagestats.api.problems import BadRequestError, ListMovedError
+from django_pagestats.stats import Snapshot
+from django_pagestats.stats.walking import place_of, values_after
+
+MOST_OFFSET = 2**31
+
+
+def top_pages(asked: Asked) -> Answer:
+    return _listed(asked, None)
+
+
+def top(asked: Asked) -> Answer:
+    return _listed(asked, asked["dimension"])
+
+
+def _listed(asked: Asked, dimension: str | None) -> Answer:
+    after = None if asked["cursor"] is None else _decoded(asked)
+    with asked.snapshot() as taken:
+        fields = {"time_zone": taken.time_zone}
+        if asked["order"] == "value":
+            rows, place = _by_value(asked, taken, dimension, after)
+        else:
+            rows, place = _by_page_views(asked, taken, dimension, after)
+        cursor = None if place is None else _encoded(asked, place)
+        return Answer(rows, {**fields, "next": cursor}, cursor)
+
+
+def _by_value(asked: Asked, taken: Snapshot, dimension: str | None, after: Any) -> tuple[list[Any], Any]:
+    limit = asked["limit"]
+    if after is not None and not isinstance(after, str):
+        raise _no_cursor(asked)
+    # one row more than is wanted tells whether the list goes on
+    found = values_after(taken, dimension, after=after, limit=limit + 1, **asked.bounds)
+    rows = [(value, page_views, visitors) for value, page_views, visitors in found[:limit]]
+    return rows, rows[-1][0] if len(found) > limit else None
+
+
+def _by_page_views(asked: Asked, taken: Snapshot, dimension: str | None, after: Any) -> tuple[list[Any], Any]:
+    limit, offset = asked["limit"], 0
+    # a State is a tuple, of which JSON makes a list
+    place = json.loads(json.dumps(place_of(taken, **asked.bounds)))
+    if after is not None:
+        offset = _offset(asked, after)
+        if after[1] != place:
+            raise ListMovedError(
+                "Page views of this range came in, or were folded, since the list was begun: its order may have moved,"
+                " and the rows that follow may lack a page. Begin again without cursor; or take a larger limit, an end"
+                " that is over, or order=value, which goes on whatever comes in.",
+                "cursor",
+                asked["cursor"],
+            )
+    if dimension is None:
+        pages = taken.top_pages(limit + 1, offset=offset, **asked.bounds)
+        rows = [(it.path, it.page_views, it.visitors) for it in pages]
+    else:
+        values = taken.top(dimension, limit + 1, offset=offset, **asked.bounds)
+        rows = [(it.value, it.page_views, it.visitors) for it in values]
+    return rows[:limit], [offset + limit, place] if len(rows) > limit else None
+
+
+def _offset(asked: Asked, after: Any) -> int:
+    if isinstance(after, list) and len(after) == 2 and type(after[0]) is int and 0 < after[0] < MOST_OFFSET:
+        return int(after[0])
+    raise _no_cursor(asked)
+
+
+def _question(asked: Asked) -> str:
+    """What a cursor belongs to: the limit may differ from answer to answer, and so may the format."""
+    parameters = asked.question.parameters
+    told = {name: str(value) for name, value in parameters.items() if name not in ("cursor", "limit", "format")}
+    return sha256(json.dumps([asked.question.name, told], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _encoded(asked: Asked, place: Any) -> str:
+    text = json.dumps([_question(asked), place], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decoded(asked: Asked) -> Any:
+    text = asked["cursor"]
+    try:
+        found = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        raise _no_cursor(asked) from None
+    if not isinstance(found, list) or len(found) != 2 or found[1] is None:
+        raise _no_cursor(asked)
+    if found[0] != _question(asked):
+        raise BadRequestError(
+            "This cursor is of another question: ask with the same parameters as before, but for limit and format.",
+            "cursor",
+            text,
+        )
+    return found[1]
+
+
+def _no_cursor(asked: Asked) -> BadRequestError:
+    return BadRequestError(
+        f"cursor={asked['cursor'][:200]!r}: `next` of the answer before would do, as it is.", "cursor", asked["cursor"]
+    )
