@@ -29,11 +29,12 @@ def written(value: object) -> str:
     raise TypeError(f"{value!r} is nothing that answers have.")
 
 
-def csv_text(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """With a head, texts in quotation marks, and an apostrophe before what a spreadsheet might run; null is empty."""
+def csv_text(names: Sequence[str] | None, rows: Iterable[Sequence[Any]]) -> str:
+    """With a head, if there are names; an apostrophe is before what a spreadsheet might run, and null is empty."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(names)
+    if names is not None:
+        writer.writerow(names)
     writer.writerows([cell(value) for value in row] for row in rows)
     return text.getvalue()
 

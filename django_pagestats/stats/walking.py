@@ -7,23 +7,27 @@ its place: a list that is read in parts has every value once. Raises TailTooLong
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from functools import partial
 from heapq import merge
 from itertools import groupby, islice
 from typing import TypeVar
 
+from django.db.models import Max, Min
+
+from django_pagestats.buckets import day_date, epoch_seconds
 from django_pagestats.dimensions import ENTRY, NamedDimension
 from django_pagestats.ids import known_subject_ids
 from django_pagestats.merging.reading import State, can_hold
-from django_pagestats.models import Subject
+from django_pagestats.models import PageView, Subject
 from django_pagestats.stats.conditions import dimension_of, dimension_of_source
 from django_pagestats.stats.folded import Ranked, portions
 from django_pagestats.stats.questions import SETS_AT_A_TIME, Counted, count_page_views, with_visitors
-from django_pagestats.stats.ranges import Bound, Span, page_span
+from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, page_span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.topics import PAGES
-from django_pagestats.stats.wheres import values_where
+from django_pagestats.stats.wheres import topic_where, values_where
 
 T = TypeVar("T")
 
@@ -114,6 +118,28 @@ def place_of(taken: Snapshot, *, start: Bound = None, end: Bound = None) -> tupl
         is_folded = span.is_empty or not moment.tail_of(span).page_views(span, None)
         state = moment.folded.state
         return state.generation, total, None if is_folded else state
+
+    return taken._ask(found)
+
+
+def days_of(taken: Snapshot, *, start: Bound = None, end: Bound = None) -> tuple[date, date] | None:
+    """The first and the last day of a range that may have page views; None where it has none.
+
+    Of aggregates whose page views are gone, too.
+    """
+
+    def found(moment: Moment) -> tuple[date, date] | None:
+        span = page_span(start, end, lambda: moment.calendar)
+        if span.is_empty:
+            return None
+        if span.is_all_time:
+            span = ALL_DAYS
+        rows = moment.folded.rows(["MIN(a.bucket) AS first", "MAX(a.bucket) AS last"], topic_where(span, None))
+        days = [int(bucket) for bucket in rows[0] if bucket is not None]
+        times = PageView.objects.using(moment.using).aggregate(first=Min("viewed_at"), last=Max("viewed_at"))
+        days += [moment.calendar.day(epoch_seconds(at)) for at in times.values() if at is not None]
+        days = [min(max(day, span.low or day), day if span.high is None else span.high - 1) for day in days]
+        return (day_date(min(days)), day_date(max(days))) if days else None
 
     return taken._ask(found)
 
