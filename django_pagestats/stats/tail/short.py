@@ -178,6 +178,21 @@ class ShortTail(Tail):
         counts = Counter(chain.from_iterable(self._groups(span, topic).values()))
         return {key: counts[number] for key, number in self._session_keys.items() if number in counts}
 
+    def session_keys_by_bucket(self, span: Span) -> dict[int, set[str]]:
+        """bucket -> the session keys of its page views, of those buckets of a span that have any."""
+        keys = list(self._session_keys)
+        return {bucket: {keys[number] for number in set(them)} for bucket, them in self._groups(span, None).items()}
+
+    def page_views_by_value_and_day(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
+        """value -> day -> page views, of those values and days of a span that have any."""
+        numbers, days = self._values(dimension)
+        values = list(numbers)
+        found: dict[str, dict[int, int]] = {}
+        for (day, number), visitors in days.items():
+            if span.is_all_time or day in span:
+                found.setdefault(values[number], {})[day] = len(visitors)
+        return found
+
     def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
         groups = self._groups(span, topic)
         return self._new((visitor for visitors in groups.values() for visitor in visitors), folded)
