@@ -85,6 +85,7 @@ def test_the_time_zone_is_the_sites_by_default(settings: Any) -> None:
         ("KEEP_UP", [None, 1, "always"]),
         ("FIRST_DAY_OF_WEEK", [-1, 7, True, "1", 1.0]),
         ("NOTES_FROM_LOG", [None, "auth.User", ["User"], ["a.b.c"], [1]]),
+        ("SITEMAPS", ["sitemaps", ["mysite.urls.sitemaps", "Article"], {"pages": "mysite.Pages"}, 7, ""]),
     ],
 )
 def test_values_that_will_not_do(settings: Any, name: str, values: list[object]) -> None:
@@ -114,6 +115,7 @@ def test_values_that_will_not_do(settings: Any, name: str, values: list[object])
         ("KEEP_UP", ["auto", True, False]),
         ("FIRST_DAY_OF_WEEK", [None, 0, 6]),
         ("NOTES_FROM_LOG", [[], ("auth.User", "blog.article")]),
+        ("SITEMAPS", [None, "mysite.urls.sitemaps", ["blog.Article", "mysite.sitemaps.Pages"], ()]),
     ],
 )
 def test_values_that_do(settings: Any, name: str, values: list[object]) -> None:

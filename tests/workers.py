@@ -34,6 +34,7 @@ SERVERLESS_TESTS = [
     "test_checks_settings.py",
     "test_commands.py",
     "test_dashboard_ranges.py",
+    "test_dashboard_recognised.py",
     "test_dimensions_spreading.py",
     *sorted(path.name for path in TESTS.glob("test_headers_*.py")),
     "test_importing_opening.py",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -12,11 +15,15 @@ from django.http import HttpRequest
 from django.urls import URLPattern, include, path, reverse
 from django.utils.translation import gettext
 
+from django_pagestats.admin.beside import PageStatisticsMixin
 from django_pagestats.admin.left_out import left_out_url
 from django_pagestats.admin.notes import note_links
 from django_pagestats.admin.readonly import ReadOnlyAdmin, outside_transactions
+from django_pagestats.dashboard.sections import Section, sections_of
+from django_pagestats.dashboard.sitemaps import CHUNK, Site
 from django_pagestats.models import BackfillRun, Statistics
 from django_pagestats.views.dashboard import DashboardView
+from django_pagestats.views.sections import AuditView, LoyaltyView
 
 APP = Statistics._meta.app_label
 
@@ -25,6 +32,7 @@ class AdminDashboardView(DashboardView):
     """The dashboard with the head and the menu of an admin's site, which has asked for a login already."""
 
     template_name = "admin/django_pagestats/dashboard.html"
+    section = "dashboard"
     model_admin: StatisticsAdmin | None = None
 
     def has_permission(self) -> bool:
@@ -43,8 +51,12 @@ class AdminDashboardView(DashboardView):
             "backfill_url": self.backfill_url(),
             "left_out_url": left_out_url(site, self.request),
         }
-        links |= note_links(site, self.request, page["note_day"], page["state"].query())
+        if "note_day" in page:  # it has a chart
+            links |= note_links(site, self.request, page["note_day"], page["state"].query())
         return {**site.each_context(self.request), "title": gettext("Statistics"), **page, **links}
+
+    def sections(self, query: str) -> Sequence[Section]:
+        return sections_of(self.url, self.section, query)
 
     def run_url(self, page: dict[str, Any]) -> str:
         """The page of the run that works on what is missing; empty where there is none for this user."""
@@ -65,6 +77,33 @@ class AdminDashboardView(DashboardView):
     def url(self, name: str, *args: Any) -> str:
         assert self.model_admin is not None  # noqa: S101
         return reverse(f"admin:{APP}_{name}", args=args, current_app=self.model_admin.admin_site.name)
+
+
+class AdminLoyaltyView(AdminDashboardView, LoyaltyView):
+    """The page of loyalty beside it."""
+
+    template_name = "admin/django_pagestats/loyalty.html"
+    section = "loyalty"
+
+
+class AdminAuditView(AdminDashboardView, AuditView):
+    """The content audit beside it."""
+
+    template_name = "admin/django_pagestats/audit.html"
+    section = "audit"
+
+    def site(self) -> Site:
+        """With the objects whose lists have a column of page views, for whoever may see these lists."""
+        assert self.model_admin is not None  # noqa: S101
+        admins = self.model_admin.admin_site._registry.values()
+        ours = [it for it in admins if isinstance(it, PageStatisticsMixin) and it.has_view_permission(self.request)]
+        return replace(super().site(), objects={it.opts.label: partial(_urls_of, it, self.request) for it in ours})
+
+
+def _urls_of(model_admin: PageStatisticsMixin, request: HttpRequest) -> Iterator[object]:
+    for item in model_admin.get_queryset(request).order_by("pk").iterator(chunk_size=CHUNK):
+        if (url := model_admin.get_statistics_url(item)) is not None:
+            yield url
 
 
 def show_dashboard(site: AdminSite) -> None:
@@ -107,7 +146,12 @@ class StatisticsAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(AdminDashboardView.as_view(model_admin=self))
         # the second name is the one that the admin's lists of models ask for
-        return [path("", view, name=f"{APP}_{name}") for name in ("dashboard", "statistics_changelist")]
+        first = [path("", view, name=f"{APP}_{name}") for name in ("dashboard", "statistics_changelist")]
+        return [*first, *(self._beside(view) for view in (AdminLoyaltyView, AdminAuditView))]
+
+    def _beside(self, view: type[AdminDashboardView]) -> URLPattern:
+        name = view.section
+        return path(f"{name}/", self.admin_site.admin_view(view.as_view(model_admin=self)), name=f"{APP}_{name}")
 
     @property
     def urls(self) -> list[URLPattern]:

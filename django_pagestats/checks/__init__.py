@@ -19,6 +19,7 @@ from django_pagestats.checks.middleware import check_recording
 from django_pagestats.checks.proxies import check_proxies
 from django_pagestats.checks.queue import check_queue
 from django_pagestats.checks.settings import check_settings
+from django_pagestats.checks.sitemaps import check_sitemaps
 
 __all__ = [
     "check_attributes",
@@ -32,6 +33,7 @@ __all__ = [
     "check_queue",
     "check_recording",
     "check_settings",
+    "check_sitemaps",
     "register_checks",
 ]
 
@@ -43,6 +45,7 @@ def register_checks() -> None:
     checks.register(check_dimensions, checks.Tags.compatibility)
     checks.register(check_queue, checks.Tags.compatibility)
     checks.register(check_recording, checks.Tags.compatibility)
+    checks.register(check_sitemaps, checks.Tags.compatibility)
     checks.register(check_load, checks.Tags.compatibility)
     checks.register(check_proxies, checks.Tags.security, deploy=True)
     checks.register(check_beacon, checks.Tags.compatibility)

@@ -21,6 +21,7 @@ from django_pagestats.conf.complaints import (
     model_labels,
     name_or_path,
     names,
+    names_or_none,
     networks,
     one_of,
     origins,
@@ -219,6 +220,8 @@ class Conf:
 
     # -- the dashboard
 
+    #: Where the pages are that the site has: dotted paths of sitemaps, and models; None: nobody says.
+    SITEMAPS = Setting[str | Sequence[str] | None](None, names_or_none)
     #: The day on which weeks begin: 0 is Sunday, 1 Monday; None: Django's FIRST_DAY_OF_WEEK, that of the language.
     FIRST_DAY_OF_WEEK = Setting[int | None](None, weekday_or_none)
     #: Models, as "app_label.Model", whose additions and changes in the admin are notes on the chart of their page.

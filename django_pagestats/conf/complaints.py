@@ -68,6 +68,14 @@ def names(value: object) -> Complaint:
     return f"must be a list of dotted paths, not {value!r}"
 
 
+def names_or_none(value: object) -> Complaint:
+    """None, one dotted path, or some."""
+    found = [value] if isinstance(value, str) else value
+    if found is None or (isinstance(found, (list, tuple)) and all(map(_is_dotted, found))):
+        return None
+    return f"must be None, a dotted path or a list of these, not {value!r}"
+
+
 def part_of_a_day(value: object) -> Complaint:
     if value is None:
         return None

@@ -41,7 +41,7 @@ def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime)
                 file.close()
                 return None
             # where lists are separated by ";" or by tabs, a text with one would else begin a cell of its own
-            writer = csv.writer(_Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
+            writer = csv.writer(Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
             writer.writerows([line] for line in _head(scope, kind))
             writer.writerows(_rows(scope, kind))
             file_name = f"{name.strip('-')}-{scope.days.start}-{scope.days.last}.csv"
@@ -52,7 +52,7 @@ def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime)
     return file_name, file
 
 
-class _Encoded:
+class Encoded:
     """A file of bytes, for who writes text."""
 
     def __init__(self, file: IO[bytes]) -> None:

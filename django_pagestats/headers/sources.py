@@ -59,7 +59,7 @@ def origin_of(meta: Mapping[str, Any], *, query: str, own_hosts: Iterable[str], 
         referrer = meta.get("HTTP_REFERER", "")
     scheme, host = _scheme_and_host(referrer)
     if host and scheme != "android-app":
-        if _is_own(host, own_hosts):
+        if is_own_host(host, own_hosts):
             return Origin(is_arrival=False, is_spam=False, attributes={})
         if is_spam(host):
             return Origin(is_arrival=True, is_spam=True, attributes={})
@@ -120,7 +120,8 @@ def _host(authority: str) -> str:
     return host if _NAME.fullmatch(host) or _ADDRESS.fullmatch(host) else ""
 
 
-def _is_own(host: str, own_hosts: Iterable[str]) -> bool:
+def is_own_host(host: str, own_hosts: Iterable[str]) -> bool:
+    """Whether a host, in lower case and without a port, is this site, as `origin_of` takes it."""
     bare = host.removeprefix("www.")
     return _is_among(bare, own_hosts) or _is_among(bare, conf.OWN_HOSTS)
 

@@ -38,7 +38,7 @@ def page_of(request: HttpRequest, path: str, query: str) -> str | Reason:
     return _page_of(request, path, query)
 
 
-def _page_of(request: HttpRequest, path: str, query: str) -> str | Reason:
+def _page_of(request: HttpRequest | None, path: str, query: str) -> str | Reason:
     page: object = path + intake.query_of_page(query)
     if conf.PATH is not None:
         page = import_string(conf.PATH)(request, page)
@@ -59,11 +59,27 @@ def page_of_url(url: str) -> str | None:
         path = intake.normalise_path(url)
     except intake.RefusedError:
         return None
+    # a request is made only for who asks for it: it takes longer than all else here
+    request = None if conf.PATH is None else _bare_request(path)
+    page = _page_of(request, path, url.partition("#")[0].partition("?")[2])
+    return None if isinstance(page, Reason) else page
+
+
+def _bare_request(path: str) -> HttpRequest:
+    """For a path without a request."""
     script, request = get_script_prefix(), HttpRequest()
     request.method, request.path = "GET", path
     request.path_info = f"/{path[len(script) :]}" if path.startswith(script) else path
-    page = _page_of(request, path, url.partition("#")[0].partition("?")[2])
-    return None if isinstance(page, Reason) else page
+    return request
+
+
+def is_counted_url(url: str) -> bool:
+    """Whether page views of a link's URL are counted at all: its path is not excluded, nor its view `@not_counted`."""
+    try:
+        path = intake.normalise_path(url)
+    except intake.RefusedError:
+        return False
+    return not is_excluded(path) and not is_not_counted(_bare_request(path))
 
 
 def is_excluded(path: str) -> bool:

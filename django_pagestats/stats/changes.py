@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
+from pyroaring import BitMap
+
 from django_pagestats.buckets import Granularity, day_date, day_number
 from django_pagestats.ids import known_subject_ids
-from django_pagestats.merging.reading import Where
+from django_pagestats.merging.reading import Where, can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats.folded import portions
-from django_pagestats.stats.questions import VALUES_PER_STATEMENT
-from django_pagestats.stats.ranges import EVERYTHING, Span
+from django_pagestats.stats.questions import VALUES_PER_STATEMENT, listed
+from django_pagestats.stats.ranges import EVERYTHING, Span, page_span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.tail import ShortTail
@@ -94,6 +96,15 @@ def new_pages(taken: Snapshot, days: Days, *, limit: int) -> tuple[list[NewPage]
     return taken._ask(lambda moment: _new_pages(moment, span, limit))
 
 
+def seen_of(taken: Snapshot, paths: Iterable[str], *, start: date | None = None, end: date | None = None) -> set[str]:
+    """Those of many paths that were viewed in a range: the ids of all pages of the range are read once, as a set.
+
+    Raises TailTooLongError.
+    """
+    asked = dict.fromkeys(listed(paths))
+    return taken._ask(lambda moment: _seen_of(moment, asked, start, end))
+
+
 def _span(start: date, end: date) -> Span:
     return Span(Granularity.DAY, day_number(start), day_number(end))
 
@@ -135,7 +146,7 @@ def _order(page: Page) -> tuple[bool, int, bytes]:
 def _folded_changes(moment: Moment, now: Span, before: Span, sign: int, count: int) -> dict[Page, _Counts]:
     """Of the folded part, the pages with the greatest (1) or the least (-1) difference."""
     in_now, in_before = _sum_within(now), _sum_within(before)
-    rows = moment.folded._rows(
+    rows = moment.folded.rows(
         ["a.subject", in_now, in_before, f"{in_now} - {in_before} AS difference"],
         _where_of_both(now, before),
         tail=f"GROUP BY a.subject ORDER BY difference {'DESC' if sign > 0 else 'ASC'}, a.subject LIMIT {count:d}",
@@ -165,7 +176,7 @@ def _hull(now: Span, before: Span) -> Span:
 
 def _new_pages(moment: Moment, span: Span, limit: int) -> tuple[list[NewPage], int]:
     since, always = Span(Granularity.DAY, span.low), moment.span(EVERYTHING)
-    rows = moment.folded._rows(
+    rows = moment.folded.rows(
         ["a.subject", _sum_within(span), "SUM(a.page_views)", "MIN(a.bucket)"],
         values_where(since, PAGES),
         tail="GROUP BY a.subject",
@@ -188,6 +199,18 @@ def _new_pages(moment: Moment, span: Span, limit: int) -> tuple[list[NewPage], i
     first = sorted(new, key=lambda it: (-it[1].in_range, *_order(it[0])))[:limit]
     paths = _paths_of(moment.using, [page for page, _ in first])
     return [NewPage(paths[page], it.in_range, day_date(it.first)) for page, it in first], len(new)
+
+
+def _seen_of(moment: Moment, paths: Collection[str], start: date | None, end: date | None) -> set[str]:
+    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    if span.is_empty:
+        return set()
+    rows = moment.folded.rows(["DISTINCT a.subject"], values_where(span, PAGES))
+    seen = BitMap(subject for (subject,) in rows)
+    found = _tailed(moment, span).keys() & paths
+    for portion in portions((path for path in paths if can_hold(moment.using, path)), VALUES_PER_STATEMENT):
+        found.update(path for path, subject in _ids_of(moment, portion).items() if subject in seen)
+    return found
 
 
 def _tailed(moment: Moment, span: Span) -> dict[str, dict[int, int]]:

@@ -8,8 +8,18 @@ from django_pagestats.views.beacon import collect, opt_out, pixel, script
 
 if TYPE_CHECKING:
     from django_pagestats.views.dashboard import DashboardView
+    from django_pagestats.views.sections import AuditView, LoyaltyView, dashboard_urls
 
-__all__ = ["DashboardView", "collect", "opt_out", "pixel", "script"]
+__all__ = [
+    "AuditView",
+    "DashboardView",
+    "LoyaltyView",
+    "collect",
+    "dashboard_urls",
+    "opt_out",
+    "pixel",
+    "script",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from django_pagestats.views.dashboard import DashboardView
 
         return DashboardView
+    if name in ("AuditView", "LoyaltyView", "dashboard_urls"):
+        from django_pagestats.views import sections
+
+        return getattr(sections, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

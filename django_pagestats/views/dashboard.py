@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.db import connections, router, transaction
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import method_decorator
 from django.views.generic import TemplateView
 
 from django_pagestats.dashboard.exporting import table_csv
 from django_pagestats.dashboard.page import page_of
+from django_pagestats.dashboard.sections import Section, sections_of
 from django_pagestats.decorators import not_counted
 from django_pagestats.models import Aggregate
+
+#: the name under which `dashboard_urls()` are included
+SECTIONS_APP = "pagestats"
 
 
 @method_decorator(not_counted, name="dispatch")
@@ -56,8 +61,27 @@ class DashboardView(PermissionRequiredMixin, TemplateView):
         return super().get(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        page = page_of(self.request.GET, **self.asked(), is_public=self.public)
-        return super().get_context_data(**page, **kwargs)
+        page = self.page()
+        return super().get_context_data(**page, sections=self.sections(page["state"].query()), **kwargs)
+
+    def page(self) -> dict[str, Any]:
+        """What the template gets, with the state of the URL."""
+        return page_of(self.request.GET, **self.asked(), is_public=self.public)
+
+    def sections(self, query: str) -> Sequence[Section]:
+        """The ways to the pages beside this one, for who may see them, where `dashboard_urls()` has mounted them."""
+        match = self.request.resolver_match
+        if match is None or match.app_names[-1:] != [SECTIONS_APP] or not self._may_see_all():
+            return []
+
+        def url_of(name: str) -> str:
+            return reverse(f"{match.namespace}:{name}", args=match.args, kwargs=match.kwargs)
+
+        return sections_of(url_of, match.url_name or "", query)
+
+    def _may_see_all(self) -> bool:
+        user = getattr(self.request, "user", None)
+        return user is not None and user.has_perms(self.get_permission_required())
 
     def asked(self) -> dict[str, Any]:
         """Where it is asked, and when."""

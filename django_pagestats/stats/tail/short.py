@@ -183,16 +183,6 @@ class ShortTail(Tail):
         keys = list(self._session_keys)
         return {bucket: {keys[number] for number in set(them)} for bucket, them in self._groups(span, None).items()}
 
-    def page_views_by_value_and_day(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
-        """value -> day -> page views, of those values and days of a span that have any."""
-        numbers, days = self._values(dimension)
-        values = list(numbers)
-        found: dict[str, dict[int, int]] = {}
-        for (day, number), visitors in days.items():
-            if span.is_all_time or day in span:
-                found.setdefault(values[number], {})[day] = len(visitors)
-        return found
-
     def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
         groups = self._groups(span, topic)
         return self._new((visitor for visitors in groups.values() for visitor in visitors), folded)

@@ -1,0 +1,42 @@
+"""What each page beside the first one has around its panels: the ranges, what the numbers are worth, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django_pagestats.dashboard.figures import Totals
+from django_pagestats.dashboard.menus import compare_query, menus_of
+from django_pagestats.dashboard.page import Empty
+from django_pagestats.dashboard.refused import refused
+from django_pagestats.dashboard.scope import Scope
+from django_pagestats.dashboard.trust import trust_of
+
+
+def surroundings(scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
+    """For the templates of a page that is not for the public."""
+    return {
+        "menus": menus_of(scope),
+        "refused": refused(query, scope),
+        "compare_query": compare_query(scope),
+        "trust": trust_of(scope, _pending(scope)),
+        "empty": Empty(is_new=True) if scope.since is None else None,
+        "state": scope.state,
+        "days": scope.days,
+        "is_left_out": scope.is_left_out,
+        "is_public": False,
+    }
+
+
+def _pending(scope: Scope) -> Totals:
+    """No figures: of no days, so that nothing is counted but the page views that are not folded."""
+    summary = scope.taken.summary(start=scope.today, end=scope.today)
+    return Totals(
+        figures=[],
+        page_views=0,
+        visitors=0,
+        visits=None,
+        pages=0,
+        pending=summary.pending,
+        pending_is_exact=summary.pending_is_exact,
+    )

@@ -1,0 +1,87 @@
+"""Which of the site's pages nobody saw in a range: on the page, and all of them as CSV."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any
+
+from django_pagestats.dashboard.exporting import MEMORY_BYTES, Encoded, guarded
+from django_pagestats.dashboard.scope import Scope, scope_of
+from django_pagestats.dashboard.sitemaps import Address, Site, stretches
+from django_pagestats.recording import is_counted_url
+from django_pagestats.stats.changes import seen_of
+
+#: addresses that are asked about in one snapshot, for the CSV
+STRETCH = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Those of some addresses that nobody saw."""
+
+    addresses: list[Address]
+    #: of the others, how many nobody can have seen: their page views are not counted
+    not_counted: int
+
+
+def page_number(query: Mapping[str, Any]) -> int:
+    """The page of the list that a query asks for."""
+    number = query.get("unseen_p")
+    return int(number) if isinstance(number, str) and re.fullmatch("[1-9][0-9]{0,6}", number) else 1
+
+
+def unseen_of(scope: Scope, addresses: Sequence[Address]) -> Found:
+    """Those without page views in the range, in their order."""
+    seen = seen_of(scope.taken, (it.path for it in addresses), **scope.bounds)
+    unseen = [it for it in addresses if it.path not in seen]
+    found = [it for it in unseen if is_counted_url(it.url)]
+    return Found(found, len(unseen) - len(found))
+
+
+def unseen_csv(query: Mapping[str, Any], *, using: str, now: datetime, site: Site) -> tuple[str, IO[bytes]]:
+    """The name of the file, and the file from its beginning; it is made as a whole before anything is sent."""
+    file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - closed with the response
+    try:
+        file.write(codecs.BOM_UTF8)
+        writer = csv.writer(Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
+        with scope_of(query, using=using, now=now, is_public=False) as scope:
+            writer.writerows([line] for line in _head(scope))
+            name = f"unseen-{scope.days.start}-{scope.days.last}.csv"
+        writer.writerow(["path", "sitemap"])
+        writer.writerows(_rows(query, using, now, site))
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return name, file
+
+
+def _head(scope: Scope) -> Iterator[str]:
+    yield f"# Pages that the site has and nobody saw from {scope.days.start} to {scope.days.last}, both days included"
+    yield f"# Time zone: {scope.zone}"
+    if scope.is_left_out:
+        yield "# The page views of these days are not all counted yet: nothing is told"
+    yield (
+        "# Where a text begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the apostrophe"
+        " before that is none of its own"
+    )
+
+
+def _rows(query: Mapping[str, Any], using: str, now: datetime, site: Site) -> Iterator[list[str]]:
+    """The site's own code runs between two snapshots, never in one."""
+    told: set[str] = set()
+    for stretch in stretches(site, size=STRETCH):
+        with scope_of(query, using=using, now=now, is_public=False) as scope:
+            found = [] if scope.is_left_out else unseen_of(scope, stretch.addresses).addresses
+        for address in found:
+            if address.path not in told:
+                told.add(address.path)
+                yield [guarded(address.path), guarded(address.section)]
+        for section, error in stretch.problems:
+            yield [f"# The sitemap {section} failed, its pages, or some, are missing: {error}", ""]
