@@ -89,7 +89,9 @@ class Comparison:
 
         Of different pieces they are different ones, and no more than the piece has; those of a month are a month.
         """
-        start, end = self._beside(piece.start), self._beside(piece.end)
+        start, end = (self._beside(day) for day in (piece.start, piece.end))
+        if piece.start == self.counted.start:  # which may be 29 February, with 28 February beside it
+            start = self.days.start
         if interval != MONTH:
             end = min(end, start + timedelta(days=piece.count))
         part = Days(max(start, self.days.start), min(end, self.days.end))
@@ -148,11 +150,10 @@ def _base(choice: Choice, days: Days, against: Against) -> tuple[Days, int, int]
     if against.free is not None:
         return against.free, 0, (against.free.start - days.start).days
     if against.name == YEAR_BEFORE:
-        base = Days(*(_day_of_months(day, -12) or month_start(day, -11) for day in _ends(days)))
-        if base.count:
-            return base, -12, 0
-        before = Days(base.start - timedelta(days=1), base.end)  # 29 February alone: the day before 1 March
-        return before, 0, (before.start - days.start).days
+        end = _day_of_months(days.end, -12) or month_start(days.end, -11)
+        # from 29 February on: from the 28th, or it would be a day less
+        start = _day_of_months(days.start, -12) or month_start(days.start, -11) - timedelta(days=1)
+        return Days(start, end), -12, 0
     if against.name == DATES and choice.is_of_months:
         before = neighbour(choice, days, -1)
         return before, (before.start.year - days.start.year) * 12 + before.start.month - days.start.month, 0

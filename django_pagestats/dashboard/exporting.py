@@ -14,7 +14,7 @@ from django_pagestats.dashboard.figures import compared_days, totals_of
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.scope import Scope, bounds, scope_of
 from django_pagestats.dashboard.tables import wanted_of
-from django_pagestats.dashboard.trust import trust_of
+from django_pagestats.dashboard.trust import ahead_of, trust_of
 from django_pagestats.stats.folded import portions
 from django_pagestats.stats.listing import every_value, page_views_of
 
@@ -78,6 +78,8 @@ def _head(scope: Scope, kind: Kind) -> Iterator[str]:
     views = "visits, page views that did not come from a page of the site," if kind.is_of_visits else "page views"
     yield f"# page_views: {views} of the {of}. visitors: its distinct visitors in all of these days"
     yield f"# {trust.visitors}"
+    if ahead := ahead_of(scope):
+        yield f"# {ahead}"
     if (comparison := compared_days(scope)) is not None:
         yield (
             f"# page_views_before: from {comparison.days_before.start} to {comparison.days_before.last},"

@@ -74,8 +74,8 @@ class Menus:
 
 def menus_of(scope: Scope) -> Menus:
     state, days = scope.state, scope.days
-    interval = interval_of(days, state.interval)
-    compared = "" if scope.comparison is None else days_name(scope.comparison.days)
+    interval = interval_of(scope.chart_days, state.interval)
+    compared = "" if scope.compared is None else days_name(scope.compared.days)
     return Menus(
         ranges=[
             Item(name, label, _at(state, range=Choice(name)), state.range.name == name, KEYS[name])
@@ -87,7 +87,7 @@ def menus_of(scope: Scope) -> Menus:
         ],
         intervals=[
             Item(name, INTERVALS[name], replace(state, interval=name).query(), name == interval)
-            for name in intervals_of(days)
+            for name in intervals_of(scope.chart_days)
         ],
         before=_moved(scope, -1),
         after=_moved(scope, 1),

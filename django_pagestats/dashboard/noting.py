@@ -42,7 +42,7 @@ class NoteList:
 
 def notes_of(scope: Scope, path: str = "") -> Found:
     """Those of the range: of the whole site and, with a path, of this page too."""
-    start, end = scope.days.start, scope.days.end
+    start, end = scope.chart_days.start, scope.days.end
     return notes.notes_of(scope.using, start, end, path=path, calendar=scope.calendar, is_public=scope.is_public)
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django_pagestats.charts import Drawing
 from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
+from django_pagestats.dashboard.extent import beginning_text
 from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, totals_of
 from django_pagestats.dashboard.kinds import KIND_OF_PAGES
 from django_pagestats.dashboard.left_out import left_out_of
@@ -26,7 +27,7 @@ from django_pagestats.dashboard.refused import refused
 from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.series import Asked, Count, series
 from django_pagestats.dashboard.tables import table_of
-from django_pagestats.dashboard.trust import time_text, trust_of
+from django_pagestats.dashboard.trust import ahead_of, time_text, trust_of
 from django_pagestats.notes import Found
 from django_pagestats.silence import last_viewed_at
 
@@ -54,6 +55,8 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
             "active": active_now(scope),
             "active_minutes": ACTIVE_MINUTES,
             "chart": chart_of(scope, noted),
+            "begins": beginning_text(scope.beginning, scope.days.start, is_public=is_public),
+            "ahead": "" if is_public else ahead_of(scope),
             "notes": list_of(noted),
             "note_day": note_day(scope),
             "pages": table_of(scope, KIND_OF_PAGES, totals),
@@ -72,15 +75,15 @@ def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: b
 
 
 def chart_of(scope: Scope, noted: Found) -> Drawing:
-    interval = interval_of(scope.days, scope.state.interval)
+    interval = interval_of(scope.chart_days, scope.state.interval)
     asked = Asked(
-        scope.days,
+        scope.chart_days,
         interval,
         scope.now,
         scope.calendar,
         first_weekday(),
         scope.since,
-        scope.comparison,
+        scope.compared,
         folded_until=scope.folded_until,
     )
     points = series(scope.taken, asked)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any, TypedDict
 
 from django.db.models import Min
@@ -14,6 +15,7 @@ from django_pagestats import folding, stats
 from django_pagestats.buckets import Calendar, Dimension, Granularity, day_date
 from django_pagestats.conf import conf
 from django_pagestats.dashboard.comparing import Comparison, Obstacle, compare
+from django_pagestats.dashboard.extent import Beginning, beginning_of
 from django_pagestats.dashboard.kinds import Kind, kinds_of
 from django_pagestats.dashboard.public import for_everybody
 from django_pagestats.dashboard.ranges import DEFAULT, FIRST_DAY, TODAY, Days, today_of
@@ -55,10 +57,25 @@ class Scope:
     is_public: bool
     #: the tables that there are; the pages come first
     kinds: Sequence[Kind]
+    #: the latest day that has a page view, which may be to come
+    last_day: date | None = None
 
     @property
     def bounds(self) -> Bounds:
-        return {} if self.state.range.is_all_time else bounds(self.days)
+        """Without days to come that have page views, by whatever clock: no chart shows them."""
+        if self.last_day is None or self.last_day <= self.today:
+            return {} if self.state.range.is_all_time else bounds(self.days)
+        tomorrow = self.today + timedelta(days=1)
+        return {"end": tomorrow} if self.state.range.is_all_time else bounds(self.days.until(tomorrow))
+
+    @cached_property
+    def beginning(self) -> Beginning:
+        """From where on the chart goes, which of all time may begin later than the range."""
+        return beginning_of(self.taken, self.days) if self.state.range.is_all_time else Beginning(self.days)
+
+    @property
+    def chart_days(self) -> Days:
+        return self.beginning.days
 
     @property
     def is_exact(self) -> bool:
@@ -110,9 +127,11 @@ def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: 
     with stats.snapshot(exact=is_exact, using=using) as taken:
         calendar = calendar_of(taken.time_zone)
         today = today_of(now, calendar)
-        first = PageView.objects.using(using).order_by("viewed_at").values_list("viewed_at", flat=True).first()
-        known = [*([] if first is None else [today_of(first, calendar)]), *_first_counted_day(using)]
-        since = min(known, default=None)
+        times = PageView.objects.using(using).values_list("viewed_at", flat=True)
+        # each by the index; SQLite would look at all of it for both at once
+        first, last = times.order_by("viewed_at").first(), times.order_by("-viewed_at").first()
+        known = [*(today_of(at, calendar) for at in (first, last) if at is not None), *_counted_days(using)]
+        since, last_day = min(known, default=None), max(known, default=None)
         folded_until = None if is_exact else _folded_until(using)
         # a new site opens on today
         default = TODAY if since is None or since >= today else DEFAULT
@@ -124,7 +143,9 @@ def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: 
         comparison = compare(state.range, days, state.against, counted_until, calendar)
         if comparison is not None and comparison.days.start < FIRST_DAY:
             comparison = None
-        yield Scope(using, taken, state, days, comparison, calendar, now, since, first, folded_until, is_public, kinds)
+        yield Scope(
+            using, taken, state, days, comparison, calendar, now, since, first, folded_until, is_public, kinds, last_day
+        )
 
 
 def has_long_tail(using: str) -> bool:
@@ -135,10 +156,11 @@ def has_long_tail(using: str) -> bool:
         return False
 
 
-def _first_counted_day(using: str) -> list[date]:
-    """The first day of the aggregates, if they have any: they keep page views that were deleted."""
-    _, [(bucket,)] = read_aggregates(using, ["MIN(a.bucket)"], Where(Dimension.SITE, Granularity.DAY))
-    return [] if bucket is None else [day_date(bucket)]
+def _counted_days(using: str) -> list[date]:
+    """The first and last day of the aggregates, if they have any: they keep page views that were deleted."""
+    ends = ["MIN(a.bucket)", "MAX(a.bucket)"]
+    _, [buckets] = read_aggregates(using, ends, Where(Dimension.SITE, Granularity.DAY))
+    return [day_date(bucket) for bucket in buckets if bucket is not None]
 
 
 def _folded_until(using: str) -> datetime | None:

@@ -195,16 +195,17 @@ def _hours(snapshot: Snapshot, asked: Asked) -> list[Point]:
 
 
 def _hourly(snapshot: Snapshot, asked: Asked, days: Days) -> dict[datetime, Count]:
-    """The counts of all hours that have begun, but of those of before the first page view."""
+    """The counts of all hours that have begun, but of those of before the first page view; and of any to come."""
     calendar, since = asked.calendar, asked.since
     known = Days(max(days.start, since), days.end).until(asked.tomorrow) if since else days.until(days.start)
     if known.count <= 0:
         return {}
-    low, high = _hours_of(known, calendar)
-    high = min(high, calendar.hour(epoch_seconds(asked.now)) + 1)
-    found = snapshot.time_series(HOUR, *(instant(calendar.hour_start(hour)) for hour in (low, high)))
+    found = snapshot.time_series(HOUR, *(instant(calendar.hour_start(hour)) for hour in _hours_of(known, calendar)))
     return {
-        point.start: Count(point.page_views, point.visitors) for point in found if isinstance(point.start, datetime)
+        point.start: Count(point.page_views, point.visitors)
+        for point in found
+        # one to come has page views by a wrong clock only: the totals of the day have them, too
+        if isinstance(point.start, datetime) and (point.start <= asked.now or point.page_views)
     }
 
 

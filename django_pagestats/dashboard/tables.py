@@ -252,7 +252,7 @@ def days_of_lines(scope: Scope) -> Days | None:
     """Up to where all is counted; None: there are no lines."""
     if scope.is_public:
         return None
-    days = scope.days.until(today_of(scope.counted_until, scope.calendar) + timedelta(days=1))
+    days = scope.chart_days.until(today_of(scope.counted_until, scope.calendar) + timedelta(days=1))
     return days if days.count > 1 else None
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import backfill, folding, stats
 from django_pagestats.conf import conf
+from django_pagestats.dashboard.extent import ahead_text
 from django_pagestats.dashboard.figures import Totals
 from django_pagestats.dashboard.numbers import whole
 from django_pagestats.dashboard.ranges import today_of
@@ -60,6 +61,11 @@ def trust_of(scope: Scope, totals: Totals) -> Trust:
         None if run is None else run.pk,
         None if run is None else round(backfill.progress(run, scope.now).percent, 1),
     )
+
+
+def ahead_of(scope: Scope) -> str:
+    """What is to be said of page views that are dated later than now."""
+    return ahead_text(scope.taken, scope.last_day, using=scope.using, now=scope.now, calendar=scope.calendar)
 
 
 def time_text(at: datetime, scope: Scope) -> str:
