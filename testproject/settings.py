@@ -17,6 +17,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import django
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = "only for the demo and the tests, never for a site"
 DEBUG = os.environ.get("PAGESTATS_DEBUG") == "1"
@@ -156,3 +158,11 @@ if "PAGESTATS_WORKERS" in os.environ:
     PAGESTATS_WORKERS = int(os.environ["PAGESTATS_WORKERS"])
 if "PAGESTATS_NICE" in os.environ:
     PAGESTATS_NICE = float(os.environ["PAGESTATS_NICE"])
+# tests of real clusters have a mail server at a port of their own, and somebody to write to
+smtp = {"host": "localhost", "port": int(os.environ.get("PAGESTATS_SMTP_PORT", "25")), "timeout": 20}
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": smtp}}
+else:
+    EMAIL_PORT, EMAIL_TIMEOUT = smtp["port"], smtp["timeout"]
+if "PAGESTATS_SMTP_PORT" in os.environ:
+    PAGESTATS_MAIL_TO = ["owner@example.com"]

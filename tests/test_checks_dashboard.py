@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -36,3 +37,16 @@ def test_there_is_no_log_without_the_admin(settings: Any, monkeypatch: pytest.Mo
     installed = apps.is_installed
     monkeypatch.setattr(apps, "is_installed", lambda name: name != "django.contrib.admin" and installed(name))
     assert ids(checks.check_dashboard()) == ["pagestats.W111"]
+
+
+def test_somebody_has_to_send_the_mail(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", "check"])
+    settings.PAGESTATS_MAIL_TO = ["owner@example.com"]
+    assert ids(checks.check_dashboard()) == []
+    settings.PAGESTATS_TEND_MINUTES = 0
+    assert ids(checks.check_dashboard()) == ["pagestats.W112"]
+    settings.PAGESTATS_TEND_MINUTES = 1
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    assert ids(checks.check_dashboard()) == ["pagestats.W112"]
+    settings.PAGESTATS_MAIL_TO = []
+    assert ids(checks.check_dashboard()) == []

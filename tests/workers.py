@@ -91,7 +91,13 @@ SEAM_TESTS = [
 CRASH_TESTS = sorted(path.name for path in TESTS.glob("test_crash_*.py"))
 #: the files of each group
 GROUPS = {
-    "processes": [*CRASH_TESTS, "test_checks_servers.py", "test_cluster.py", "test_removal.py"],
+    "processes": [
+        *CRASH_TESTS,
+        "test_checks_servers.py",
+        "test_cluster.py",
+        "test_mailing_cluster.py",
+        "test_removal.py",
+    ],
     "served": ["test_served.py"],
     "latin1": ["test_latin1.py"],  # its database is made once
     "browser": ["test_admin_browser.py", "test_dashboard_browser.py"],

@@ -8,12 +8,13 @@ from typing import Any
 from django.apps import apps
 from django.core.checks import CheckMessage
 
-from django_pagestats.checks.messages import Apps, error, warning
+from django_pagestats import tasks
+from django_pagestats.checks.messages import Apps, choice, error, told, warning
 from django_pagestats.conf import Conf, conf
 
 
 def check_dashboard(app_configs: Apps = None, **kwargs: Any) -> list[CheckMessage]:
-    return list(_check_notes())
+    return told([*_check_notes(), *_check_mail()])
 
 
 def _check_notes() -> Iterator[CheckMessage]:
@@ -24,6 +25,12 @@ def _check_notes() -> Iterator[CheckMessage]:
     for label in conf.NOTES_FROM_LOG:
         if reason := _why_without_page(label):
             yield model_without_page(label, reason)
+
+
+def _check_mail() -> Iterator[CheckMessage]:
+    is_wanted = not Conf.MAIL_TO.complaint() and conf.MAIL_TO
+    if is_wanted and not (tasks.queue_is_installed() and conf.TEND_MINUTES):
+        yield nobody_mails()
 
 
 def _why_without_page(label: str) -> str:
@@ -47,4 +54,12 @@ def log_missing() -> CheckMessage:
         111,
         "PAGESTATS_NOTES_FROM_LOG is set, and django.contrib.admin is not in INSTALLED_APPS: there is no log to read.",
         "Remove the setting, or install the admin.",
+    )
+
+
+def nobody_mails() -> CheckMessage:
+    return choice(
+        112,
+        "PAGESTATS_MAIL_TO is set, and no cluster keeps the statistics up: nothing sends the mail by itself.",
+        "Let cron call manage.py mail_statistics once a day, or have a cluster.",
     )

@@ -18,6 +18,7 @@ from django_pagestats.conf.complaints import (
     dimensions,
     header_or_none,
     hosts,
+    mail_addresses,
     model_labels,
     name_or_path,
     names,
@@ -33,6 +34,7 @@ from django_pagestats.conf.complaints import (
     seconds,
     text_or_none,
     texts,
+    url_or_none,
     weekday_or_none,
     whole_number,
     zone_name,
@@ -226,6 +228,12 @@ class Conf:
     FIRST_DAY_OF_WEEK = Setting[int | None](None, weekday_or_none)
     #: Models, as "app_label.Model", whose additions and changes in the admin are notes on the chart of their page.
     NOTES_FROM_LOG = Setting[Sequence[str]]((), model_labels)
+    #: Who gets a mail with the statistics of the last week or month; nobody: none is sent.
+    MAIL_TO = Setting[Sequence[str]]((), mail_addresses)
+    #: Of which days the mail is: "week" or "month".
+    MAIL_EVERY = Setting[str]("week", one_of("week", "month"))
+    #: Where the dashboard is, with scheme and host, for the mail's link; None: as django.contrib.sites knows it.
+    DASHBOARD_URL = Setting[str | None](None, url_or_none)
 
     def all(self) -> Iterator[Setting[Any]]:
         return (setting for setting in vars(type(self)).values() if isinstance(setting, Setting))

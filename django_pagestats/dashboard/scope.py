@@ -148,6 +148,12 @@ def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: 
         )
 
 
+def calendar_in_use(using: str) -> Calendar:
+    """That of the generation that answers; before there is one, that of the first to come."""
+    generation = folding.active_generation(using)
+    return calendar_of(conf.TIME_ZONE if generation is None else generation.time_zone)
+
+
 def has_long_tail(using: str) -> bool:
     """Whether more page views are not folded yet than are tallied in memory."""
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from django.apps import apps
@@ -20,7 +20,7 @@ from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER
 
 IS_INSTALLED = apps.is_installed("django_pagestats")
 if IS_INSTALLED:  # models cannot be imported without their app
-    from django_pagestats import aliases, backfill, folding, salts, tending
+    from django_pagestats import aliases, backfill, folding, mailing, salts, tending
     from django_pagestats.backfill import failing
     from django_pagestats.models import BackfillRun
     from django_pagestats.tasks.removal import forget
@@ -79,7 +79,7 @@ def link(using: str, run_id: int, epoch: int, segment: int | None = None) -> Non
 
 
 def tend(using: str) -> None:
-    """What the schedule does every minute: revive a run, keep up, sweep old generations, delete salts that are over.
+    """What the schedule does every minute: revive a run, keep up, sweep old generations, delete old salts, mail.
 
     Processes of the site leave these to the cluster as long as it does so.
 
@@ -89,7 +89,7 @@ def tend(using: str) -> None:
     if not _app_is_there(f"tending {using}") or not _can_be_tended(using):
         return
     backfill.release_kept(older_than=conf.LEASE_SECONDS)
-    for step in (tending.note_cluster, skip_missed_ticks, _revive, _keep_up, _sweep, _delete_salts):
+    for step in (tending.note_cluster, skip_missed_ticks, _revive, _keep_up, _sweep, _delete_salts, _mail):
         try:
             step(using)
         except PageStatsError as error:  # only a person can decide on the cure
@@ -103,6 +103,13 @@ def tend(using: str) -> None:
 
 def _delete_salts(using: str) -> None:
     salts.delete_expired(using=using)
+
+
+def _mail(using: str) -> None:
+    """The last step, since a mail server may keep it waiting; of one database, where several have tables."""
+    if conf.MAIL_TO and using == aliases.home():
+        outcome = mailing.mail_last_period(using, now=datetime.now(timezone.utc))
+        logger.log(logging.INFO if outcome.is_sent else logging.DEBUG, "%s", outcome.told)
 
 
 def _app_is_there(what: str) -> bool:

@@ -8,11 +8,10 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_pagestats import folding, notes
-from django_pagestats.clock import local_day
+from django_pagestats import notes
 from django_pagestats.dashboard.ranges import today_of
+from django_pagestats.dashboard.scope import calendar_in_use
 from django_pagestats.management.base import DatabaseCommand
-from django_pagestats.stats.ranges import calendar_of
 
 
 class Command(DatabaseCommand):
@@ -38,17 +37,11 @@ class Command(DatabaseCommand):
             raise CommandError(f"--day {options['day']}: a date such as 2026-11-30 would do.") from error
 
     def work(self, *, database: str, **options: Any) -> None:
-        day = options["day"] or today(database)
+        # in the zone of the statistics
+        day = options["day"] or today_of(datetime.now(timezone.utc), calendar_in_use(database))
         note, is_new = notes.annotate(
             options["text"], day=day, path=options["path"], is_public=options["public"], using=database
         )
         if options["verbosity"] > 0:
             of = f" of {note.path}" if note.path else ""
             self.stdout.write(f"{'Noted' if is_new else 'It is noted already'} on {note.day}{of}: {note.text}")
-
-
-def today(using: str) -> date:
-    """In the zone of the generation that answers; before there is one, in that which the first will have."""
-    now = datetime.now(timezone.utc)
-    generation = folding.active_generation(using)
-    return local_day(now) if generation is None else today_of(now, calendar_of(generation.time_zone))
