@@ -1,7 +1,7 @@
 """The SQL of pages in an order: how many come before a place in it, and which are at some places.
 
-In that of `ordering` equals are in the order of their paths, by code points on every database since their columns are;
-in that of the top pages by which was known first. Each statement says what state it saw.
+In that of `ordering` equals are in the order of their paths, by code points on every database since their columns
+are; in that of the top pages by which was known first. Each statement says what state it saw.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from datetime import date
 
 from django.db import connections
 from django.db.models import Max
@@ -21,12 +22,17 @@ from django_pagestats.verify.days import compare_days, compare_frozen
 from django_pagestats.verify.differences import Difference, What
 from django_pagestats.verify.groups import clean_boundary_from
 from django_pagestats.verify.sharing import compare_in_processes, refuse_inside_transaction, shares_snapshots
+from django_pagestats.verify.within import Keys, dates, days_of, keys_of
 
 __all__ = ["Difference", "Verification", "What", "shares_snapshots"]
 
 
 class Verification:
     """One comparison of the active generation with its page views; iterate over it to run it.
+
+    With `start` or `end` it is one of the rows of the hours and days of a range, `[start, end)`, in local dates of the
+    generation's zone. Where clocks are set back over midnight the neighbour that cannot be told apart comes with it;
+    afterwards `days` says which were compared.
 
     Yields every `Difference`; afterwards `page_views` and `aggregates` say how many were compared, and `differences`
     how many were found. Everything is read from one snapshot, in a read-only transaction of its own (inside the
@@ -40,12 +46,17 @@ class Verification:
     dimension fails: what its rows should be nobody knows then.
     """
 
-    def __init__(self, using: str, *, processes: int = 1) -> None:
+    def __init__(self, using: str, *, processes: int = 1, start: date | None = None, end: date | None = None) -> None:
+        if start is not None and end is not None and start > end:
+            raise ValueError(f"start={start} is after end={end}: a range is [start, end).")
         self.using = using
         self.processes = processes if shares_snapshots(using) else 1
         self.generation: Generation | None = None
         self.page_views = 0
         self.differences = 0
+        self.start, self.end = start, end
+        #: local days [first, second) that were compared; None: without bound
+        self.days = start, end
         self._is_own_transaction = False
         self._comparison: Comparison | None = None
 
@@ -75,29 +86,36 @@ class Verification:
 
     def _compare(self, generation: Generation) -> Iterator[Difference]:
         yield from self._cursor(generation)
-        yield from self._unknown_kinds(generation)
+        is_of_all_time = self.start is None and self.end is None
+        if is_of_all_time:
+            yield from self._unknown_kinds(generation)
+        calendar = Calendar(generation.time_zone)
+        days = days_of(calendar, self.start, self.end)
+        keys = keys_of(self.using, generation.cursor, calendar, days)
+        if not days.is_empty:
+            self.days = dates(days)
         uncountable = False
-        for difference in self._uncountable(generation):
+        for difference in self._uncountable(keys):
             uncountable = True
             yield difference
         if uncountable:  # there is no count to compare with before they are corrected
             return
         if self._is_own_transaction:
             read_by_index(self.using)
-        calendar = Calendar(generation.time_zone)
-        comparison = self._comparison = Comparison(self.using, generation, calendar)
-        frozen_before = None
+        comparison = Comparison(self.using, generation, calendar, is_of_all_time=is_of_all_time)
+        self._comparison = comparison
         if generation.pruned_before is not None:
             # a day that cannot be told from its neighbour by time counts as frozen with it
-            frozen_before = clean_boundary_from(calendar, day_number(generation.pruned_before))
-            yield from compare_frozen(comparison, frozen_before)
-        page_views = PageViews(self.using, generation.cursor, calendar, dimensions=comparison.dimensions)
+            frozen, days = days.cut(clean_boundary_from(calendar, day_number(generation.pruned_before)))
+            yield from compare_frozen(comparison, frozen)
+        page_views = PageViews(self.using, generation.cursor, calendar, dimensions=comparison.dimensions, keys=keys)
         self.page_views = page_views.count
-        shares = page_views.shares(frozen_before, self.processes)
+        shares = [] if days.is_empty else page_views.shares(days.first, self.processes, days.end)
         if len(shares) > 1:
             yield from compare_in_processes(comparison, page_views, shares)
         else:
-            yield from compare_days(comparison, page_views, shares[0])
+            for share in shares:
+                yield from compare_days(comparison, page_views, share)
         for day_level in list(comparison.totals):
             all_level = day_level._replace(granularity=Granularity.ALL)
             yield from compare_all_time(comparison, day_level, all_level)
@@ -123,10 +141,10 @@ class Verification:
             following = kinds.filter(dimension=kind[0], granularity__gt=kind[1]).first()
             kind = following or kinds.filter(dimension__gt=kind[0]).first()
 
-    def _uncountable(self, generation: Generation) -> Iterator[Difference]:
-        after: int | None = None
+    def _uncountable(self, keys: Keys) -> Iterator[Difference]:
+        after = keys.after
         database = database_for(self.using)
-        while found := database.uncountable(after, generation.cursor, IDS_PER_STATEMENT):
+        while found := database.uncountable(after, keys.upto, IDS_PER_STATEMENT):
             for page_view in found:
                 yield Difference(What.UNCOUNTABLE, subject=f"page view {page_view.id}", detail=str(page_view))
             after = found[-1].id

@@ -36,7 +36,7 @@ class Findings(NamedTuple):
 class Comparison:
     """Compares the rows of one generation, and remembers the ids that no counted page view vouches for."""
 
-    def __init__(self, using: str, generation: Generation, calendar: Calendar) -> None:
+    def __init__(self, using: str, generation: Generation, calendar: Calendar, *, is_of_all_time: bool = True) -> None:
         self.using = using
         self.generation = generation
         self.calendar = calendar
@@ -45,8 +45,9 @@ class Comparison:
         self.dimensions = of_generation(generation.dimensions)
         #: a generation of before has rows of which nobody knows who has at least two page views
         self.has_repeats = generation.dimensions is not None
-        #: what the stored rows of days add up to, for the rows of all time
-        self.totals = _totals([level for level in levels_of(self.dimensions) if level.granularity == Granularity.DAY])
+        self.day_levels = [level for level in levels_of(self.dimensions) if level.granularity == Granularity.DAY]
+        #: what the stored rows of days add up to, for the rows of all time; of a range of days these are not compared
+        self.totals = _totals(self.day_levels if is_of_all_time else [])
         #: (dimension, subject) -> path or value, also of those that have no row and a negative number in its place
         self.names: dict[tuple[int, int], str] = {}
         #: members of sets, and subjects by dimension, that no counted page view vouches for

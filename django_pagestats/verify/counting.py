@@ -23,6 +23,7 @@ from django_pagestats.merging import database_for
 from django_pagestats.models import Dimension, PageView
 from django_pagestats.verify.groups import Counted, Group, clean_boundary_from
 from django_pagestats.verify.values import ATTRIBUTES_TEXT, NamedValues, stand_in
+from django_pagestats.verify.within import Keys
 
 #: page views read at once
 PORTION_ROWS = 10_000
@@ -59,7 +60,7 @@ class Portion:
 
 
 class PageViews:
-    """The page views up to a cursor, and where they count by some named dimensions."""
+    """The page views up to a cursor, or those of some keys, and where they count by some named dimensions."""
 
     def __init__(
         self,
@@ -69,9 +70,11 @@ class PageViews:
         portions: Sequence[Portion] | None = None,
         *,
         dimensions: Iterable[NamedDimension] = (),
+        keys: Keys | None = None,
     ) -> None:
         self.using = using
         self.cursor = cursor
+        self.keys = keys or Keys(None, cursor)
         self.calendar = calendar
         #: found by reading all of them once, if nobody has yet
         self.portions = list(self._survey() if portions is None else portions)
@@ -83,11 +86,14 @@ class PageViews:
 
     @property
     def count(self) -> int:
+        """How many are meant: of those of some keys perhaps not all."""
+        if self.keys.page_views is not None:
+            return self.keys.page_views
         return sum(portion.page_views for portion in self.portions)
 
     def _survey(self) -> Iterator[Portion]:
-        after: int | None = None
-        page_views = PageView.objects.using(self.using).filter(pk__lte=self.cursor).order_by("pk")
+        after = self.keys.after
+        page_views = PageView.objects.using(self.using).filter(pk__lte=self.keys.upto).order_by("pk")
         while True:
             following = page_views if after is None else page_views.filter(pk__gt=after)
             found = following[:PORTION_ROWS].aggregate(
@@ -98,12 +104,16 @@ class PageViews:
             yield Portion(found["lowest"], found["upto"], found["count"], found["first"], found["last"])
             after = found["upto"]
 
-    def shares(self, first: int | None, count: int) -> list[Group]:
-        """All days from `first` on (None: all), cut into so many groups, or fewer, with about as many page views."""
+    def shares(self, first: int | None, count: int, end: int | None = None) -> list[Group]:
+        """All days from `first` on and before `end` (None: all), cut into so many groups, or fewer.
+
+        Each has about as many page views.
+        """
         times = sorted(second for portion in self.portions for second in portion.sample())
         quantiles = (times[len(times) * number // count] for number in range(1, count)) if times else ()
         days = {clean_boundary_from(self.calendar, self.calendar.day(second)) for second in quantiles}
-        bounds = [first, *sorted(day for day in days if first is None or day > first), None]
+        inside = (day for day in days if (first is None or day > first) and (end is None or day < end))
+        bounds = [first, *sorted(inside), end]
         return [Group(low, high) for low, high in pairwise(bounds)]
 
     def groups(self, days: Group) -> Iterator[Counted]:

@@ -14,11 +14,11 @@ from django_pagestats.verify.groups import Counted, Counts, Group
 from django_pagestats.verify.stored import stored_rows
 
 
-def compare_frozen(comparison: Comparison, day: int) -> Iterator[Difference]:
-    """The rows of days before this one, whose page views may be gone: the set against the number of visitors."""
-    hour = comparison.calendar.hour(comparison.calendar.day_start(day))
-    for level, bound in ((SITE_HOUR, hour), *((level, day) for level in comparison.totals)):
-        for row in stored_rows(comparison.rows(level, bucket__lt=bound)):
+def compare_frozen(comparison: Comparison, days: Group) -> Iterator[Difference]:
+    """The rows of days whose page views may be gone: the set against the number of visitors."""
+    of_days, of_hours = bounds_of(comparison, days)
+    for level in (SITE_HOUR, *comparison.day_levels):
+        for row in stored_rows(comparison.rows(level, **(of_hours if level == SITE_HOUR else of_days))):
             comparison.aggregates += 1
             comparison.add_up(level, row)
             comparison.doubt(level, row)
@@ -43,12 +43,7 @@ def _compare_group(comparison: Comparison, counted: Counted) -> Iterator[Differe
     """The rows of the days of one group."""
     group = counted.group
     comparison.names = dict(counted.unknown)
-    days: dict[str, int] = {}
-    hours: dict[str, int] = {}
-    for bound, day in (("bucket__gte", group.first), ("bucket__lt", group.end)):
-        if day is not None:
-            days[bound] = day
-            hours[bound] = comparison.calendar.hour(comparison.calendar.day_start(day))
+    days, hours = bounds_of(comparison, group)
     if group.has_site:
         yield from comparison.against_page_views(SITE_HOUR, comparison.rows(SITE_HOUR, **hours), counted.hours())
         days_of_site = counted.days()
@@ -60,6 +55,17 @@ def _compare_group(comparison: Comparison, counted: Counted) -> Iterator[Differe
             wanted = Q(part=group.part) | Q(subject__lt=0) if group.has_site else Q(part=group.part)
             rows = rows.annotate(part=F("subject") % group.parts).filter(wanted)
         yield from comparison.against_page_views(level, rows, counts)
+
+
+def bounds_of(comparison: Comparison, group: Group) -> tuple[dict[str, int], dict[str, int]]:
+    """The rows of a group's days, and of its hours, as conditions."""
+    days: dict[str, int] = {}
+    hours: dict[str, int] = {}
+    for bound, day in (("bucket__gte", group.first), ("bucket__lt", group.end)):
+        if day is not None:
+            days[bound] = day
+            hours[bound] = comparison.calendar.hour(comparison.calendar.day_start(day))
+    return days, hours
 
 
 def _unknown_visitors(comparison: Comparison, days: Counts) -> Iterator[Difference]:

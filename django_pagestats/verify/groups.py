@@ -87,6 +87,16 @@ class Group:
     parts: int = 1
 
     @property
+    def is_empty(self) -> bool:
+        return self.first is not None and self.end is not None and self.first >= self.end
+
+    def cut(self, day: int) -> tuple[Group, Group]:
+        """The days before this one, and the others."""
+        end = day if self.end is None else min(day, self.end)
+        first = day if self.first is None else max(day, self.first)
+        return replace(self, end=end), replace(self, first=first)
+
+    @property
     def has_site(self) -> bool:
         """The rows of the site belong to one part of a group."""
         return self.part == 0

@@ -39,7 +39,10 @@ def compare_in_processes(comparison: Comparison, page_views: PageViews, shares: 
     """What `compare_days` gives for each share, in their order; a process that is lost is an error."""
     snapshot = export_snapshot(comparison.using)
     generation = comparison.generation.pk
-    arguments = [(snapshot, generation, page_views.cursor, page_views.portions, share) for share in shares]
+    is_of_all_time = bool(comparison.totals)
+    arguments = [
+        (snapshot, generation, page_views.cursor, page_views.portions, share, is_of_all_time) for share in shares
+    ]
     with spawned(WORK, comparison.using, arguments) as processes:
         for process in processes:
             while differences := process.receive():
@@ -54,6 +57,7 @@ def compare_share(
     cursor: int,
     portions: list[Portion],
     share: Group,
+    is_of_all_time: bool,
     *,
     pipe: Connection,
 ) -> None:
@@ -62,7 +66,7 @@ def compare_share(
         import_snapshot(using, snapshot)
         read_by_index(using)
         active = Generation.objects.using(using).get(pk=generation)
-        comparison = Comparison(using, active, Calendar(active.time_zone))
+        comparison = Comparison(using, active, Calendar(active.time_zone), is_of_all_time=is_of_all_time)
         page_views = PageViews(using, cursor, comparison.calendar, portions, dimensions=comparison.dimensions)
         batch: list[Difference] = []
         for difference in compare_days(comparison, page_views, share):

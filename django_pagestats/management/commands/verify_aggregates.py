@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from typing import Any
+from datetime import date
+from typing import Any, TypedDict
 
 from django.core.management.base import CommandError
 from django.db import connections
@@ -15,6 +16,13 @@ from django_pagestats.models import BackfillRun
 from django_pagestats.verify import Difference, Verification, shares_snapshots
 
 
+class Days(TypedDict):
+    """Local days `[start, end)`; None: without bound."""
+
+    start: date | None
+    end: date | None
+
+
 class Command(DatabaseCommand):
     help = "Compare the aggregates with the page views, and print every difference; exit status 1 if there is one."
 
@@ -23,6 +31,10 @@ class Command(DatabaseCommand):
         parser.add_argument(
             "--repair", action="store_true", help="If there is a difference: rebuild in this process, and verify again."
         )
+        parser.add_argument(
+            "--start", metavar="YYYY-MM-DD", help="Only local days from this one on, in the generation's time zone."
+        )
+        parser.add_argument("--end", metavar="YYYY-MM-DD", help="Only days before this one.")
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
         parser.add_argument(
             "--processes",
@@ -35,12 +47,19 @@ class Command(DatabaseCommand):
     def check_options(self, options: dict[str, Any]) -> None:
         if options["processes"] < 1:
             raise CommandError(f"--processes {options['processes']}: at least 1.")
+        for name in ("start", "end"):
+            options[name] = date_of(name, options[name])
+        if options["start"] and options["end"] and options["start"] > options["end"]:
+            raise CommandError(
+                f"--start {options['start']} is after --end {options['end']}: it is the first day left out."
+            )
 
     def work(self, *, database: str, **options: Any) -> None:
         repair: bool = options["repair"]
         self.is_json: bool = options["json"]
         self.speaks = options["verbosity"] > 0 and not self.is_json
         self.processes: int = options["processes"]
+        self.days: Days = {"start": options["start"], "end": options["end"]}
         if self.processes > 1 and not shares_snapshots(database):
             name = connections[database].display_name
             self._say(f"{name} lets no other process read the same snapshot: it is done in one process.")
@@ -71,7 +90,7 @@ class Command(DatabaseCommand):
 
     def _verify(self, using: str) -> int:
         """Verify once, print every difference as it is found, and how many there were."""
-        verification = Verification(using, processes=self.processes)
+        verification = Verification(using, processes=self.processes, **self.days)
         self._write('"differences": [')
         separator = ""
         for difference in verification:
@@ -85,12 +104,15 @@ class Command(DatabaseCommand):
             "aggregates": verification.aggregates,
             "difference_count": verification.differences,
         }
+        if any(self.days.values()):
+            counts |= dict(zip(("start", "end"), map(_text, verification.days), strict=True))
         self._write("], " + json.dumps(counts)[1:-1])
         if generation is None:
             self._say("There are no aggregates to verify: nothing has been folded yet.")
         else:
+            which = f"Generation {generation.pk}{told(*verification.days)}"
             self._say(
-                f"Generation {generation.pk}: compared {verification.aggregates:,} aggregate rows with"
+                f"{which}: compared {verification.aggregates:,} aggregate rows with"
                 f" {verification.page_views:,} page views up to {generation.cursor};"
                 f" differences: {verification.differences:,}."
             )
@@ -121,3 +143,23 @@ class Command(DatabaseCommand):
     def _say(self, text: str) -> None:
         if self.speaks:
             self.stdout.write(text)
+
+
+def date_of(name: str, text: str | None) -> date | None:
+    """The day that an option names; raises CommandError."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"--{name} {text}: a date such as 2026-11-30 would do.") from error
+
+
+def told(start: date | None, end: date | None) -> str:
+    """Which days were compared; empty: all."""
+    bounds = [f"from {start}" if start else "", f"before {end}" if end else ""]
+    return f", days {' and '.join(filter(None, bounds))}" if any(bounds) else ""
+
+
+def _text(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
