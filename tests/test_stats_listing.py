@@ -12,6 +12,8 @@ import pytest
 from django_pagestats import folding, stats
 from django_pagestats.dimensions import section
 from django_pagestats.exceptions import TailTooLongError
+from django_pagestats.stats import listing
+from django_pagestats.stats.folded import Ranked
 from django_pagestats.stats.listing import (
     Wanted,
     every_value,
@@ -139,6 +141,26 @@ def test_the_order_of_visitors_does_not_read_the_sets_of_all_pages(django_assert
     with stats.snapshot() as taken, django_assert_max_num_queries(8):
         listed = list_values(taken, Wanted(order="visitors", start=START, end=END), limit=1)
     assert (listed.rows[0].value, listed.count) == ("/top", 1_001)
+
+
+def test_all_rows_take_few_statements_and_portions_of_few_page_views(
+    django_assert_max_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = datetime(2025, 3, 7, tzinfo=timezone.utc)
+    views = [(f"/{n % 1_200}", f"key{n % 700}", at + timedelta(days=n % 9)) for n in range(2_400)]
+    insert_page_views(views)
+    folding.keep_up("default", seconds=60)
+    wanted = Wanted(order="value", start=START, end=END)
+    with stats.snapshot() as taken:
+        with django_assert_max_num_queries(9):
+            rows = list(every_value(taken, wanted))
+        monkeypatch.setattr(listing, "SMALL_PAGE_VIEWS", 7)
+        assert list(every_value(taken, wanted)) == rows and len(rows) == 1_200
+        assert max(len(it) for it in listing._small_portions([Ranked(1, "", 3, 0)] * 9 + [Ranked(2, "", 99, 0)])) == 2
+    keys: dict[str, set[str]] = {}
+    for path, key, _ in views:
+        keys.setdefault(path, set()).add(key)
+    assert {row.value: row.visitors for row in rows} == {path: len(them) for path, them in keys.items()}
 
 
 def test_the_order_of_visitors_finds_who_is_far_behind_in_page_views() -> None:

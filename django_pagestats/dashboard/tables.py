@@ -155,7 +155,7 @@ def made_table(
         ],
         search=scope.state.table(kind.name).search,
         hidden=[(name, value) for name, value in parameters.items() if name not in without],
-        count=_count(kind, found, page),
+        count=_count(kind, found, page) if kind.are_pages or pages > 1 else "",
         people=_of_many(kind) if scope.is_public else _people(kind, found),
         compared=_compared(scope) if kind.are_pages else "",
         has_lines=bool(lines),

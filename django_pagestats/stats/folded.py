@@ -259,18 +259,25 @@ class Folded:
 
         return self._look_up(("subject_totals", span, dimension), keys, read, size=ROWS_PER_STATEMENT, most=None)
 
-    def subject_sets(self, span: Span, dimension: NamedDimension, keys: Iterable[int]) -> dict[int, BitMap]:
-        """subject -> the ids of its visitors in the span, of those subjects that have any."""
+    def subject_sets(
+        self, span: Span, dimension: NamedDimension, keys: Iterable[int], *, are_small: bool = False
+    ) -> dict[int, BitMap]:
+        """subject -> the ids of its visitors in the span, of those subjects that have any.
+
+        `are_small`: all sets of the keys are of so few page views that they may be in memory together.
+        """
 
         def read(subjects: list[int]) -> Iterator[tuple[int, BitMap]]:
             merged: dict[int, BitMap] = {}
-            for buckets in portions(self.buckets(span, None), max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))):
+            days = BUCKETS_PER_STATEMENT if are_small else max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))
+            for buckets in portions(self.buckets(span, None), days):
                 where = values_where(span, dimension, buckets=buckets, subjects=subjects)
                 for subject, visitor_set in self.rows(["a.subject", "a.visitor_set"], where):
                     merged[subject] = merged.get(subject, BitMap()) | deserialized(visitor_set)
             yield from merged.items()
 
-        return self._look_up(("subject_sets", span, dimension), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
+        size, most = (SUBJECTS_PER_STATEMENT, 0) if are_small else (SETS_PER_STATEMENT, KEPT_SETS)
+        return self._look_up(("subject_sets", span, dimension), keys, read, size=size, most=most)
 
     def subject_series(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, dict[int, int]]:
         """value -> bucket -> page views, of those that have any, of a closed span."""

@@ -28,6 +28,7 @@ from django_pagestats.stats.folded import Ranked, portions
 from django_pagestats.stats.questions import (
     MOST_PAGES,
     SETS_AT_A_TIME,
+    VALUES_PER_STATEMENT,
     check_numbers,
     count_page_views_of,
     count_values_of,
@@ -38,6 +39,8 @@ from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.topics import PAGES, Topic
 
+#: of values whose sets are read at once: no set of a day, and no visitor in it, is without a page view
+SMALL_PAGE_VIEWS = 50_000
 #: portions of values that are looked at for a few visitors
 REST_TRIES = 4
 #: most first; by text, from A to Z; by page views, the greatest gain on another range first
@@ -106,10 +109,10 @@ def every_value(taken: Snapshot, wanted: Wanted) -> Iterator[ValueStats]:
 
     def rows(moment: Moment, portion: Sequence[Ranked]) -> list[ValueStats]:
         lister = lister_of(moment, wanted)
-        return [] if lister is None else list(lister.rows(portion))
+        return [] if lister is None else lister.small_rows(portion)
 
     # page views are of one instant whatever becomes of the aggregates meanwhile: so is their order
-    for portion in portions(taken._ask(ranking), SETS_AT_A_TIME):
+    for portion in _small_portions(taken._ask(ranking)):
         yield from taken._ask(lambda moment, portion=portion: rows(moment, portion))  # type: ignore[misc]
 
 
@@ -213,6 +216,11 @@ class Lister:
             for counted in with_visitors(self.moment, self.span, self.dimension, portion):
                 yield ValueStats(*counted)
 
+    def small_rows(self, portion: Sequence[Ranked]) -> list[ValueStats]:
+        """Of one portion of those that are small; or of a single large value."""
+        counted = with_visitors(self.moment, self.span, self.dimension, portion, are_small=len(portion) > 1)
+        return [ValueStats(*it) for it in counted]
+
     def people(self, ranked: Sequence[Ranked], texts: Sequence[str]) -> int:
         """The distinct visitors of some rows."""
         subjects = {it.subject for it in ranked if it.subject is not None}
@@ -268,6 +276,20 @@ class Lister:
 def ranked_of(moment: Moment, span: Span, dimension: NamedDimension, *, limit: int, offset: int) -> list[Ranked]:
     folded = moment.folded.top(span, dimension, min(offset + limit, MOST_PAGES))
     return moment.tail_of(span).top(moment.folded, span, dimension, folded, limit=limit, offset=offset)
+
+
+def _small_portions(ranked: Iterable[Ranked]) -> Iterator[list[Ranked]]:
+    """Of so few page views together that their sets are small; what has more is alone."""
+    portion: list[Ranked] = []
+    page_views = 0
+    for it in ranked:
+        if portion and (page_views + it.page_views > SMALL_PAGE_VIEWS or len(portion) == VALUES_PER_STATEMENT):
+            yield portion
+            portion, page_views = [], 0
+        portion.append(it)
+        page_views += it.page_views
+    if portion:
+        yield portion
 
 
 def _key(it: Ranked) -> int | str | None:

@@ -101,12 +101,15 @@ def check_numbers(**numbers: object) -> None:
             raise ValueError(f"{name}={number!r}: a whole number, 0 or more, would do.")
 
 
-def with_visitors(moment: Moment, span: Span, dimension: NamedDimension, ranked: Sequence[Ranked]) -> Iterator[Counted]:
-    """Some of the top values, with their texts and their visitors."""
+def with_visitors(
+    moment: Moment, span: Span, dimension: NamedDimension, ranked: Sequence[Ranked], *, are_small: bool = False
+) -> Iterator[Counted]:
+    """Some of the top values, with their texts and their visitors; `are_small` as of `Folded.subject_sets`."""
     texts = _values_of(moment.using, (it.subject for it in ranked if it.value is None and it.subject is not None))
     subjects = {texts[it.subject or 0] if it.value is None else it.value: it.subject for it in ranked}
     unsure = {value: subjects[value] for value, it in zip(subjects, ranked, strict=True) if it.visitors is None}
-    sets = moment.folded.subject_sets(span, dimension, {it for it in unsure.values() if it is not None})
+    wanted = {it for it in unsure.values() if it is not None}
+    sets = moment.folded.subject_sets(span, dimension, wanted, are_small=are_small)
     known = {value: sets.get(subject or 0, BitMap()) for value, subject in unsure.items()}
     new = moment.tail_of(span).new_visitors_by_value(span, dimension, known) if known else {}
     for value, it in zip(subjects, ranked, strict=True):
