@@ -129,7 +129,7 @@ def test_the_metadata_is_valid(wheel: Path) -> None:
         name = next(name for name in archive.namelist() if name.endswith("/METADATA"))
         metadata = Metadata.from_email(archive.read(name), validate=True)
     assert metadata.name == "django-pagestats"
-    assert set(metadata.provides_extra or ()) == {"country", "mysql", "postgres", "redis", "zstd"}
+    assert set(metadata.provides_extra or ()) == {"country", "mysql", "postgres", "redis", "wagtail", "zstd"}
     assert metadata.license_expression == "MIT"
     assert metadata.description_content_type == "text/markdown"
     links = re.findall(r"\]\(([^)]+)\)", metadata.description or "")

@@ -1,12 +1,16 @@
-"""A Wagtail site with the middleware, in a SQLite file of its own."""
+"""A Wagtail site with the middleware, in a SQLite file of its own, and with the numbers in Wagtail's admin."""
 
 import os
 
 from testproject.settings import *  # noqa: F403
 
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["PAGESTATS_WAGTAIL_NAME"]}}
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("PAGESTATS_WAGTAIL_NAME", ":memory:")}
+}
 INSTALLED_APPS = [
     *INSTALLED_APPS,  # noqa: F405
+    "django_pagestats.contrib.wagtail",
+    "wagtail.sites",
     "wagtail.users",
     "wagtail.images",
     "wagtail.documents",

@@ -181,10 +181,7 @@ class Column:
 
 def cell(number: Number, url: str) -> SafeString:
     """A number, with its small line; a link where there is something to lead to."""
-    text = whole(number.page_views)
-    if not number.is_exact:
-        told = gettext("At least: very many page views are not folded yet, and not counted here.")
-        text = format_html('<span title="{}">≥ {}</span>', told, text)
+    text = number.text if number.is_exact else format_html('<span title="{}">{}</span>', number.why, number.text)
     if url:
         text = format_html('<a href="{}">{}</a>', url, text)
     return format_html(

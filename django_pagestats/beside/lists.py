@@ -11,11 +11,13 @@ from datetime import date
 from functools import cached_property
 
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from django_pagestats.beside.recent import DAYS, Recent, alias_beside, recent
 from django_pagestats.charts import small_line
+from django_pagestats.dashboard.numbers import whole
 from django_pagestats.harmless import harmlessly
-from django_pagestats.stats.listing import page_views_by_day
+from django_pagestats.stats.listing import page_views_by_day, visitors_by_value
 from django_pagestats.stats.topics import PAGES
 
 #: points of a small line, at the most
@@ -32,15 +34,36 @@ class Number:
     line: SafeString
     #: page views that are not folded yet are counted, too
     is_exact: bool
+    #: distinct in all of these days; None: they were not asked for
+    visitors: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Its page views; where not all are counted, that they are at least so many."""
+        return whole(self.page_views) if self.is_exact else f"≥ {whole(self.page_views)}"
+
+    @property
+    def why(self) -> str:
+        """Why they may be more; empty where they are not."""
+        if self.is_exact:
+            return ""
+        return gettext("At least: very many page views are not folded yet, and not counted here.")
 
 
 class Numbers:
     """Of the pages of one list; `None` in place of a number where there is no page, or no answer."""
 
-    def __init__(self, paths: Collection[str], *, days: int = DAYS, counted: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        paths: Collection[str],
+        *,
+        days: int = DAYS,
+        counted: Mapping[str, int] | None = None,
+        with_visitors: bool = False,
+    ) -> None:
         """`counted` are page views that the list is in the order of: these are shown, so that it is seen to be so."""
         self._paths = list(dict.fromkeys(paths))
-        self._days, self._counted = days, counted or {}
+        self._days, self._counted, self._with_visitors = days, counted or {}, with_visitors
 
     def of(self, path: str | None) -> Number | None:
         return None if path is None else self._numbers.get(path)
@@ -54,11 +77,12 @@ class Numbers:
     def _ask(self) -> dict[str, Number]:
         with recent(self._days) as now:
             found = page_views_by_day(now.taken, PAGES.name, self._paths, **now.bounds)
-            return {path: self._number(path, days, now) for path, days in found.items()}
+            visitors = visitors_by_value(now.taken, PAGES.name, found, **now.bounds) if self._with_visitors else {}
+            return {path: self._number(path, days, visitors.get(path), now) for path, days in found.items()}
 
-    def _number(self, path: str, of_days: Mapping[date, int], now: Recent) -> Number:
-        line = small_line(points(of_days, now)) if len(now.every_day) > 1 else SafeString("")
-        return Number(self._counted.get(path, sum(of_days.values())), line, now.is_exact)
+    def _number(self, path: str, of_days: Mapping[date, int], visitors: int | None, now: Recent) -> Number:
+        line = small_line(points(of_days, now)) if now.days.count > 1 else SafeString("")
+        return Number(self._counted.get(path, sum(of_days.values())), line, now.is_exact, visitors)
 
 
 def points(of_days: Mapping[date, int], now: Recent) -> list[int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 from django.db import router
 
@@ -32,10 +32,6 @@ class Recent:
     @property
     def bounds(self) -> Bounds:
         return bounds(self.days)
-
-    @property
-    def every_day(self) -> list[date]:
-        return [self.days.start + timedelta(days=number) for number in range(self.days.count)]
 
 
 @contextmanager

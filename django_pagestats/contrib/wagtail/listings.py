@@ -1,0 +1,67 @@
+"""The column of page views in Wagtail's listings of pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import ngettext
+from wagtail.admin.ui.tables import BaseColumn
+from wagtail.admin.ui.tables.pages import NavigateToChildrenColumn
+
+from django_pagestats.beside.lists import Number, Numbers
+from django_pagestats.beside.recent import DAYS
+from django_pagestats.contrib.wagtail.pages import may_view, path_of_page, statistics_url
+
+#: where a table keeps the numbers of its rows
+NUMBERS = "_pagestats_numbers"
+
+
+class PageStatisticsColumn(BaseColumn):
+    """Page views of the last days, with a small line; those of all rows are asked for together."""
+
+    cell_template_name = "django_pagestats_wagtail/cell.html"
+
+    def __init__(self, name: str = "page_statistics", *, days: int = DAYS, **kwargs: Any) -> None:
+        label = ngettext("Page views, %s day", "Page views, %s days", days) % days
+        super().__init__(name, **{"label": label, "width": "14%", **kwargs})
+        self.days = days
+
+    def get_cell_context_data(self, instance: Any, parent_context: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_cell_context_data(instance, parent_context)
+        request: HttpRequest = context["request"]
+        path, number = number_of(instance, context["table"], request, self.days)
+        return {**context, "number": number, "url": "" if path is None else statistics_url(path, request)}
+
+    class Media:
+        css = {"all": ["django_pagestats/wagtail.css"]}
+
+
+def number_of(page: Any, table: Any, request: HttpRequest, days: int) -> tuple[str | None, Number | None]:
+    """The path of one row of a table, and its number."""
+    if not hasattr(table, NUMBERS):
+        paths = {row.pk: path_of_page(row, request) for row in table.data}
+        with_visitors = getattr(table, "has_visitors", False)
+        numbers = Numbers([path for path in paths.values() if path is not None], days=days, with_visitors=with_visitors)
+        setattr(table, NUMBERS, (paths, numbers))
+    paths, numbers = getattr(table, NUMBERS)
+    path = paths.get(page.pk)
+    return path, numbers.of(path)
+
+
+class PageStatisticsListingMixin:
+    """For a view that lists pages, before it among the bases: the column, for users with `view_statistics`."""
+
+    statistics_days = DAYS
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().setup(request, *args, **kwargs)  # type: ignore[misc]
+        if may_view(request):
+            view: Any = self
+            view.columns = with_column(view.columns, PageStatisticsColumn(days=self.statistics_days))
+
+
+def with_column(columns: list[Any], column: BaseColumn) -> list[Any]:
+    """The last of those with something to read."""
+    last = isinstance(columns[-1], NavigateToChildrenColumn) if columns else False
+    return [*columns[:-1], column, columns[-1]] if last else [*columns, column]
