@@ -78,9 +78,9 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 $(VENV)/tested: $(VENV)/bin/python pyproject.toml
-	@$(BIN)/python -m pip install --quiet --editable '.[country,mysql,postgres,redis]' --group test --group browser --group sites 2>$(VENV)/pip.log \
+	@$(BIN)/python -m pip install --quiet --editable '.[country,mysql,postgres,redis]' --group test --group browser --group sites --group api 2>$(VENV)/pip.log \
 	  || { echo "mysqlclient cannot be built here ($(VENV)/pip.log says why): the tests on MariaDB will be skipped"; \
-	       $(BIN)/python -m pip install --quiet --editable '.[country,postgres,redis]' --group test --group browser --group sites; }
+	       $(BIN)/python -m pip install --quiet --editable '.[country,postgres,redis]' --group test --group browser --group sites --group api; }
 	@touch $(VENV)/installed $@
 
 $(VENV)/linted: $(VENV)/tested

@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.served_settings")
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import include, path
 
 application = get_wsgi_application()
 asgi_application = flush_on_shutdown(get_asgi_application())
@@ -48,4 +48,5 @@ urlpatterns: list[Any] = [
     path("page/<name>/", page),
     path("async/<name>/", async_page),
     path("hand/<name>/", by_hand),
+    path("numbers/", include("django_pagestats.api.urls")),
 ]

@@ -81,6 +81,11 @@ def find_npm() -> str:
     return npm
 
 
+def find_schemathesis() -> None:
+    """What asks an API whatever its document allows: of the group "api", which `make test` installs."""
+    import schemathesis  # noqa: F401
+
+
 def _connect(kind: str) -> None:
     """As the administrator; also make the user as whom the tests work."""
     from tests import accounts
@@ -96,6 +101,7 @@ def _settings() -> Any:
 CONNECT: dict[str, Callable[[], Any]] = {
     "chromium": find_browser,
     "npm": find_npm,
+    "schemathesis": find_schemathesis,
     "mariadb": lambda: _connect("mariadb"),
     "postgresql": lambda: _connect("postgresql"),
     "redis": lambda: connect_redis().close(),

@@ -16,6 +16,7 @@ TESTS = Path(__file__).parent
 #: tests of the whole project: once is enough, on any database
 PROJECT_TESTS = [
     "test_admin_browser.py",
+    "test_api_schemathesis.py",
     "test_beacon_browser.py",
     "test_beacon_script.py",
     "test_contract.py",

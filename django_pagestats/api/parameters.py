@@ -150,8 +150,7 @@ PATHS = Text(
 )
 WHERE = Condition(
     name="where",
-    description="One value of a named dimension: the dimension, a colon, and the value.",
-    example="country:DE",
+    description="One value of a named dimension, such as `country:DE`: the dimension, a colon, and the value.",
 )
 CONDITION_PATHS = Text(
     name="path", description="Visitors who saw this path. It may come several times.", most=20, example=["/pricing/"]
