@@ -41,7 +41,8 @@ SQLITE_SHAPE = (
 #: not empty, no NUL, and text. SQLite: no ", ", at which Django cuts a table's statement when it looks for columns
 STORABLE_TEXT = {
     "postgresql": "{column} <> ''",  # it has no text with a NUL
-    "mysql": "CHAR_LENGTH({column}) > 0 AND LOCATE(CHAR(0), {column}) = 0",
+    # a NUL with a collation: that of the connection makes an illegal mix with a column that is not compared by bytes
+    "mysql": "CHAR_LENGTH({column}) > 0 AND LOCATE(CHAR(0 USING utf8mb4) COLLATE utf8mb4_bin, {column}) = 0",
     "sqlite": "typeof({column}) = 'text' AND {column} <> '' AND instr({column},char(0)) = 0",
 }
 
