@@ -31,7 +31,9 @@ def test_a_real_server_keeps_what_the_document_says(no_settling: None, tmp_path:
     at = datetime(2025, 3, 20, tzinfo=timezone.utc)
     insert_page_views((path, f"key{n}", at, {"source": "direct"}) for n, path in enumerate(HOSTILE))
     _, secret = create_token("schemathesis", now=datetime.now(timezone.utc))
-    with Server(gunicorn("--workers", "2", "--limit-request-line", "0"), site_environment(), tmp_path / "server.log") as server:
+    with Server(
+        gunicorn("--workers", "2", "--limit-request-line", "0"), site_environment(), tmp_path / "server.log"
+    ) as server:
         done = subprocess.run(
             [
                 str(Path(sys.executable).with_name("schemathesis")),
