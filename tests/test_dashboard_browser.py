@@ -127,6 +127,30 @@ def test_it_fits_a_phone_in_both_themes_and_in_both_directions(shown: Browser, t
             assert (shown.run(colours) == "rgb(0, 0, 0)") == (theme == "light")
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pages_beside_it_fit_a_phone_and_keep_the_range(shown: Browser, settings: Any, theme: str) -> None:
+    settings.PAGESTATS_SITEMAPS = "tests.test_dashboard_audit.BROKEN"
+    for width in (360, 1_280):
+        shown.show_at(width, theme)
+        shown.open(f"{PAGE}?range=28d&compare=dates")
+        for label, wanted in (("Loyalty", ".pagestats-retention"), ("Content audit", "#pagestats-unseen tbody th")):
+            (link,) = [it for it in shown.driver.find_elements("css selector", "nav a") if it.text == label]
+            link.click()
+            shown.wait(lambda wanted=wanted: shown.driver.find_elements("css selector", wanted), label)
+            assert "range=28d" in query(shown)
+            for direction in ("ltr", "rtl"):
+                shown.run(f"document.documentElement.dir = '{direction}'")
+                assert shown.run("return document.documentElement.scrollWidth") <= width, (label, width, direction)
+                scrolling = shown.run(f"return {SCROLLS}")
+                assert [it for it in scrolling if "pagestats-scrolls" not in it] == []
+                assert shown.run(NAMELESS) == []
+    go_by(shown, "w", "range=7d")
+    assert shown.text("h1") == "Content audit"
+    shown.open(f"{PAGE}loyalty/?range=28d")
+    bars = "return [...document.querySelectorAll('.pagestats-length rect:last-child')].map((it) => it.getBBox().width)"
+    assert max(shown.run(bars)) > 50, "widths in per cent, without an inline style"
+
+
 def test_a_new_site_says_when_the_first_page_view_has_come_in(browser: Browser) -> None:  # noqa: F811
     browser.open(PAGE)
     link = browser.find("[data-pagestats-first]")
