@@ -19,6 +19,7 @@ from django_pagestats.admin.beside import PageStatisticsMixin
 from django_pagestats.admin.left_out import left_out_url
 from django_pagestats.admin.notes import note_links
 from django_pagestats.admin.readonly import ReadOnlyAdmin, outside_transactions
+from django_pagestats.dashboard.scope import Places
 from django_pagestats.dashboard.sections import Section, sections_of
 from django_pagestats.dashboard.sitemaps import CHUNK, Site
 from django_pagestats.models import BackfillRun, Statistics
@@ -54,6 +55,9 @@ class AdminDashboardView(DashboardView):
         if "note_day" in page:  # it has a chart
             links |= note_links(site, self.request, page["note_day"], page["state"].query())
         return {**site.each_context(self.request), "title": gettext("Statistics"), **page, **links}
+
+    def places(self) -> Places:
+        return Places(site=self.url("dashboard"), page=self.url("page"))
 
     def sections(self, query: str) -> Sequence[Section]:
         return sections_of(self.url, self.section, query)
@@ -137,7 +141,7 @@ def show_dashboard(site: AdminSite) -> None:
 
 @admin.register(Statistics)
 class StatisticsAdmin(ReadOnlyAdmin):
-    """Has no list: its one page is the dashboard."""
+    """Has no list: its pages are the dashboards of the site and of one page."""
 
     def __init__(self, model: type[Statistics], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
@@ -147,7 +151,8 @@ class StatisticsAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view(AdminDashboardView.as_view(model_admin=self))
         # the second name is the one that the admin's lists of models ask for
         first = [path("", view, name=f"{APP}_{name}") for name in ("dashboard", "statistics_changelist")]
-        return [*first, *(self._beside(view) for view in (AdminLoyaltyView, AdminAuditView))]
+        of_page = path("page/", view, name=f"{APP}_page")
+        return [*first, of_page, *(self._beside(view) for view in (AdminLoyaltyView, AdminAuditView))]
 
     def _beside(self, view: type[AdminDashboardView]) -> URLPattern:
         name = view.section

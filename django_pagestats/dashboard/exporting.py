@@ -9,12 +9,17 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
+from django_pagestats.dashboard.audience import Audience, audience_of
+from django_pagestats.dashboard.audience_figures import audience_totals
 from django_pagestats.dashboard.channels import channels_of, rows_of_channels
+from django_pagestats.dashboard.crossed import crossed_lines
 from django_pagestats.dashboard.figures import compared_days, totals_of
+from django_pagestats.dashboard.filters import GROUPS
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.scope import Scope, bounds, scope_of
 from django_pagestats.dashboard.tables import wanted_of
 from django_pagestats.dashboard.trust import ahead_of, trust_of
+from django_pagestats.exceptions import DimensionError, TailTooLongError
 from django_pagestats.stats.folded import portions
 from django_pagestats.stats.listing import every_value, page_views_of
 
@@ -26,8 +31,12 @@ MEMORY_BYTES = 1_000_000
 PORTION = 500
 
 
+class UnfilteredError(Exception):
+    """There are no rows of these filters; the page says why."""
+
+
 def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime) -> tuple[str, IO[bytes]] | None:
-    """The name of the file, and the file from its beginning; None where there is no such table.
+    """The name of the file, and the file from its beginning; None where there is no such table, or no such filter.
 
     It is made as a whole before anything of it is sent: a slow reader holds no transaction open, and an error gives no
     half of a list.
@@ -42,10 +51,14 @@ def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime)
                 return None
             # where lists are separated by ";" or by tabs, a text with one would else begin a cell of its own
             writer = csv.writer(Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
-            writer.writerows([line] for line in _head(scope, kind))
-            writer.writerows(_rows(scope, kind))
+            audience = _audience_of(scope, kind)
+            writer.writerows([line] for line in _head(scope, kind, audience))
+            writer.writerows(_rows(scope, kind) if audience is None else _crossed_rows(scope, kind, audience))
             file_name = f"{name.strip('-')}-{scope.days.start}-{scope.days.last}.csv"
         file.seek(0)
+    except UnfilteredError:
+        file.close()
+        return None
     except BaseException:
         file.close()
         raise
@@ -67,28 +80,61 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(GUARDED) else text
 
 
-def _head(scope: Scope, kind: Kind) -> Iterator[str]:
-    trust = trust_of(scope, totals_of(scope))
+def _head(scope: Scope, kind: Kind, audience: Audience | None) -> Iterator[str]:
+    trust = trust_of(scope, totals_of(scope) if audience is None else audience_totals(scope, audience))
     search = scope.state.table(kind.name).search
     of = "path" if kind.are_pages else "channel" if kind.are_channels else f"value of {kind.dimension}"
     yield f"# {kind.title} from {scope.days.start} to {scope.days.last}, both days included"
     if search:
         yield f"# Only {of if kind.are_pages else 'value'}s that begin with {search}"
     yield f"# Time zone: {scope.zone}. {trust.instant}"
-    views = "visits, page views that did not come from a page of the site," if kind.is_of_visits else "page views"
-    yield f"# page_views: {views} of the {of}. visitors: its distinct visitors in all of these days"
+    if audience is None:
+        yield from _columns(scope, kind, of)
+    else:
+        yield from _crossed_columns(audience, of)
     yield f"# {trust.visitors}"
     if ahead := ahead_of(scope):
         yield f"# {ahead}"
+    yield (
+        f"# Where a {kind.column} begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the"
+        " apostrophe before that is none of its own"
+    )
+
+
+def _columns(scope: Scope, kind: Kind, of: str) -> Iterator[str]:
+    views = "visits, page views that did not come from a page of the site," if kind.is_of_visits else "page views"
+    yield f"# page_views: {views} of the {of}. visitors: its distinct visitors in all of these days"
     if (comparison := compared_days(scope)) is not None:
         yield (
             f"# page_views_before: from {comparison.days_before.start} to {comparison.days_before.last},"
             " whole days, both included"
         )
-    yield (
-        f"# Where a {kind.column} begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the"
-        " apostrophe before that is none of its own"
-    )
+
+
+def _crossed_columns(audience: Audience, of: str) -> Iterator[str]:
+    if audience.filters:
+        yield "# Only visitors whom all of these have in these days:"
+        yield from (f"# {it.text}" for it in audience.filters)
+    yield f"# visitors: distinct visitors of the {of} in all of these days, among them; page views are in no aggregate"
+    if audience.goal is not None:
+        yield f"# reached_goal: those of them who saw {audience.goal.path} in these days, before or after"
+
+
+def _crossed_rows(scope: Scope, kind: Kind, audience: Audience) -> Iterator[list[str | int]]:
+    yield [kind.column, "visitors", *([] if audience.goal is None else ["reached_goal"])]
+    for value, counts in crossed_lines(scope, kind, audience):
+        yield [guarded(value), *counts]
+
+
+def _audience_of(scope: Scope, kind: Kind) -> Audience | None:
+    """Raises UnfilteredError where it cannot be told whom the filters have, or what of a group of values."""
+    try:
+        audience = audience_of(scope)
+    except (DimensionError, TailTooLongError) as error:
+        raise UnfilteredError from error
+    if audience is not None and kind.name in GROUPS:
+        raise UnfilteredError
+    return audience
 
 
 def _rows(scope: Scope, kind: Kind) -> Iterator[list[str | int]]:

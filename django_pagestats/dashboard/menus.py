@@ -15,8 +15,10 @@ from django_pagestats.dashboard.comparing import COMPARISONS, NONE, WEEKDAYS, Ag
 from django_pagestats.dashboard.drawing import days_name
 from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import (
+    DAY,
     FIRST_DAY,
     FREE,
+    HOUR,
     INTERVALS,
     LAST_DAY,
     RANGES,
@@ -74,7 +76,7 @@ class Menus:
 
 def menus_of(scope: Scope) -> Menus:
     state, days = scope.state, scope.days
-    interval = interval_of(scope.chart_days, state.interval)
+    interval = shown_interval(state, scope.chart_days)
     compared = "" if scope.compared is None else days_name(scope.compared.days)
     return Menus(
         ranges=[
@@ -88,6 +90,7 @@ def menus_of(scope: Scope) -> Menus:
         intervals=[
             Item(name, INTERVALS[name], replace(state, interval=name).query(), name == interval)
             for name in intervals_of(scope.chart_days)
+            if name != HOUR or not state.conditions
         ],
         before=_moved(scope, -1),
         after=_moved(scope, 1),
@@ -111,6 +114,14 @@ KEY_LIST: list[tuple[str, str | Promise]] = [
     ("?", pgettext_lazy("key", "This list")),
     ("Esc", pgettext_lazy("key", "Close it")),
 ]
+
+
+def shown_interval(state: State, days: Days) -> str:
+    """By what the chart is cut: hours are kept of the whole site only."""
+    interval = interval_of(days, state.interval)
+    if interval != HOUR or not state.conditions:
+        return interval
+    return DAY if days.count == 1 else interval_of(days)
 
 
 def compare_query(scope: Scope) -> str:
@@ -143,4 +154,5 @@ def _moved(scope: Scope, by: int) -> str:
 
 def _hidden(state: State, changed: dict[str, str], *, without: tuple[str, ...]) -> list[tuple[str, str]]:
     said = {**state.at_first_pages().parameters(), **changed}
-    return [(name, value) for name, value in said.items() if name not in without]
+    pairs = [(name, value) for name, value in said.items() if name not in without]
+    return [*pairs, *(("f", it.text) for it in state.filters)]

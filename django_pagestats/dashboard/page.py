@@ -8,9 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils.formats import date_format
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 from django_pagestats.charts import Drawing
+from django_pagestats.dashboard.audience import Audience, audience_of
+from django_pagestats.dashboard.audience_page import (
+    audience_chart,
+    audience_compared,
+    audience_parts,
+    page_title,
+    told_of,
+)
 from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.extent import beginning_text
@@ -24,10 +32,11 @@ from django_pagestats.dashboard.panels import panels_of
 from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import Days, first_weekday, interval_of, today_of
 from django_pagestats.dashboard.refused import refused
-from django_pagestats.dashboard.scope import Scope, scope_of
+from django_pagestats.dashboard.scope import Places, Scope, scope_of
 from django_pagestats.dashboard.series import Asked, Count, series
 from django_pagestats.dashboard.tables import table_of
 from django_pagestats.dashboard.trust import ahead_of, time_text, trust_of
+from django_pagestats.exceptions import DimensionError, TailTooLongError
 from django_pagestats.notes import Found
 from django_pagestats.silence import last_viewed_at
 
@@ -43,35 +52,86 @@ class Empty:
     query: str = ""
 
 
-def page_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: bool = False) -> dict[str, Any]:
+def page_of(
+    query: Mapping[str, Any], *, using: str, now: datetime, is_public: bool = False, places: Places | None = None
+) -> dict[str, Any]:
     """What the template needs; of any query, however hostile."""
-    with scope_of(query, using=using, now=now, is_public=is_public) as scope:
-        totals, noted = totals_of(scope), notes_of(scope)
+    with scope_of(query, using=using, now=now, is_public=is_public, places=places) as scope:
+        told = refused(query, scope)
+        try:
+            audience = audience_of(scope)
+        except (DimensionError, TailTooLongError) as error:
+            told.append(_no_filters(error, is_public=is_public))
+            scope = replace(scope, state=replace(scope.state, filters=()))
+            audience = audience_of(scope)
+        parts = _of_site(scope) if audience is None else _of_audience(scope, audience)
         return {
+            "title": _title(scope),
             "menus": menus_of(scope),
-            "refused": refused(query, scope),
+            "refused": told,
             "compare_query": compare_query(scope),
-            "totals": totals,
-            "active": active_now(scope),
             "active_minutes": ACTIVE_MINUTES,
-            "chart": chart_of(scope, noted),
             "begins": beginning_text(scope.beginning, scope.days.start, is_public=is_public),
             "ahead": "" if is_public else ahead_of(scope),
-            "notes": list_of(noted),
-            "note_day": note_day(scope),
-            "pages": table_of(scope, KIND_OF_PAGES, totals),
-            "panels": panels_of(scope, totals),
-            "left_out": left_out_of(scope, totals),
-            "trust": trust_of(scope, totals),
-            "compared": compared_text(scope),
+            "trust": trust_of(scope, parts["totals"]),
+            "audience": told_of(scope, audience),
             "is_left_out": scope.is_left_out,
-            "empty": empty_of(scope, totals),
+            "note_day": note_day(scope),
             "state": scope.state,
             "days": scope.days,
             "is_public": is_public,
             "few": FEW,
             "least_days": LEAST_DAYS,
+            **parts,
         }
+
+
+def _of_site(scope: Scope) -> dict[str, Any]:
+    totals = totals_of(scope)
+    return {
+        **_of_everybody(scope, totals),
+        "pages": table_of(scope, KIND_OF_PAGES, totals),
+        "panels": panels_of(scope, totals),
+        "left_out": left_out_of(scope, totals),
+    }
+
+
+def _of_everybody(scope: Scope, totals: Totals) -> dict[str, Any]:
+    noted = notes_of(scope)
+    return {
+        "totals": totals,
+        "active": active_now(scope),
+        "chart": chart_of(scope, noted),
+        "notes": list_of(noted),
+        "compared": compared_text(scope),
+        "empty": empty_of(scope, totals),
+    }
+
+
+def _of_audience(scope: Scope, audience: Audience) -> dict[str, Any]:
+    """With a goal and no filter it is about everybody, but for the tables."""
+    parts = audience_parts(scope, audience)
+    if not audience.filters:
+        return {**parts, **_of_everybody(scope, parts["totals"])}
+    noted = notes_of(scope, scope.state.path)
+    chart = audience_chart(scope, audience, noted)
+    return {
+        **parts,
+        "chart": chart,
+        "notes": list_of(noted),
+        "compared": audience_compared(scope),
+        "empty": Empty(is_new=True) if scope.since is None else None,
+    }
+
+
+def _title(scope: Scope) -> str:
+    path = page_title(scope)
+    return gettext("Statistics of %s") % path if path else pgettext("heading", "Statistics")
+
+
+def _no_filters(error: Exception, *, is_public: bool) -> str:
+    told = gettext("It cannot be told who has these filters, so they are left out.")
+    return told if is_public else f"{told} {error}"
 
 
 def chart_of(scope: Scope, noted: Found) -> Drawing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from django_pagestats.dashboard.comparing import Against
+from django_pagestats.dashboard.filters import MOST_PUBLIC_FILTERS
 from django_pagestats.dashboard.kinds import KIND_OF_PAGES
 from django_pagestats.dashboard.ranges import Choice
 from django_pagestats.dashboard.state import State
@@ -20,6 +21,7 @@ def for_everybody(state: State, default: str) -> State:
     of the others.
     """
     free = state.range.free
+    filters = state.filters[: MOST_PUBLIC_FILTERS - bool(state.path)]
     return replace(
         state,
         range=Choice(default) if free is not None and free.count < LEAST_DAYS else state.range,
@@ -28,4 +30,5 @@ def for_everybody(state: State, default: str) -> State:
             name: replace(table, sort="", search=table.search if name == KIND_OF_PAGES.name else "")
             for name, table in state.tables.items()
         },
+        filters=filters,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
+from django_pagestats.dashboard.filters import MOST_FILTERS, MOST_PUBLIC_FILTERS, asked_filters, filter_of
 from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import FIRST_DAY, FREE, LAST_DAY, MOST_DAYS
 from django_pagestats.dashboard.scope import Scope
@@ -35,6 +36,27 @@ def _refused(query: Mapping[str, Any], scope: Scope, *, is_public: bool) -> Iter
         yield gettext("No path can begin with what was searched for: it is left out.")
     elif left_out:
         yield gettext("Nothing can begin with what was searched for: it is left out.")
+
+    yield from _refused_filters(query, scope, is_public=is_public)
+
+
+def _refused_filters(query: Mapping[str, Any], scope: Scope, *, is_public: bool) -> Iterator[str]:
+    state, names = scope.state, [kind.name for kind in scope.kinds]
+    if query.get("path") and not state.path:
+        yield gettext("No page can have the path that was asked for, so this is the whole site.")
+    if query.get("goal") and not state.goal:
+        yield gettext("No page can have the path of the goal that was asked for: it is left out.")
+    found = [filter_of(text, names) for text in asked_filters(query)]
+    if None in found:
+        yield gettext("A filter that was asked for cannot be had: it is left out.")
+    if any(it is not None and it not in state.filters for it in found):
+        most = MOST_PUBLIC_FILTERS if is_public else MOST_FILTERS
+        told = ngettext(
+            "There is %(most)s filter at the most, the page's among them: the others are left out.",
+            "There are %(most)s filters at the most, the page's among them: the others are left out.",
+            most,
+        )
+        yield told % {"most": most}
 
 
 def _which() -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from django.db.models import Min
 
@@ -27,6 +27,13 @@ from django_pagestats.stats.ranges import calendar_of
 
 #: page views of a tail whose times are looked at: about half a second
 MOST_TAIL = 1_000_000
+
+
+class Places(NamedTuple):
+    """Where the dashboard of the site, and that of one page, are: before a query. Empty: where this one is."""
+
+    site: str = ""
+    page: str = ""
 
 
 class Bounds(TypedDict, total=False):
@@ -59,6 +66,7 @@ class Scope:
     kinds: Sequence[Kind]
     #: the latest day that has a page view, which may be to come
     last_day: date | None = None
+    places: Places = field(default_factory=Places)
 
     @property
     def bounds(self) -> Bounds:
@@ -121,7 +129,9 @@ def bounds(days: Days) -> Bounds:
 
 
 @contextmanager
-def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: bool) -> Iterator[Scope]:
+def scope_of(
+    query: Mapping[str, Any], *, using: str, now: datetime, is_public: bool, places: Places | None = None
+) -> Iterator[Scope]:
     """What a query asks for; it ends with the block."""
     is_exact = not has_long_tail(using)
     with stats.snapshot(exact=is_exact, using=using) as taken:
@@ -144,7 +154,20 @@ def scope_of(query: Mapping[str, Any], *, using: str, now: datetime, is_public: 
         if comparison is not None and comparison.days.start < FIRST_DAY:
             comparison = None
         yield Scope(
-            using, taken, state, days, comparison, calendar, now, since, first, folded_until, is_public, kinds, last_day
+            using,
+            taken,
+            state,
+            days,
+            comparison,
+            calendar,
+            now,
+            since,
+            first,
+            folded_until,
+            is_public,
+            kinds,
+            last_day,
+            places or Places(),
         )
 
 

@@ -13,6 +13,7 @@ from django_pagestats.buckets import HOUR_SECONDS, Calendar, day_number, epoch_s
 from django_pagestats.dashboard.comparing import Comparison
 from django_pagestats.dashboard.ranges import DAY, HOUR, Days, pieces, today_of
 from django_pagestats.stats import Snapshot
+from django_pagestats.stats.conditions import Condition
 from django_pagestats.stats.parts import unique_visitors_of
 
 
@@ -56,8 +57,9 @@ class Asked:
     #: the first day that has a page view; None: there is none
     since: date | None
     comparison: Comparison | None = None
-    #: of a path there are no hours
+    #: of a path, or of a value, there are no hours
     path: str | None = None
+    where: Condition | None = None
     #: page views from this instant on may be left out; None: all are counted
     folded_until: datetime | None = None
 
@@ -145,7 +147,7 @@ def _counts(snapshot: Snapshot, asked: Asked, parts: Sequence[Days]) -> dict[Day
     start, end = known[0].start, min(known[-1].end, tomorrow)
     daily = {
         point.start: Count(point.page_views, point.visitors)
-        for point in snapshot.time_series(DAY, start, end, path=asked.path)
+        for point in snapshot.time_series(DAY, start, end, path=asked.path, where=asked.where)
     }
     if asked.interval == DAY:
         # a date that the zone left out has no point
@@ -153,7 +155,9 @@ def _counts(snapshot: Snapshot, asked: Asked, parts: Sequence[Days]) -> dict[Day
     parts = [days.until(tomorrow) for days in known]
     page_views = _sums({day: count.page_views for day, count in daily.items()}, parts)
     seen = [day for day, count in daily.items() if count.page_views]
-    visitors = unique_visitors_of(snapshot, [(part.start, part.end) for part in parts], asked.path, only=seen)
+    visitors = unique_visitors_of(
+        snapshot, [(part.start, part.end) for part in parts], asked.path, asked.where, only=seen
+    )
     return dict(zip(known, map(Count, page_views, visitors), strict=True))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django_pagestats.dashboard.comparing import COMPARISONS, WEEKDAYS, Against
+from django_pagestats.dashboard.filters import MOST_FILTERS, PAGES, Filter, filters_in, value_in
 from django_pagestats.dashboard.ranges import (
     DEFAULT,
     FIRST_DAY,
@@ -52,6 +53,12 @@ class State:
     #: one of INTERVALS; empty: the usual one of the range
     interval: str = ""
     tables: Mapping[str, Table] = field(default_factory=dict)
+    #: the page that it is about; empty: the whole site
+    path: str = ""
+    #: those of whom it is: visitors whom all of these have
+    filters: tuple[Filter, ...] = ()
+    #: the path of which is told how many came to it; empty: of none
+    goal: str = ""
 
     @classmethod
     def parse(cls, query: Mapping[str, Any], *, tables: Mapping[str, tuple[str, ...]], default: str = DEFAULT) -> State:
@@ -69,7 +76,33 @@ class State:
             Against(FREE, other_days) if is_against_free else Against(compare if compare in COMPARISONS else WEEKDAYS),
             interval if interval in INTERVALS else "",
             {table: parsed for table, parsed in parsed.items() if parsed != Table()},
+            value_in(query, "path"),
+            filters_in(query, tables)[: MOST_FILTERS - bool(value_in(query, "path"))],
+            value_in(query, "goal"),
         )
+
+    @property
+    def conditions(self) -> tuple[Filter, ...]:
+        """All that makes its visitors fewer than those of the site, the page that it is about first."""
+        page = (Filter(PAGES, self.path),) if self.path else ()
+        return tuple(dict.fromkeys((*page, *self.filters)))
+
+    def filtered(self, by: Filter) -> State:
+        """The same of those whom a filter has, too; the lists are others then."""
+        return replace(self, filters=tuple(dict.fromkeys((*self.filters, by))), tables={})
+
+    def unfiltered(self, by: Filter) -> State:
+        """The same without a filter or, if it is of that, without the page."""
+        path = "" if by == Filter(PAGES, self.path) else self.path
+        return replace(self, path=path, filters=tuple(it for it in self.filters if it != by), tables={})
+
+    def of_everybody(self) -> State:
+        """The same range and comparison, of the whole site, without a goal."""
+        return replace(self.of_page(""), goal="")
+
+    def of_page(self, path: str) -> State:
+        """The same range and comparison, of one page."""
+        return replace(self, path=path, filters=(), tables={})
 
     def table(self, name: str) -> Table:
         return self.tables.get(name, Table())
@@ -84,8 +117,12 @@ class State:
         tables = {name: replace(table, page=1) for name, table in self.tables.items()}
         return replace(self, tables=tables, **changes)
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """What a query, or the hidden fields of a form, must say to give this state."""
+        return [*self.parameters().items(), *(("f", it.text) for it in self.filters)]
+
     def parameters(self) -> dict[str, str]:
-        """What a query, or the hidden fields of a form, must say to give this state.
+        """The same without the filters, which have one name for all.
 
         The range is always said: what is the default for one reader today may not be for another one.
         """
@@ -94,6 +131,7 @@ class State:
             said |= {"compare": self.against.name, **_said_days(self.against.free, "compare_from", "compare_to")}
         if self.interval:
             said["interval"] = self.interval
+        said |= {"path": self.path, "goal": self.goal}
         for name, table in sorted(self.tables.items()):
             said |= {f"{name}_q": table.search, f"{name}_sort": table.sort}
             said |= {f"{name}_p": str(table.page)} if table.page > 1 else {}
@@ -101,7 +139,7 @@ class State:
 
     def query(self) -> str:
         """As it stands in a URL, with its question mark."""
-        return f"?{urlencode(self.parameters())}"
+        return f"?{urlencode(self.pairs())}"
 
 
 def _said_days(days: Days | None, first: str, last: str) -> dict[str, str]:

@@ -13,7 +13,9 @@ from django.utils.translation import gettext, ngettext, pgettext_lazy
 
 from django_pagestats.charts import small_line
 from django_pagestats.dashboard.figures import Totals, compared_days
+from django_pagestats.dashboard.filters import Filter
 from django_pagestats.dashboard.kinds import Kind
+from django_pagestats.dashboard.links import filter_query
 from django_pagestats.dashboard.naming import Name, name_of
 from django_pagestats.dashboard.numbers import FEW, Change, change, is_hidden, share, whole
 from django_pagestats.dashboard.ranges import Days, today_of
@@ -64,6 +66,8 @@ class Row:
 
     value: str
     name: Name
+    #: the dashboard of those who have it; empty: there is no way there
+    query: str
     page_views: str
     visitors: str
     share: str
@@ -145,6 +149,7 @@ def made_table(
             Row(
                 row.value,
                 name_of(kind, row.value),
+                filter_query(scope, Filter(kind.name, row.value)),
                 whole(row.page_views),
                 whole(row.visitors),
                 share(row.page_views, base or 0),

@@ -279,6 +279,21 @@ class Folded:
         size, most = (SUBJECTS_PER_STATEMENT, 0) if are_small else (SETS_PER_STATEMENT, KEPT_SETS)
         return self._look_up(("subject_sets", span, dimension), keys, read, size=size, most=most)
 
+    def subject_sets_by_bucket(
+        self, span: Span, dimension: NamedDimension, subjects: Sequence[int]
+    ) -> Iterator[tuple[int, int, BitMap]]:
+        """(bucket, subject, ids of its visitors in it) in the order of buckets; a few at a time are in memory."""
+        if not subjects:
+            return
+        for buckets in portions(self.buckets(span, None), max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))):
+            where = values_where(span, dimension, buckets=buckets, subjects=subjects)
+            for bucket, subject, visitor_set in sorted(self.rows(["a.bucket", "a.subject", "a.visitor_set"], where)):
+                yield bucket, subject, deserialized(visitor_set)
+
+    def sets_by_bucket(self, span: Span, topic: Topic) -> Iterator[tuple[int, BitMap]]:
+        """Each bucket of a topic's with the ids of its visitors, in order."""
+        return self.sets_in_order(span, topic, self.buckets(span, topic))
+
     def subject_series(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, dict[int, int]]:
         """value -> bucket -> page views, of those that have any, of a closed span."""
         self.begin()

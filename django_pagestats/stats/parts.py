@@ -9,32 +9,40 @@ from itertools import groupby
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, day_number
-from django_pagestats.merging.reading import can_hold
+from django_pagestats.stats.conditions import Condition, may_exist, topic_of
 from django_pagestats.stats.ranges import Span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
-from django_pagestats.stats.topics import PAGES, Topic
 
 
 def unique_visitors_of(
-    taken: Snapshot, parts: Sequence[tuple[date, date]], path: str | None = None, *, only: Iterable[date]
+    taken: Snapshot,
+    parts: Sequence[tuple[date, date]],
+    path: str | None = None,
+    where: Condition | None = None,
+    *,
+    only: Iterable[date],
 ) -> list[int]:
-    """The distinct visitors of each part, `[start, end)`, of the site or of a path.
+    """The distinct visitors of each part, `[start, end)`, of the site, of a path or of a value.
 
     Parts are in order and do not overlap; `only` are all days that have a page view. The number of statements is that
     of these, 128 to one, however many parts they make; the union of one part is in memory at a time.
     """
     days = {day_number(day) for day in only}
-    return taken._ask(lambda moment: _unique_visitors_of(moment, parts, path, days))
+    return taken._ask(lambda moment: _unique_visitors_of(moment, parts, path, where, days))
 
 
 def _unique_visitors_of(
-    moment: Moment, parts: Sequence[tuple[date, date]], path: str | None, only: Collection[int]
+    moment: Moment,
+    parts: Sequence[tuple[date, date]],
+    path: str | None,
+    where: Condition | None,
+    only: Collection[int],
 ) -> list[int]:
     counts = [0] * len(parts)
-    if not parts or (path is not None and not can_hold(moment.using, path)):
+    topic = topic_of(moment, path, where)
+    if not parts or not may_exist(moment, topic):
         return counts
-    topic = None if path is None else Topic(PAGES, path)
     spans = [Span(Granularity.DAY, day_number(start), day_number(end)) for start, end in parts]
     part_of = {
         day: part for part, span in enumerate(spans) for day in range(span.low or 0, span.high or 0) if day in only

@@ -105,7 +105,7 @@ def with_visitors(
     moment: Moment, span: Span, dimension: NamedDimension, ranked: Sequence[Ranked], *, are_small: bool = False
 ) -> Iterator[Counted]:
     """Some of the top values, with their texts and their visitors; `are_small` as of `Folded.subject_sets`."""
-    texts = _values_of(moment.using, (it.subject for it in ranked if it.value is None and it.subject is not None))
+    texts = texts_of(moment.using, (it.subject for it in ranked if it.value is None and it.subject is not None))
     subjects = {texts[it.subject or 0] if it.value is None else it.value: it.subject for it in ranked}
     unsure = {value: subjects[value] for value, it in zip(subjects, ranked, strict=True) if it.visitors is None}
     wanted = {it for it in unsure.values() if it is not None}
@@ -116,7 +116,7 @@ def with_visitors(
         yield value, it.page_views, len(known[value]) + new[value] if it.visitors is None else it.visitors
 
 
-def _values_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
+def texts_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     for portion in portions(subjects, VALUES_PER_STATEMENT):
         found.update(Subject.objects.using(using).filter(pk__in=portion).values_list("pk", "value"))

@@ -16,6 +16,7 @@ from django.views.generic import TemplateView
 
 from django_pagestats.dashboard.exporting import table_csv
 from django_pagestats.dashboard.page import page_of
+from django_pagestats.dashboard.scope import Places
 from django_pagestats.dashboard.sections import Section, sections_of
 from django_pagestats.decorators import not_counted
 from django_pagestats.models import Aggregate
@@ -62,11 +63,11 @@ class DashboardView(PermissionRequiredMixin, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         page = self.page()
-        return super().get_context_data(**page, sections=self.sections(page["state"].query()), **kwargs)
+        return super().get_context_data(**page, sections=self.sections(page["state"].of_everybody().query()), **kwargs)
 
     def page(self) -> dict[str, Any]:
         """What the template gets, with the state of the URL."""
-        return page_of(self.request.GET, **self.asked(), is_public=self.public)
+        return page_of(self.request.GET, **self.asked(), is_public=self.public, places=self.places())
 
     def sections(self, query: str) -> Sequence[Section]:
         """The ways to the pages beside this one, for who may see them, where `dashboard_urls()` has mounted them."""
@@ -82,6 +83,10 @@ class DashboardView(PermissionRequiredMixin, TemplateView):
     def _may_see_all(self) -> bool:
         user = getattr(self.request, "user", None)
         return user is not None and user.has_perms(self.get_permission_required())
+
+    def places(self) -> Places:
+        """Where the dashboards of the site and of one page are; here, which of both it is says `path` in the query."""
+        return Places()
 
     def asked(self) -> dict[str, Any]:
         """Where it is asked, and when."""

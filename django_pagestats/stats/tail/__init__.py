@@ -14,8 +14,9 @@ from django_pagestats.merging import PageViewRow, database_for
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH, PageView
 from django_pagestats.stats.tail.base import LATE_PAGE_VIEWS, OneInstantNeededError, Tail
+from django_pagestats.stats.tail.folded_only import GapTail, NoTail
 from django_pagestats.stats.tail.long import LongTail
-from django_pagestats.stats.tail.short import GapTail, NoTail, ShortTail
+from django_pagestats.stats.tail.short import ShortTail
 
 __all__ = [
     "LATE_PAGE_VIEWS",

@@ -22,13 +22,11 @@ from django_pagestats.models import PageView
 from django_pagestats.stats.folded import BEFORE_ALL, Folded, Ranked, portions
 from django_pagestats.stats.ranges import EVERYTHING, Span, intervals
 from django_pagestats.stats.tail.base import (
-    FOLDED_MOVED,
     LATE_PAGE_VIEWS,
     ONE_GROUP,
     Tail,
     check_within,
     first_view,
-    pending_after,
 )
 from django_pagestats.stats.tail.values import Attributes, Valued, spread_over
 from django_pagestats.stats.topics import PAGES, Topic
@@ -178,10 +176,27 @@ class ShortTail(Tail):
         counts = Counter(chain.from_iterable(self._groups(span, topic).values()))
         return {key: counts[number] for key, number in self._session_keys.items() if number in counts}
 
-    def session_keys_by_bucket(self, span: Span) -> dict[int, set[str]]:
-        """bucket -> the session keys of its page views, of those buckets of a span that have any."""
+    def session_keys_by_value(self, span: Span, dimension: NamedDimension) -> dict[str, list[str]]:
+        """value -> the session keys of its page views of a span, of those values that have any."""
+        keys, groups = list(self._session_keys), self._groups_by_value(span, dimension)
+        return {value: [keys[number] for number in set(numbers)] for value, numbers in groups.items()}
+
+    def session_keys_by_bucket(self, span: Span, topic: Topic | None = None) -> dict[int, set[str]]:
+        """bucket -> the session keys of the page views in it, of a topic or of the site, of those that have any."""
         keys = list(self._session_keys)
-        return {bucket: {keys[number] for number in set(them)} for bucket, them in self._groups(span, None).items()}
+        return {bucket: {keys[number] for number in set(of)} for bucket, of in self._groups(span, topic).items()}
+
+    def session_keys_by_value_and_day(
+        self, span: Span, dimension: NamedDimension, values: Collection[str]
+    ) -> dict[tuple[int, str], list[str]]:
+        """(day, value) -> the session keys of its page views on it, of those of the values that have any."""
+        keys, (numbers, days) = list(self._session_keys), self._values(dimension)
+        wanted = {numbers[value]: value for value in values if value in numbers}
+        return {
+            (day, wanted[number]): [keys[visitor] for visitor in set(visitors)]
+            for (day, number), visitors in days.items()
+            if number in wanted and day in span
+        }
 
     def new_visitors(self, span: Span, topic: Topic | None, folded: BitMap) -> int:
         groups = self._groups(span, topic)
@@ -267,26 +282,6 @@ class ShortTail(Tail):
         rest.ids, rest._seconds = self.ids[passed:], self._seconds[passed:]
         rest._of_path, rest._of_visitor = self._of_path[passed:], self._of_visitor[passed:]
         return rest
-
-
-class GapTail(ShortTail):
-    """The tail of all time of a snapshot that wants the folded part only: what is folded into days."""
-
-    def after(self, state: State) -> Tail:
-        # the folded part is all that is answered: it may grow, and then the next answers are of a later instant
-        raise AnswerUnsettledError(FOLDED_MOVED)
-
-
-class NoTail(GapTail):
-    """The tail of a snapshot that wants the folded part only: counted, and not read."""
-
-    def __init__(self, using: str, state: State) -> None:
-        super().__init__(using, state, [])
-        self._counted, self.pending_is_exact = pending_after(using, state.cursor)
-
-    @property
-    def pending(self) -> int:
-        return self._counted
 
 
 def _rank(it: Ranked) -> tuple[int, bool, int, bytes]:

@@ -1,0 +1,120 @@
+"""Whom a page of the dashboard is about, as sets: visitors whom all of its filters have, and who of them saw a goal.
+
+Page views of a combination are in no aggregate; of visitors there are the sets, which are crossed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from django_pagestats.dashboard.filters import Filter
+from django_pagestats.dashboard.kinds import Kind
+from django_pagestats.dashboard.numbers import FEW
+from django_pagestats.dashboard.scope import Bounds, Scope
+from django_pagestats.stats import VisitorSet
+from django_pagestats.stats.goals import reached_by_day
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A path, and who of the audience came to it."""
+
+    path: str
+    #: everybody who saw it
+    visitors: VisitorSet
+    #: those of the audience
+    reached: VisitorSet
+    #: day -> those of the audience whom all of the filters had had by then; None: the public is not told
+    by_day: Mapping[date, VisitorSet] | None
+
+    @property
+    def later(self) -> VisitorSet | None:
+        """Who came to it on the day on which the last of the filters had them, or later."""
+        if self.by_day is None:
+            return None
+        found = self.reached - self.reached
+        for came in self.by_day.values():
+            found |= came
+        return found
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Some of the visitors; `parts` are those of each filter."""
+
+    filters: Sequence[Filter]
+    parts: Sequence[VisitorSet]
+    visitors: VisitorSet
+    goal: Goal | None
+    #: of the public only: all visitors of the site, by whom a few could be told
+    everybody: VisitorSet | None
+
+    @property
+    def is_of_one(self) -> bool:
+        """Whether it is of one path, or of one value: of that there are page views, too."""
+        return len(self.filters) == 1
+
+    def are_told(self, *sets: VisitorSet) -> bool:
+        """Whether the public may know how many of the audience are in all of some sets.
+
+        It may not where that, or what is left of anything that it is subtracted from, would be a few visitors: of
+        those whom any of the filters and sets have, and any of the others have not.
+        """
+        if self.everybody is None:
+            return True
+        groups = [self.everybody]
+        for some in (*self.parts, *sets):
+            groups = [part for group in groups for part in (group & some, group - some) if part]
+        return all(len(group) >= FEW for group in groups)
+
+
+def audience_of(scope: Scope) -> Audience | None:
+    """None: it is about everybody, and there is no goal. Raises DimensionError where a value cannot be had."""
+    filters, goal = scope.state.conditions, scope.state.goal
+    if not filters and not goal:
+        return None
+    parts = [visitors_of(scope, it, scope.bounds) for it in filters]
+    everybody = scope.taken.visitors(**scope.bounds) if scope.is_public or not parts else None
+    found = intersection(parts) if parts else everybody
+    assert found is not None  # noqa: S101 - one of both is there
+    return Audience(
+        filters,
+        parts,
+        found,
+        _goal(scope, goal, found) if goal else None,
+        everybody if scope.is_public else None,
+    )
+
+
+def visitors_of(scope: Scope, of: Filter, bounds: Bounds) -> VisitorSet:
+    """Those whom a filter has, in some days."""
+    path, where = condition(scope, of)
+    return scope.taken.visitors(path, where=where, **bounds)
+
+
+def condition(scope: Scope, of: Filter) -> tuple[str | None, dict[str, str] | None]:
+    """As `stats` takes it: a path, or a dimension and a value."""
+    return (of.value, None) if of.is_of_page else (None, {kind_of(scope, of).dimension: of.value})
+
+
+def kind_of(scope: Scope, of: Filter) -> Kind:
+    return next(kind for kind in scope.kinds if kind.name == of.kind)
+
+
+def intersection(sets: Iterable[VisitorSet]) -> VisitorSet:
+    first, *others = sets
+    for other in others:
+        first &= other
+    return first
+
+
+def _goal(scope: Scope, path: str, audience: VisitorSet) -> Goal:
+    visitors = scope.taken.visitors(path, **scope.bounds)
+    by_day = None
+    if not scope.is_public:
+        of = [condition(scope, it) for it in scope.state.conditions]
+        start, end = scope.bounds.get("start"), scope.bounds.get("end")
+        by_day = reached_by_day(scope.taken, of, path, start=start, end=end)
+    return Goal(path, visitors, visitors & audience, by_day)

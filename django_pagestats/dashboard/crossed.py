@@ -1,0 +1,194 @@
+"""A table of a filtered dashboard: how many of its visitors each value has, and how many of those came to the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext, pgettext_lazy
+
+from django_pagestats.dashboard.audience import Audience
+from django_pagestats.dashboard.filters import GROUPS, Filter
+from django_pagestats.dashboard.kinds import Kind
+from django_pagestats.dashboard.links import filter_query
+from django_pagestats.dashboard.naming import Name, name_of
+from django_pagestats.dashboard.numbers import FEW, NOTHING, share, whole
+from django_pagestats.dashboard.scope import Scope
+from django_pagestats.dashboard.tables import rows_of
+from django_pagestats.exceptions import DimensionError, TailTooLongError
+from django_pagestats.stats.audiences import MOST_LOOKED_AT, ValueVisitors, cross_values, every_value_of
+from django_pagestats.stats.goals import reached_by_value
+from django_pagestats.stats.listing import Wanted
+
+OTHER_PAGES = pgettext_lazy("heading", "Other pages they saw")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How many came to the goal."""
+
+    count: str
+    share: str
+    #: on the day of what the row says or later; empty: not told
+    later: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrossedRow:
+    """A value as it is shown."""
+
+    value: str
+    name: Name
+    #: of the audience
+    visitors: str
+    share: str
+    #: None: there is no goal
+    reached: Reached | None
+    #: the query that filters by it, too; empty: there are enough filters
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrossedTable:
+    """Some rows of the list, and the ways to the others."""
+
+    kind: Kind
+    title: str | Promise
+    rows: list[CrossedRow]
+    search: str
+    hidden: list[tuple[str, str]]
+    has_goal: bool
+    #: which rows there are, where these are not all
+    note: str
+    page: int
+    newer: str
+    older: str
+    csv: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrossedPanels:
+    """The tables of a filtered dashboard; titles are those of dimensions."""
+
+    tables: list[CrossedTable]
+    failed: list[tuple[str, str]]
+    empty: list[str]
+
+
+def crossed_panels(scope: Scope, audience: Audience) -> CrossedPanels:
+    """One for the pages, and one for each dimension that has a value of theirs."""
+    panels = CrossedPanels([], [], [])
+    for kind in scope.kinds:
+        if kind.name in GROUPS:
+            continue
+        try:
+            table = crossed_table(scope, kind, audience)
+        except (DimensionError, TailTooLongError) as error:
+            if not scope.is_public:
+                panels.failed.append((str(kind.title), str(error)))
+            continue
+        if table.rows or table.search:
+            panels.tables.append(table)
+        else:
+            panels.empty.append(str(table.title))
+    return panels
+
+
+def crossed_table(scope: Scope, kind: Kind, audience: Audience) -> CrossedTable:
+    state, table = scope.state, scope.state.table(kind.name)
+    offset, limit = rows_of(kind) * (table.page - 1), rows_of(kind)
+    left_out = {it.value for it in audience.filters if it.kind == kind.name}
+    upto = MOST_LOOKED_AT if scope.is_public else offset + limit + 1 + len(left_out)
+    found = cross_values(scope.taken, wanted_of(scope, kind), audience.visitors, upto=upto)
+    every = [row for row in found.rows if row.value not in left_out and is_told(audience, row)]
+    rows = every[offset : offset + limit]
+
+    def turned(to: int, *, is_there: bool) -> str:
+        return state.with_table(kind.name, page=to).query() if is_there else ""
+
+    without = {f"{kind.name}_q", f"{kind.name}_p"}
+    return CrossedTable(
+        kind=kind,
+        title=OTHER_PAGES if kind.are_pages and any(it.is_of_page for it in audience.filters) else kind.title,
+        rows=_rows(scope, kind, audience, rows),
+        search=table.search,
+        hidden=[(name, value) for name, value in state.pairs() if name not in without],
+        has_goal=audience.goal is not None,
+        note=_note(scope, found.looked_at, is_complete=found.is_complete),
+        page=table.page,
+        newer=turned(table.page - 1, is_there=table.page > 1),
+        older=turned(table.page + 1, is_there=len(every) > offset + limit),
+        csv="" if scope.is_public else f"{state.query()}&csv={kind.name}",
+    )
+
+
+def wanted_of(scope: Scope, kind: Kind) -> Wanted:
+    return Wanted(kind.dimension, scope.state.table(kind.name).search, **scope.bounds)
+
+
+def is_told(audience: Audience, row: ValueVisitors) -> bool:
+    return audience.are_told(row.visitors)
+
+
+def crossed_lines(scope: Scope, kind: Kind, audience: Audience) -> Iterator[tuple[str, list[int]]]:
+    """Every value with its number of visitors and, if there is a goal, of those who came to it; most first."""
+    goal = audience.goal
+    left_out = {it.value for it in audience.filters if it.kind == kind.name}
+    found: list[tuple[str, list[int]]] = []
+    for row in every_value_of(scope.taken, wanted_of(scope, kind)):
+        visitors = len(row.visitors & audience.visitors)
+        if visitors and row.value not in left_out:
+            found.append((row.value, [visitors, *([] if goal is None else [len(row.visitors & goal.reached)])]))
+    yield from sorted(found, key=lambda line: -line[1][0])  # stable: by page views among equals
+
+
+def _rows(scope: Scope, kind: Kind, audience: Audience, rows: Sequence[ValueVisitors]) -> list[CrossedRow]:
+    base = len(audience.visitors)
+    reached = _reached(scope, kind, audience, rows)
+    found = []
+    for row in rows:
+        visitors = len(row.visitors & audience.visitors)
+        found.append(
+            CrossedRow(
+                row.value,
+                name_of(kind, row.value),
+                whole(visitors),
+                share(visitors, base),
+                reached.get(row.value),
+                filter_query(scope, Filter(kind.name, row.value)),
+            )
+        )
+    return found
+
+
+def _reached(scope: Scope, kind: Kind, audience: Audience, rows: Sequence[ValueVisitors]) -> dict[str, Reached]:
+    """value -> how many of its visitors came to the goal; empty: there is none."""
+    goal = audience.goal
+    if goal is None:
+        return {}
+    later: dict[str, str] = {}
+    if goal.by_day is not None:
+        start, end = scope.bounds.get("start"), scope.bounds.get("end")
+        values = [row.value for row in rows]
+        sets = reached_by_value(scope.taken, kind.dimension, values, goal.by_day, start=start, end=end)
+        later = {value: whole(len(some)) for value, some in sets.items()}
+    found = {}
+    for row in rows:
+        count = len(row.visitors & goal.reached)
+        if audience.are_told(row.visitors, goal.visitors):
+            of = share(count, len(row.visitors & audience.visitors))
+            found[row.value] = Reached(whole(count), of, later.get(row.value, ""))
+        else:
+            found[row.value] = Reached(NOTHING, "", "")
+    return found
+
+
+def _note(scope: Scope, looked_at: int, *, is_complete: bool) -> str:
+    told = gettext("Only what %s visitors or more have is listed.") % whole(FEW) if scope.is_public else ""
+    if is_complete and not scope.is_public:
+        return told
+    if not is_complete:
+        few = gettext("The most among the %s with the most page views of all: others are found by a search.")
+        told = f"{told} {few % whole(looked_at)}".strip()
+    return told
