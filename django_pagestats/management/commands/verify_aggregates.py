@@ -97,7 +97,7 @@ class Command(DatabaseCommand):
             self._print(difference, separator)
             separator = ", "
         generation = verification.generation
-        counts = {
+        counts: dict[str, int | str | None] = {
             "generation": generation.pk if generation else None,
             "cursor": generation.cursor if generation else None,
             "page_views": verification.page_views,
