@@ -17,6 +17,7 @@ from django_pagestats.models import (
     Aggregate,
     BackfillRun,
     BuildSegment,
+    Check,
     Generation,
     ImportSource,
     LeftOut,
@@ -40,7 +41,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
 LOG = line("/a") + line("/b") + line("/a", address="192.0.2.9")
 #: in an order in which their rows can be deleted
 DERIVED = [SharedDay, BuildSegment, RunEvent, BackfillRun, Aggregate, Generation, Visitor, Subject]
-KEPT = [PageView, ImportSource, SiteSecret, Salt, VisitorPolicy, LeftOut, Notice, Note, Mailing, Token]
+KEPT = [PageView, Check, ImportSource, SiteSecret, Salt, VisitorPolicy, LeftOut, Notice, Note, Mailing, Token]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling"), pytest.mark.once]
 

@@ -11,11 +11,13 @@ from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, include, path, reverse
 from django.utils.translation import gettext
 
+from django_pagestats import tasks
 from django_pagestats.admin.beside import PageStatisticsMixin
+from django_pagestats.admin.checking import check_days, may_check
 from django_pagestats.admin.left_out import left_out_url
 from django_pagestats.admin.notes import note_links
 from django_pagestats.admin.readonly import ReadOnlyAdmin, outside_transactions
@@ -52,6 +54,8 @@ class AdminDashboardView(DashboardView):
             "backfill_url": self.backfill_url(),
             "left_out_url": left_out_url(site, self.request),
         }
+        if page.get("checks"):
+            links |= self.check_links(page["state"].query())
         if "note_day" in page:  # it has a chart
             links |= note_links(site, self.request, page["note_day"], page["state"].query())
         return {**site.each_context(self.request), "title": gettext("Statistics"), **page, **links}
@@ -71,6 +75,12 @@ class AdminDashboardView(DashboardView):
         """What starts a backfill, for who may do that where it is."""
         may_start = self.request.user.has_perm(f"{APP}.add_backfillrun")
         return self.url("backfillrun_backfill") if may_start and self.may_view(BackfillRun) else ""
+
+    def check_links(self, query: str) -> dict[str, Any]:
+        """What recounts the days that are shown: a button for who may use it, or a command where no queue is."""
+        may = may_check(self.request)
+        has_queue = tasks.queue_is_installed()
+        return {"check_url": self.url("check") + query if may and has_queue else "", "check_by_hand": may}
 
     def may_view(self, model: type[Model]) -> bool:
         """Whether this site has its pages, and shows them to this user."""
@@ -152,7 +162,13 @@ class StatisticsAdmin(ReadOnlyAdmin):
         # the second name is the one that the admin's lists of models ask for
         first = [path("", view, name=f"{APP}_{name}") for name in ("dashboard", "statistics_changelist")]
         of_page = path("page/", view, name=f"{APP}_page")
-        return [*first, of_page, *(self._beside(view) for view in (AdminLoyaltyView, AdminAuditView))]
+        check = path("check/", self.admin_site.admin_view(self.check_view), name=f"{APP}_check")
+        return [*first, of_page, check, *(self._beside(view) for view in (AdminLoyaltyView, AdminAuditView))]
+
+    def check_view(self, request: HttpRequest) -> HttpResponseBase:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return check_days(request, reverse(f"admin:{APP}_dashboard", current_app=self.admin_site.name))
 
     def _beside(self, view: type[AdminDashboardView]) -> URLPattern:
         name = view.section

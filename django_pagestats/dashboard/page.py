@@ -19,6 +19,7 @@ from django_pagestats.dashboard.audience_page import (
     page_title,
     told_of,
 )
+from django_pagestats.dashboard.checking import checks_of
 from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.extent import beginning_text
@@ -72,6 +73,7 @@ def page_of(
             "compare_query": compare_query(scope),
             "active_minutes": ACTIVE_MINUTES,
             "begins": beginning_text(scope.beginning, scope.days.start, is_public=is_public),
+            "checks": None if is_public else checks_of(scope),
             "ahead": "" if is_public else ahead_of(scope),
             "trust": trust_of(scope, parts["totals"]),
             "audience": told_of(scope, audience),

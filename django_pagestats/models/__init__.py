@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor, WorkedBy
+from django_pagestats.models.checks import Check
 from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
 from django_pagestats.models.left_out import LeftOut, Reason
 from django_pagestats.models.mailings import Mailing
@@ -24,6 +25,7 @@ __all__ = [
     "Aggregate",
     "BackfillRun",
     "BuildSegment",
+    "Check",
     "Dimension",
     "Generation",
     "Granularity",

@@ -16,13 +16,14 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
-from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER, LINK, TEND
+from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER, LINK, TEND, queue_options
 
 IS_INSTALLED = apps.is_installed("django_pagestats")
 if IS_INSTALLED:  # models cannot be imported without their app
     from django_pagestats import aliases, backfill, folding, mailing, salts, tending
     from django_pagestats.backfill import failing
     from django_pagestats.models import BackfillRun
+    from django_pagestats.tasks.checking import enqueue_check, start_check
     from django_pagestats.tasks.removal import forget
     from django_pagestats.tasks.schedules import (
         ensure_schedule,
@@ -31,12 +32,14 @@ if IS_INSTALLED:  # models cannot be imported without their app
         remove_strays,
         skip_missed_ticks,
     )
+    from django_pagestats.verify import remembering
 
 __all__ = [
     "A_CLUSTER",
     "HOW_TO_HAVE_A_CLUSTER",
     "LINK",
     "TEND",
+    "check",
     "enqueue",
     "ensure_schedule",
     "forget",
@@ -46,6 +49,7 @@ __all__ = [
     "resume_backfill",
     "revive",
     "start_backfill",
+    "start_check",
     "tend",
 ]
 
@@ -99,6 +103,16 @@ def tend(using: str) -> None:
                 logger.error("tending %s: %s", using, failing.describe(using, error))
             else:
                 logger.exception("tending %s: %s failed, and is tried again at the next tick", using, step.__name__)
+
+
+def check(using: str, check_id: int, epoch: int) -> None:
+    """Some days of a check of a range; harmless if it comes twice, late, or never."""
+    if not _app_is_there(f"check {check_id} on {using}"):
+        return
+    if sentence := aliases.not_ours(using):
+        logger.warning("check %s came for nothing: %s", check_id, sentence)
+        return
+    remembering.work(using, check_id, epoch, seconds=conf.LINK_SECONDS, enqueue=enqueue_check)
 
 
 def _delete_salts(using: str) -> None:
@@ -223,20 +237,13 @@ def _async_link(*arguments: Any) -> None:
     from django_q.tasks import async_task
 
     try:
-        async_task(LINK, *arguments, q_options=_options())
+        async_task(LINK, *arguments, q_options=queue_options())
     except Exception as error:  # each broker has its own
         raise QueueUnreachableError(
             f"The queue did not take a task of run {arguments[1]} ({error}). The run stays, and goes on when the queue"
             " is back: by the schedule, by whoever follows it, or by another start; 'manage.py backfill_aggregates"
             " --sync' goes on with it at once."
         ) from error
-
-
-def _options() -> dict[str, Any]:
-    options: dict[str, Any] = {"save": False, "group": GROUP}
-    if conf.CLUSTER is not None:
-        options["cluster"] = conf.CLUSTER
-    return options
 
 
 def _schedule_link(arguments: Link, at: datetime) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django_pagestats.conf import conf
+
 LINK = "django_pagestats.tasks.link"
+CHECK = "django_pagestats.tasks.check"
 TEND = "django_pagestats.tasks.tend"
 GROUP = "pagestats"
 
@@ -15,3 +20,11 @@ HOW_TO_HAVE_A_CLUSTER = (
     f'add "django_q" to INSTALLED_APPS and write {A_CLUSTER}, run manage.py migrate, and keep manage.py qcluster'
     " running."
 )
+
+
+def queue_options() -> dict[str, Any]:
+    """How our tasks are given to the queue."""
+    options: dict[str, Any] = {"save": False, "group": GROUP}
+    if conf.CLUSTER is not None:
+        options["cluster"] = conf.CLUSTER
+    return options

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from django_pagestats.conf import conf
-from django_pagestats.tasks.names import LINK, TEND
+from django_pagestats.tasks.names import CHECK, LINK, TEND
 from django_pagestats.tasks.schedules import queue_is_installed, remove_all
 
 logger = logging.getLogger(__name__)
@@ -63,4 +63,4 @@ def _is_for(using: str, package: Any) -> bool:
         task = SignedPackage.loads(package.decode() if isinstance(package, bytes) else package)
     except Exception:  # of another site, or of classes that are gone: whatever it is, it is none of ours
         return False
-    return task.get("func") in (LINK, TEND) and tuple(task.get("args", ()))[:1] == (using,)
+    return task.get("func") in (CHECK, LINK, TEND) and tuple(task.get("args", ()))[:1] == (using,)

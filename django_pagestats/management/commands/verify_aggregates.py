@@ -8,12 +8,12 @@ from datetime import date
 from typing import Any, TypedDict
 
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from django_pagestats import backfill, folding
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.models import BackfillRun
-from django_pagestats.verify import Difference, Verification, shares_snapshots
+from django_pagestats.verify import Difference, Verification, remembering, shares_snapshots
 
 
 class Days(TypedDict):
@@ -92,10 +92,12 @@ class Command(DatabaseCommand):
         """Verify once, print every difference as it is found, and how many there were."""
         verification = Verification(using, processes=self.processes, **self.days)
         self._write('"differences": [')
-        separator = ""
+        separator, lines = "", list[str]()
         for difference in verification:
             self._print(difference, separator)
             separator = ", "
+            if len(lines) < remembering.MOST_TOLD:
+                lines.append(str(difference))
         generation = verification.generation
         counts: dict[str, int | str | None] = {
             "generation": generation.pk if generation else None,
@@ -110,6 +112,7 @@ class Command(DatabaseCommand):
         if generation is None:
             self._say("There are no aggregates to verify: nothing has been folded yet.")
         else:
+            self._remember(verification, lines)
             which = f"Generation {generation.pk}{told(*verification.days)}"
             self._say(
                 f"{which}: compared {verification.aggregates:,} aggregate rows with"
@@ -119,6 +122,13 @@ class Command(DatabaseCommand):
             if zone := folding.other_zone(using):
                 self._say(zone)
         return verification.differences
+
+    def _remember(self, verification: Verification, lines: list[str]) -> None:
+        """For the dashboard; whoever may only read verifies all the same."""
+        try:
+            remembering.remember(verification, lines)
+        except DatabaseError as error:
+            self._say(f"The dashboard does not tell of this, since it could not be stored: {str(error).strip()}")
 
     def _rebuild(self, using: str) -> int | None:
         self._say("Rebuilding.")

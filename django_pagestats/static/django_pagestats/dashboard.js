@@ -133,4 +133,18 @@
     }
 
     if (waits) setTimeout(look, 5000);
+
+    // -- a recount that goes on
+
+    async function follow() {
+        try {
+            const answer = await fetch(location.href, { credentials: "same-origin" });
+            const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+            const now = answer.ok && page.querySelector(".pagestats-checks");
+            if (now) find(".pagestats-checks").replaceWith(now);
+        } catch { /* asked again */ }
+        if (find("[data-pagestats-checking]")) setTimeout(follow, 3000);
+    }
+
+    if (find("[data-pagestats-checking]")) setTimeout(follow, 3000);
 })();

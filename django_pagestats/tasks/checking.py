@@ -1,0 +1,40 @@
+"""Checks of a range of days with the real queue: each task hands over to the next one."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from django.db import transaction
+
+from django_pagestats.exceptions import QueueUnreachableError
+from django_pagestats.models import Check
+from django_pagestats.tasks.names import CHECK, queue_options
+from django_pagestats.verify import remembering
+
+
+def start_check(using: str, *, start: date, end: date, actor: str) -> Check:
+    """Let a cluster recount a range of days; only where `queue_is_installed()`. Raises QueueUnreachableError."""
+    return remembering.ask(using, start=start, end=end, actor=actor, enqueue=enqueue_check)
+
+
+def enqueue_check(using: str, check_id: int, epoch: int) -> None:
+    """Give the next task to the cluster when the current transaction commits."""
+    from django_q.conf import Conf
+
+    if Conf.SYNC:  # to its end in one loop, as a run: a chain would call itself
+        remembering.work(using, check_id, epoch, seconds=None, enqueue=enqueue_check)
+    else:
+        transaction.on_commit(lambda: _enqueue(using, check_id, epoch), using=using)
+
+
+def _enqueue(*arguments: Any) -> None:
+    from django_q.tasks import async_task
+
+    try:
+        async_task(CHECK, *arguments, q_options=queue_options())
+    except Exception as error:  # each broker has its own
+        raise QueueUnreachableError(
+            f"The queue did not take a task of check {arguments[1]} ({error}). On the command line manage.py"
+            " verify_aggregates --start --end does the same."
+        ) from error
