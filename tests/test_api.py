@@ -134,6 +134,10 @@ def test_answers_are_those_of_stats(rows: list[Row], client: Client, bounds: dic
     assert listed(client, "top_pages", 1_000, **bounds) == top
     assert listed(client, "top_pages", 7, **bounds) == top
     assert listed(client, "top_pages", 7, order="value", **bounds) == sorted(top)
+    for prefix in ("/docs/", "/d", "/", "=", HOSTILE[0], "/nobody", "/\N{SNOWMAN}"):
+        some = [row for row in top if row[0].startswith(prefix)]
+        assert listed(client, "top_pages", 3, prefix=prefix, **bounds) == some
+        assert listed(client, "top_pages", 3, prefix=prefix, order="value", **bounds) == sorted(some)
     for dimension in stats.dimensions():
         values = [(it.value, it.page_views, it.visitors) for it in stats.top(dimension.name, 1_000, **of)]
         question = {"dimension": dimension.name, **bounds}
@@ -280,7 +284,7 @@ def test_a_list_by_value_goes_on_whatever_comes_in(rows: list[Row], client: Clie
 def test_cursors_are_taken_as_they_were_given(rows: list[Row], client: Client) -> None:
     question = {**MARCH, "limit": 3}
     cursor = body(client.get(API + "top_pages", question))["next"]
-    for other in ({"end": "2025-03-30"}, {"order": "value"}):
+    for other in ({"end": "2025-03-30"}, {"order": "value"}, {"prefix": "/"}):
         assert (
             "another question"
             in problem(client.get(API + "top_pages", {**question, **other, "cursor": cursor}), 400)["detail"]
@@ -315,6 +319,10 @@ class Lists(TestCase):
         top = [(it.path, it.page_views, it.visitors) for it in stats.top_pages(1_000, **bounds)]
         assert listed(client, "top_pages", limit, **query) == top
         assert listed(client, "top_pages", limit, order="value", **query) == sorted(top)
+        prefix = data.draw(texts)
+        some = [row for row in top if row[0].startswith(prefix)]
+        assert listed(client, "top_pages", limit, prefix=prefix, **query) == some
+        assert listed(client, "top_pages", limit, prefix=prefix, order="value", **query) == sorted(some)
         sections = [(it.value, it.page_views, it.visitors) for it in stats.top("section", 1_000, **bounds)]
         assert listed(client, "top", limit, dimension="section", order="value", **query) == sorted(sections)
         asked = data.draw(strategies.lists(texts, min_size=1, max_size=4, unique=True))

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from django_pagestats.api import tokens
+from django_pagestats.api import tokens, urls
 from django_pagestats.api.tokens import create_token, find_token
 from django_pagestats.exceptions import TokenRefusedError
 from django_pagestats.models import PageView, Token
@@ -111,6 +111,8 @@ def test_it_is_not_counted_and_needs_no_accounts(settings: Any) -> None:
     assert statuses(Client()) == all_of(401)
     assert statuses(bearing(secret_of())) == all_of(200)
     assert not PageView.objects.exists()
+    # of JSON and CSV the middleware counts nothing anyway
+    assert all(it.callback.pagestats_not_counted for it in urls.urlpatterns)  # type: ignore[union-attr]
 
 
 # -- a part only
@@ -138,6 +140,12 @@ def test_a_token_of_a_part_is_refused_everything_else() -> None:
         assert status("visitors", where=where) == status("time_series", where=where, **march) == 403, where
         assert status("visitors", where=["section:blog", where]) == 403
         assert status("visitors", where=where, path="/docs/") == 403
+    # lists of pages, those of a section only
+    rows = client.get(f"{API}top_pages", {"prefix": "/blog/"}).json()["rows"]
+    assert {row["path"] for row in rows} == {"/blog/a/", "/blog/b/"}
+    assert status("top_pages", prefix="/blog/a", order="value") == 200
+    for prefix in ("/", "/blog", "/docs/", "//", "blog/", "/x/blog/"):
+        assert problem(client.get(f"{API}top_pages", {"prefix": prefix}), 403)["value"] == prefix
     # the whole site, in whatever way
     assert status("time_series", **march) == status("visitors") == status("summary") == status("top_pages") == 403
     assert status("top", dimension="section") == status("active_pages") == status("dimensions") == 403

@@ -40,6 +40,14 @@ class Access:
             return
         raise ForbiddenError(f"This token may ask about {self} only, and not about path={path!r}.", "path", path)
 
+    def check_prefix(self, prefix: str) -> None:
+        """Whatever begins with "/blog/" is of the section "blog"."""
+        if self.is_everything or any(prefix.startswith(f"/{name}/") for name in (self.sections or ()) if name != "/"):
+            return
+        raise ForbiddenError(
+            f"This token may ask about {self} only, and not about prefix={prefix!r}.", "prefix", prefix
+        )
+
     def check_where(self, name: str, value: str, dimensions: Sequence[DimensionInfo]) -> None:
         """Of a dimension only a section may be asked for, if it is one of the token's."""
         sources = {dimension.name: dimension.source for dimension in dimensions}

@@ -68,7 +68,10 @@ def check_access(asked: Asked) -> None:
     access, question = asked.access, asked.question
     if access.is_everything:
         return
-    if not question.paths and not question.wheres:
+    prefix = question.parameters.get("prefix")
+    if prefix is not None:
+        access.check_prefix(prefix)
+    elif not question.paths and not question.wheres:
         access.check_site()
     for path in question.paths:
         access.check_path(path)

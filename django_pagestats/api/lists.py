@@ -17,42 +17,45 @@ from typing import Any
 from django_pagestats.api.answering import Answer, Asked
 from django_pagestats.api.problems import BadRequestError, ListMovedError
 from django_pagestats.stats import Snapshot
+from django_pagestats.stats.listing import Wanted, list_values
 from django_pagestats.stats.walking import place_of, values_after
 
 MOST_OFFSET = 2**31
 
 
 def top_pages(asked: Asked) -> Answer:
-    return _listed(asked, None)
+    return _listed(asked, None, asked["prefix"] or "")
 
 
 def top(asked: Asked) -> Answer:
     return _listed(asked, asked["dimension"])
 
 
-def _listed(asked: Asked, dimension: str | None) -> Answer:
+def _listed(asked: Asked, dimension: str | None, prefix: str = "") -> Answer:
     after = None if asked["cursor"] is None else _decoded(asked)
     with asked.snapshot() as taken:
         fields = {"time_zone": taken.time_zone}
         if asked["order"] == "value":
-            rows, place = _by_value(asked, taken, dimension, after)
+            rows, place = _by_value(asked, taken, dimension, prefix, after)
         else:
-            rows, place = _by_page_views(asked, taken, dimension, after)
+            rows, place = _by_page_views(asked, taken, dimension, prefix, after)
         cursor = None if place is None else _encoded(asked, place)
         return Answer(rows, {**fields, "next": cursor}, cursor)
 
 
-def _by_value(asked: Asked, taken: Snapshot, dimension: str | None, after: Any) -> tuple[list[Any], Any]:
+def _by_value(asked: Asked, taken: Snapshot, dimension: str | None, prefix: str, after: Any) -> tuple[list[Any], Any]:
     limit = asked["limit"]
     if after is not None and not isinstance(after, str):
         raise _no_cursor(asked)
     # one row more than is wanted tells whether the list goes on
-    found = values_after(taken, dimension, after=after, limit=limit + 1, **asked.bounds)
+    found = values_after(taken, dimension, prefix=prefix, after=after, limit=limit + 1, **asked.bounds)
     rows = [(value, page_views, visitors) for value, page_views, visitors in found[:limit]]
     return rows, rows[-1][0] if len(found) > limit else None
 
 
-def _by_page_views(asked: Asked, taken: Snapshot, dimension: str | None, after: Any) -> tuple[list[Any], Any]:
+def _by_page_views(
+    asked: Asked, taken: Snapshot, dimension: str | None, prefix: str, after: Any
+) -> tuple[list[Any], Any]:
     limit, offset = asked["limit"], 0
     # a State is a tuple, of which JSON makes a list
     place = json.loads(json.dumps(place_of(taken, **asked.bounds)))
@@ -66,7 +69,10 @@ def _by_page_views(asked: Asked, taken: Snapshot, dimension: str | None, after: 
                 "cursor",
                 asked["cursor"],
             )
-    if dimension is None:
+    if prefix:
+        found = list_values(taken, Wanted(prefix=prefix, **asked.bounds), limit=limit + 1, offset=offset).rows
+        rows = [(it.value, it.page_views, it.visitors) for it in found]
+    elif dimension is None:
         pages = taken.top_pages(limit + 1, offset=offset, **asked.bounds)
         rows = [(it.path, it.page_views, it.visitors) for it in pages]
     else:

@@ -20,6 +20,7 @@ from django_pagestats.api.parameters import (
     ORDER,
     PATH,
     PATHS,
+    PREFIX,
     RANGE,
     SERIES_END,
     SERIES_START,
@@ -128,7 +129,7 @@ OPERATIONS = (
         summary="The most viewed pages, or all pages",
         description="A list to be read in parts; see cursor. Ordered by page views it cannot go on once page views of"
         " its range came in (409): take a larger limit, a range that is over, or order=value.",
-        parameters=(*RANGE, ORDER, LIMIT, CURSOR),
+        parameters=(PREFIX, *RANGE, ORDER, LIMIT, CURSOR),
         columns=(Value("path", TEXT, "The path."), PAGE_VIEWS, VISITORS),
         fields=(TIME_ZONE, NEXT),
         answer=lists.top_pages,

@@ -161,6 +161,9 @@ CONDITION_WHERES = Condition(
     most=20,
     example=["source:news.example"],
 )
+PREFIX = Text(
+    name="prefix", description="Only paths that begin so, such as `/blog/`; a token of a section has to say its own."
+)
 START = Bound(
     name="start",
     description="The beginning of the range, which is in it: a date in the time zone of the statistics, or an instant"

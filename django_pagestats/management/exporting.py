@@ -12,7 +12,7 @@ from typing import Any
 from django_pagestats import __version__
 from django_pagestats.api.rendering import csv_text, written
 from django_pagestats.stats import Snapshot
-from django_pagestats.stats.walking import days_of, every_value
+from django_pagestats.stats.walking import days_of, each_value
 
 #: of which the points of a series are in memory at a time
 SERIES_DAYS = 400
@@ -54,10 +54,10 @@ def rows_of(taken: Snapshot, wanted: Wanted) -> Iterator[Row]:
     if wanted.series:
         yield from _series(taken, wanted, wanted.series)
     if wanted.pages:
-        for path, page_views, visitors in every_value(taken, None, **wanted.bounds):
+        for path, page_views, visitors in each_value(taken, None, **wanted.bounds):
             yield "all", None, "page", path, page_views, visitors
     for name in names:
-        for value, page_views, visitors in every_value(taken, name, **wanted.bounds):
+        for value, page_views, visitors in each_value(taken, name, **wanted.bounds):
             yield "all", None, name, value, page_views, visitors
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import partial
 from heapq import merge
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
 from typing import TypeVar
 
 from django.db.models import Max, Min
@@ -37,7 +37,7 @@ VALUES_AT_A_TIME = 10_000
 TEXTS_AT_A_TIME = 1_000
 
 
-def every_value(taken: Snapshot, dimension: str | None, *, start: Bound = None, end: Bound = None) -> Iterator[Counted]:
+def each_value(taken: Snapshot, dimension: str | None, *, start: Bound = None, end: Bound = None) -> Iterator[Counted]:
     """Each value with its page views and visitors in a range of days, of a named dimension; None: each path.
 
     As they were first counted, then those of the tail by their text. So many of the folded part are in memory at a
@@ -62,18 +62,23 @@ def values_after(
     taken: Snapshot,
     dimension: str | None,
     *,
+    prefix: str = "",
     after: str | None = None,
     limit: int = 10,
     start: Bound = None,
     end: Bound = None,
 ) -> list[Counted]:
-    """The first values that come after a text in the order of their bytes, of those that have page views."""
+    """The first values that come after a text in the order of their bytes, of those that have page views.
+
+    `prefix`: of those only that begin so.
+    """
 
     def found(moment: Moment) -> list[Counted]:
         walk = _Walk(moment, dimension, start, end)
-        if walk.is_empty or (after is not None and not can_hold(moment.using, after)):
+        if walk.is_empty or not all(can_hold(moment.using, text) for text in (prefix, after or "")):
             return []
-        texts = walk.texts_after(after)
+        # in this order those with a prefix stand together, from the prefix itself on
+        texts = takewhile(lambda text: text.startswith(prefix), walk.texts_after(after, prefix))
         rows = (row for portion in portions(texts, SETS_AT_A_TIME) for row in walk.of(portion))
         return list(islice(rows, limit))
 
@@ -191,13 +196,14 @@ class _Walk:
         found = ((text, totals.get(subjects.get(text, 0), 0) + tail.get(text, 0), subjects.get(text)) for text in held)
         return [it for it in found if it[1]]
 
-    def texts_after(self, after: str | None) -> Iterator[str]:
-        """Those that may have page views, each once, in the order of their bytes."""
-        of_tail = sorted(text for text in self.of_tail() if after is None or text > after)
-        return (text for text, _ in groupby(merge(self._stored_after(after), of_tail)))
+    def texts_after(self, after: str | None, first: str) -> Iterator[str]:
+        """Those from `first` on that may have page views, each once, in the order of their bytes."""
+        of_tail = sorted(text for text in self.of_tail() if text >= first and (after is None or text > after))
+        return (text for text, _ in groupby(merge(self._stored_after(after, first), of_tail)))
 
-    def _stored_after(self, after: str | None) -> Iterator[str]:
+    def _stored_after(self, after: str | None, first: str) -> Iterator[str]:
         subjects = Subject.objects.using(self.moment.using).filter(dimension=self.dimension.id).order_by("value")
+        subjects = subjects.filter(value__gte=first) if first else subjects
         while True:
             wanted = subjects if after is None else subjects.filter(value__gt=after)
             found = list(wanted.values_list("value", flat=True)[:TEXTS_AT_A_TIME])
