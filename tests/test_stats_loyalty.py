@@ -159,20 +159,39 @@ def test_folds_between_two_questions_change_nothing(rows: list[Row], no_settling
         assert loyalty_of(taken, WEEKS, followed=3) == loyalty_naively(rows, "UTC", WEEKS, 3)
 
 
+def test_a_fold_between_the_visitors_of_before_and_those_of_the_weeks(
+    rows: list[Row], no_settling: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had no id yet among the first has one among the others."""
+    generation = fold_naively(rows[:300])
+    with transaction.atomic(), stats.snapshot() as taken:
+        visitors = taken.visitors
+
+        def then_folded(**bounds: Any) -> stats.VisitorSet:
+            found = visitors(**bounds)
+            fold_on(generation, rows[:900])
+            return found
+
+        monkeypatch.setattr(taken, "visitors", then_folded)
+        assert loyalty_of(taken, WEEKS, followed=3) == loyalty_naively(rows, "UTC", WEEKS, 3)
+
+
 def test_changes_are_of_all_pages_and_not_of_the_top_ones(no_settling: None) -> None:
-    """A page that lost all has none in the range; one of the tail takes the first place of one that is folded."""
+    """A page that lost all has none in the range; one that the tail takes down gives its place to the next."""
     at = datetime(2025, 4, 1, tzinfo=timezone.utc)
     old = datetime(2025, 3, 15, tzinfo=timezone.utc)
     views = [(f"/same/{n}", f"key{k}", when) for n in range(30) for k in range(9) for when in (at, old)]
     gone = [("/gone", f"key{n}", old) for n in range(8)]
     up = [("/up", f"key{n}", at) for n in range(7)]
-    rows = insert_page_views([*views, *gone, *up])
+    second = [("/second", f"key{n}", at) for n in range(5)]
+    rows = insert_page_views([*views, *gone, *up, *second])
     folding.keep_up("default", seconds=60)
     rows += insert_page_views([("/up", "late", old)] * 6 + [("/fresh", "late", at)] * 3)
     with stats.snapshot() as taken:
         gainers, losers = most_changed(taken, DAYS, BEFORE, limit=1)
-        assert (gainers, losers) == ([Moved("/fresh", 3, 0)], [Moved("/gone", 0, 8)])
-        assert new_pages(taken, DAYS, limit=5) == ([NewPage("/fresh", 3, date(2025, 4, 1))], 1)
+        assert (gainers, losers) == ([Moved("/second", 5, 0)], [Moved("/gone", 0, 8)])
+        first = date(2025, 4, 1)
+        assert new_pages(taken, DAYS, limit=5) == ([NewPage("/second", 5, first), NewPage("/fresh", 3, first)], 2)
     assert [gainers, losers] == [*changed_naively(rows, "UTC", DAYS, BEFORE, 1)]
 
 
