@@ -187,6 +187,14 @@ def test_gainers_losers_and_new_pages_equal_a_plain_count() -> None:
     assert f'<bdi dir="ltr">+{gainers[0].difference}</bdi>' in text and losers[0].path in text
 
 
+def test_days_to_come_have_no_new_pages() -> None:
+    """A page view by a clock that is ahead is in no panel until its day comes."""
+    viewed("/first/", at=NOW - timedelta(days=90))
+    viewed("/now/", at=NOW)
+    viewed("/ahead/", at=NOW + timedelta(days=3))
+    assert [row.path for row in shown({"range": "month"})["new"].rows] == ["/now/"]
+
+
 def test_today_is_left_out_of_both_sides() -> None:
     """Else in the morning every page would have lost."""
     viewed("/first/", at=NOW - timedelta(days=60))
@@ -365,9 +373,9 @@ def test_the_sites_code_runs_in_no_snapshot(settings: Any, monkeypatch: pytest.M
         order.append("snapshot")
         return real(*args, **kwargs)
 
-    real = audit.scope_of
+    real = audit.scope_of_everybody
     monkeypatch.setattr(Others, "items", items)
-    monkeypatch.setattr(audit, "scope_of", scope_of)
+    monkeypatch.setattr(audit, "scope_of_everybody", scope_of)
     shown()
     assert order[0] == "sitemap" and order[-1] == "snapshot" and order.count("snapshot") == 1
 

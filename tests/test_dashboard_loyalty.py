@@ -245,6 +245,16 @@ def test_any_query_gives_a_page(rows: list[Row]) -> None:
             assert "<script>" not in text and " style=" not in text.partition('class="pagestats')[2]
 
 
+def test_filters_of_the_first_page_are_not_kept_where_they_say_nothing(rows: list[Row]) -> None:
+    with_filters = {**MARCH, "path": "/docs/", "goal": "/thanks/", "f": "country=DE"}
+    assert shown(with_filters)["loyalty"] == shown()["loyalty"]
+    for page in ("loyalty/", "audit/"):
+        text = text_of(
+            client_with("view_statistics").get(f"{SITE}{page}{QUERY}&path=/docs/&goal=/thanks/&f=country%3DDE")
+        )
+        assert not re.search(r'href="[^"]*(path=|goal=|[?;]f=)', text)
+
+
 def test_a_new_site_says_what_to_do() -> None:
     for page in ("loyalty/", "audit/"):
         assert "No page view was recorded yet" in text_of(client_with("view_statistics").get(SITE + page))

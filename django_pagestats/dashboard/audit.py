@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.utils.formats import date_format
@@ -15,9 +15,9 @@ from django_pagestats.dashboard.naming import href_of, visible
 from django_pagestats.dashboard.numbers import whole
 from django_pagestats.dashboard.page import compared_text
 from django_pagestats.dashboard.ranges import DAY, Days
-from django_pagestats.dashboard.scope import Scope, scope_of
+from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.sitemaps import Site, Stretch, names, stretches
-from django_pagestats.dashboard.surroundings import surroundings
+from django_pagestats.dashboard.surroundings import scope_of_everybody, surroundings
 from django_pagestats.dashboard.unseen import page_number, unseen_of
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.stats.changes import Moved, most_changed, new_pages
@@ -84,7 +84,7 @@ def audit_page_of(query: Mapping[str, Any], *, using: str, now: datetime, site: 
     """What the template needs; of any query, however hostile."""
     # before the snapshot: it is the site's code
     stretch = next(stretches(site, size=MOST_ADDRESSES, seconds=SECONDS)) if names() or site.objects else None
-    with scope_of(query, using=using, now=now, is_public=False) as scope:
+    with scope_of_everybody(query, using=using, now=now) as scope:
         return {
             **surroundings(scope, query),
             "title": gettext("Content audit"),
@@ -178,9 +178,9 @@ def _new(scope: Scope) -> Newcomers:
 
 
 def _counted(scope: Scope) -> Days | None:
-    """The days of the range, if there can be page views in them."""
-    is_empty = scope.since is None or scope.days.end <= scope.since or scope.days.start > scope.today
-    return None if is_empty else scope.days
+    """The days of the range up to today, if there can be page views in them."""
+    days = scope.days.until(scope.today + timedelta(days=1))
+    return None if scope.since is None or days.end <= scope.since or not days.count else days
 
 
 def _told_of_new(shown: int, count: int, scope: Scope) -> str:

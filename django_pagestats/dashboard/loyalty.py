@@ -18,8 +18,8 @@ from django_pagestats.dashboard.menus import Item, day_query
 from django_pagestats.dashboard.numbers import share, whole
 from django_pagestats.dashboard.ranges import WEEK, Days, Piece, first_weekday, pieces
 from django_pagestats.dashboard.recognised import Stretch, longest, said_of, stretches, why_nobody
-from django_pagestats.dashboard.scope import Scope, scope_of
-from django_pagestats.dashboard.surroundings import surroundings
+from django_pagestats.dashboard.scope import Scope
+from django_pagestats.dashboard.surroundings import scope_of_everybody, surroundings
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.stats.loyalty import DaysSeen, Loyalty, Week, loyalty_of
 
@@ -87,7 +87,7 @@ class Shown:
 
 def loyalty_page_of(query: Mapping[str, Any], *, using: str, now: datetime) -> dict[str, Any]:
     """What the template needs; of any query, however hostile."""
-    with scope_of(query, using=using, now=now, is_public=False) as scope:
+    with scope_of_everybody(query, using=using, now=now) as scope:
         return {**surroundings(scope, query), "title": gettext("Loyalty"), "hides_comparison": True, **_panels(scope)}
 
 

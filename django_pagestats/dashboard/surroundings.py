@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django_pagestats.dashboard.figures import Totals
 from django_pagestats.dashboard.menus import compare_query, menus_of
 from django_pagestats.dashboard.page import Empty
 from django_pagestats.dashboard.refused import refused
-from django_pagestats.dashboard.scope import Scope
+from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.trust import trust_of
+
+
+@contextmanager
+def scope_of_everybody(query: Mapping[str, Any], *, using: str, now: datetime) -> Iterator[Scope]:
+    """What a query asks for, without a page, filters and a goal, which these pages do not know; not for the public."""
+    with scope_of(query, using=using, now=now, is_public=False) as scope:
+        yield replace(scope, state=scope.state.of_everybody())
 
 
 def surroundings(scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import IO, Any
 
 from django_pagestats.dashboard.exporting import MEMORY_BYTES, Encoded, guarded
-from django_pagestats.dashboard.scope import Scope, scope_of
+from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.sitemaps import Address, Site, stretches
+from django_pagestats.dashboard.surroundings import scope_of_everybody
 from django_pagestats.recording import is_counted_url
 from django_pagestats.stats.changes import seen_of
 
@@ -50,7 +51,7 @@ def unseen_csv(query: Mapping[str, Any], *, using: str, now: datetime, site: Sit
     try:
         file.write(codecs.BOM_UTF8)
         writer = csv.writer(Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
-        with scope_of(query, using=using, now=now, is_public=False) as scope:
+        with scope_of_everybody(query, using=using, now=now) as scope:
             writer.writerows([line] for line in _head(scope))
             name = f"unseen-{scope.days.start}-{scope.days.last}.csv"
         writer.writerow(["path", "sitemap"])
@@ -77,7 +78,7 @@ def _rows(query: Mapping[str, Any], using: str, now: datetime, site: Site) -> It
     """The site's own code runs between two snapshots, never in one."""
     told: set[str] = set()
     for stretch in stretches(site, size=STRETCH):
-        with scope_of(query, using=using, now=now, is_public=False) as scope:
+        with scope_of_everybody(query, using=using, now=now) as scope:
             found = [] if scope.is_left_out else unseen_of(scope, stretch.addresses).addresses
         for address in found:
             if address.path not in told:
