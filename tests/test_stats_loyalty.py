@@ -195,12 +195,12 @@ def test_changes_are_of_all_pages_and_not_of_the_top_ones(no_settling: None) -> 
     assert [gainers, losers] == [*changed_naively(rows, "UTC", DAYS, BEFORE, 1)]
 
 
-def test_ranges_far_apart_and_ranges_of_many_years(rows: list[Row]) -> None:
+def test_ranges_far_apart_of_many_years_and_equal_ones(rows: list[Row]) -> None:
     fold_naively(rows[:900])
     year_before = (date(2024, 3, 30), date(2024, 4, 20))
     ages = (date(2000, 1, 1), date(2025, 3, 20))
     with stats.snapshot() as taken:
-        for before in (year_before, ages):
+        for before in (year_before, ages, DAYS):
             assert most_changed(taken, DAYS, before, limit=9) == changed_naively(rows, "UTC", DAYS, before, 9)
         weeks = [(ages[0], DAYS[0]), DAYS]
         assert loyalty_of(taken, weeks, followed=1) == loyalty_naively(rows, "UTC", weeks, 1)

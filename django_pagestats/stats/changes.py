@@ -147,7 +147,13 @@ def _folded_changes(moment: Moment, now: Span, before: Span, sign: int, count: i
     """Of the folded part, the pages with the greatest (1) or the least (-1) difference."""
     in_now, in_before = _sum_within(now), _sum_within(before)
     rows = moment.folded.rows(
-        ["a.subject", in_now, in_before, f"{in_now} - {in_before} AS difference"],
+        # names for all: MariaDB takes no two columns that are called alike, as those of equal ranges would be
+        [
+            "a.subject",
+            f"{in_now} AS in_range",
+            f"{in_before} AS in_range_before",
+            f"{in_now} - {in_before} AS difference",
+        ],
         _where_of_both(now, before),
         tail=f"GROUP BY a.subject ORDER BY difference {'DESC' if sign > 0 else 'ASC'}, a.subject LIMIT {count:d}",
     )
