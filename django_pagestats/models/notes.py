@@ -7,7 +7,6 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_pagestats.models.constraints import StorableText
 from django_pagestats.models.fields import ExactCharField, ProseCharField
 from django_pagestats.models.page_views import PATH_MAX_LENGTH
 
@@ -40,7 +39,7 @@ class Note(models.Model):
         verbose_name_plural = _("notes")
         ordering = ["-day", "-id"]
         indexes = [models.Index(fields=["day"], name="pagestats_note_day")]
-        constraints = [StorableText(field="text", name="pagestats_note_text_not_empty_no_nul")]
+        constraints = [models.CheckConstraint(condition=~models.Q(text=""), name="pagestats_note_text_not_empty")]
 
     def __str__(self) -> str:
         return f"{self.day}: {self.text}"
