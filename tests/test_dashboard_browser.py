@@ -91,6 +91,29 @@ def test_arrows_move_a_cursor_in_the_chart_that_is_read_aloud(shown: Browser) ->
     assert shown.text(".pagestats-told") == "" and query(shown) == ""
 
 
+def test_a_note_is_written_in_the_admin_seen_and_read_aloud(shown: Browser) -> None:
+    shown.open(f"{PAGE}?range=7d")
+    shown.click(".pagestats-notes [href*='/add/']")
+    shown.find("[name=text]").send_keys('deploy <img src=x onerror=alert(1)> "4.2"')
+    shown.click("[name=_save]")
+    assert query(shown) == "?range=7d"
+    assert shown.run("return document.querySelectorAll('.pagestats-chart .pagestats-note').length") == 1
+    shown.run("document.querySelector('.pagestats-chart').focus()")
+    press(shown, "\ue012")
+    assert shown.text(".pagestats-told").endswith('Notes deploy <img src=x onerror=alert(1)> "4.2"')
+    press(shown, "\ue012")
+    assert "Notes" not in shown.text(".pagestats-told"), "a day without one"
+    for width in (360, 1_280):
+        shown.show_at(width, "dark")
+        shown.open(f"{PAGE}?range=7d")
+        assert shown.run("return document.documentElement.scrollWidth") <= width and shown.run(NAMELESS) == []
+    shown.click(".pagestats-notes [href*='/change/']")
+    shown.click(".deletelink")
+    shown.click("[type=submit]")
+    shown.open(f"{PAGE}?range=7d")
+    assert shown.run("return document.querySelectorAll('.pagestats-note').length") == 0
+
+
 def test_search_sort_turn_and_download(shown: Browser) -> None:
     shown.find("[name=pages_q]").send_keys("/docs/")
     shown.click(".pagestats-find button")
