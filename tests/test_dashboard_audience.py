@@ -175,7 +175,7 @@ def _check_tables(
     if goal and audience:
         (first, *others) = found["audience"].reached
         assert f"{len(reached)} saw {goal} (" in first
-        assert not filters or others[0].startswith(f"{len(later)} of them saw it on the day on which")
+        assert not filters or others[0].startswith(f"{len(later)} of them did so on the day on which")
     for kind, value_of in VALUES.items():
         wanted = {}
         for value in {value_of(row) for row in within if row.session_key in audience} - {None}:
@@ -273,7 +273,7 @@ def test_where_there_are_too_many_values_to_look_at_the_table_says_so(monkeypatc
     views = [(f"/{n}/", f"key{n % 7}", AT) for n in range(30)]
     insert_page_views([*views, ("/rare/", "alone", AT), ("/rare/", "alone2", AT)] + [("/0/", "many", AT)] * 50)
     monkeypatch.setattr(audiences, "MOST_LOOKED_AT", 8)
-    monkeypatch.setattr(audiences, "SETS_AT_A_TIME", 4)
+    monkeypatch.setattr(audiences, "VALUES_AT_A_TIME", 4)
     table = tables(page({"goal": "/1/"}))["pages"]
     assert "The most among the 8 with the most page views of all" in table.note
     assert len(table.rows) == 8

@@ -205,11 +205,21 @@ def _reached(scope: Scope, audience: Audience) -> list[str]:
     sentences = [told % numbers]
     later = goal.later
     if later is not None and audience.filters:
-        on_that_day = ngettext(
-            "%(later)s of them saw it on the day on which the filters had them, or later (%(share)s).",
-            "%(later)s of them saw it on the day on which the filters had them, or later (%(share)s).",
-            len(later),
-        )
+        on_that_day = _on_that_day(audience, len(later))
         sentences.append(on_that_day % {"later": whole(len(later)), "share": share(len(later), visitors)})
         sentences.append(gettext("Within a day the order is not known."))
     return sentences
+
+
+def _on_that_day(audience: Audience, later: int) -> str:
+    if audience.is_of_one and audience.filters[0].is_of_page:
+        return ngettext(
+            "%(later)s of them did so on the day on which they saw this page, or later (%(share)s).",
+            "%(later)s of them did so on the day on which they saw this page, or later (%(share)s).",
+            later,
+        )
+    return ngettext(
+        "%(later)s of them did so on the day on which the last filter applied to them, or later (%(share)s).",
+        "%(later)s of them did so on the day on which the last filter applied to them, or later (%(share)s).",
+        later,
+    )

@@ -90,7 +90,7 @@ def crossed_panels(scope: Scope, audience: Audience) -> CrossedPanels:
             continue
         if table.rows or table.search:
             panels.tables.append(table)
-        else:
+        elif not any(it.kind == kind.name for it in audience.filters):
             panels.empty.append(str(table.title))
     return panels
 

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from pyroaring import BitMap
 
-from django_pagestats.dimensions import NamedDimension
 from django_pagestats.stats.folded import Ranked, portions
-from django_pagestats.stats.listing import Wanted, lister_of
+from django_pagestats.stats.listing import Lister, Wanted, lister_of
 from django_pagestats.stats.questions import MOST_PAGES, SETS_AT_A_TIME, texts_of
-from django_pagestats.stats.ranges import ALL_DAYS, Span
+from django_pagestats.stats.ranges import ALL_DAYS
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.visitor_questions import Sets
 from django_pagestats.stats.visitor_sets import VisitorSet
 
-#: values whose sets are looked at for one list, at the most
-MOST_LOOKED_AT = 2 * SETS_AT_A_TIME
+#: values whose sets are read at a time, and those that are looked at for one list, at the most
+VALUES_AT_A_TIME = 32
+MOST_LOOKED_AT = 2 * VALUES_AT_A_TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +53,42 @@ def cross_values(taken: Snapshot, wanted: Wanted, among: VisitorSet, *, upto: in
     """
 
     def crossed(moment: Moment) -> Crossed:
-        best: list[ValueVisitors] = []
-        looked_at = 0
-        for portion, following in _portions(moment, taken, wanted, MOST_LOOKED_AT):
-            best += (row for row in portion if not row.visitors.isdisjoint(among))
-            best.sort(key=lambda row: -len(row.visitors & among))  # stable: by page views among equals
-            best = best[:upto]
-            looked_at += len(portion)
-            if len(best) == upto and following <= len(best[-1].visitors & among):
-                return Crossed(best, True, looked_at)
-            if looked_at >= MOST_LOOKED_AT and following:
-                return Crossed(best, False, looked_at)
-        return Crossed(best, True, looked_at)
+        lister = lister_of(moment, wanted)
+        if lister is None:
+            return Crossed([], True, 0)
+        best: list[tuple[int, Ranked, VisitorSet]] = []
+        ranked = _ranked(lister, MOST_LOOKED_AT + 1)
+        for start in range(0, min(len(ranked), MOST_LOOKED_AT), VALUES_AT_A_TIME):
+            portion = ranked[start : min(start + VALUES_AT_A_TIME, MOST_LOOKED_AT)]
+            sets = _sets(lister, portion, taken)
+            best += [
+                (len(of & among), it, of) for it, of in zip(portion, sets, strict=True) if not of.isdisjoint(among)
+            ]
+            best = sorted(best, key=lambda row: -row[0])[:upto]  # stable: by page views among equals
+            looked_at = start + len(portion)
+            following = ranked[looked_at].page_views if looked_at < len(ranked) else 0
+            if len(best) == upto and following <= best[-1][0]:
+                return Crossed(_named(lister, best), True, looked_at)
+        return Crossed(_named(lister, best), len(ranked) <= MOST_LOOKED_AT, min(len(ranked), MOST_LOOKED_AT))
 
     return taken._ask(crossed)
 
 
 def every_value_of(taken: Snapshot, wanted: Wanted) -> Iterator[ValueVisitors]:
     """All values, most page views first, with their visitors: the sets of a portion are in memory at a time."""
-    ranked = taken._ask(lambda moment: _ranked(moment, wanted, MOST_PAGES))
-    for portion in portions(ranked, SETS_AT_A_TIME):
-        yield from taken._ask(lambda moment, portion=portion: _with_sets(moment, taken, wanted, portion))  # type: ignore[misc]
+
+    def ranking(moment: Moment) -> list[Ranked]:
+        lister = lister_of(moment, wanted)
+        return [] if lister is None else _ranked(lister, MOST_PAGES)
+
+    def rows(moment: Moment, portion: Sequence[Ranked]) -> list[ValueVisitors]:
+        lister = lister_of(moment, wanted)
+        if lister is None:
+            return []
+        return _named(lister, [(0, *row) for row in zip(portion, _sets(lister, portion, taken), strict=True)])
+
+    for portion in portions(taken._ask(ranking), SETS_AT_A_TIME):
+        yield from taken._ask(lambda moment, portion=portion: rows(moment, portion))  # type: ignore[misc]
 
 
 def pending_of(taken: Snapshot) -> tuple[int, bool]:
@@ -86,52 +101,22 @@ def pending_of(taken: Snapshot) -> tuple[int, bool]:
     return taken._ask(counted)
 
 
-def _portions(moment: Moment, taken: Snapshot, wanted: Wanted, most: int) -> Iterator[tuple[list[ValueVisitors], int]]:
-    """Values by page views, each portion with the page views of the first one after it, or 0."""
-    ranked = _ranked(moment, wanted, most + 1)
-    for start in range(0, min(len(ranked), most), SETS_AT_A_TIME):
-        end = start + SETS_AT_A_TIME
-        following = ranked[end].page_views if end < len(ranked) else 0
-        yield _with_sets(moment, taken, wanted, ranked[start:end]), following
+def _ranked(lister: Lister, most: int) -> list[Ranked]:
+    return lister.ordered(upto=most) if lister.wanted.prefix else lister.ranked(limit=most, offset=0)
 
 
-def _ranked(moment: Moment, wanted: Wanted, most: int) -> list[Ranked]:
-    lister = lister_of(moment, wanted)
-    if lister is None:
-        return []
-    return lister.ordered(upto=most) if wanted.prefix else lister.ranked(limit=most, offset=0)
-
-
-def _with_sets(moment: Moment, taken: Snapshot, wanted: Wanted, ranked: Sequence[Ranked]) -> list[ValueVisitors]:
-    lister = lister_of(moment, wanted)
-    if lister is None:
-        return []
-    texts = _texts(moment.using, ranked)
-    return [
-        ValueVisitors(text, it.page_views, visitors)
-        for text, it, visitors in zip(
-            texts, ranked, _sets(moment, taken, lister.span, lister.dimension, ranked, texts), strict=True
-        )
-    ]
-
-
-def _texts(using: str, ranked: Sequence[Ranked]) -> list[str]:
-    found = texts_of(using, (it.subject for it in ranked if it.value is None and it.subject is not None))
-    return [found[it.subject or 0] if it.value is None else it.value for it in ranked]
-
-
-def _sets(
-    moment: Moment,
-    taken: Snapshot,
-    span: Span,
-    dimension: NamedDimension,
-    ranked: Sequence[Ranked],
-    texts: Sequence[str],
-) -> list[VisitorSet]:
+def _sets(lister: Lister, ranked: Sequence[Ranked], taken: Snapshot) -> list[VisitorSet]:
+    moment, span, dimension = lister.moment, lister.span, lister.dimension
     folded = moment.folded.subject_sets(span, dimension, [it.subject for it in ranked if it.subject is not None])
     maker = Sets(moment, span, taken._origin)
+    # whatever has a page view in the tail is there by its text
     keys = maker.tail.session_keys_by_value(span, dimension)
+    return [maker.of(folded.get(it.subject or 0, BitMap()), keys.get(it.value or "", ())) for it in ranked]
+
+
+def _named(lister: Lister, rows: Sequence[tuple[int, Ranked, VisitorSet]]) -> list[ValueVisitors]:
+    ids = (it.subject for _, it, _ in rows if it.value is None and it.subject is not None)
+    texts = texts_of(lister.moment.using, ids)
     return [
-        maker.of(folded.get(it.subject or 0, BitMap()), keys.get(text, ()))
-        for it, text in zip(ranked, texts, strict=True)
+        ValueVisitors(texts[it.subject or 0] if it.value is None else it.value, it.page_views, of) for _, it, of in rows
     ]

@@ -273,7 +273,11 @@ class Folded:
             for buckets in portions(self.buckets(span, None), days):
                 where = values_where(span, dimension, buckets=buckets, subjects=subjects)
                 for subject, visitor_set in self.rows(["a.subject", "a.visitor_set"], where):
-                    merged[subject] = merged.get(subject, BitMap()) | deserialized(visitor_set)
+                    found = deserialized(visitor_set)
+                    if subject in merged:
+                        merged[subject] |= found  # in place: a long range has many of them
+                    else:
+                        merged[subject] = found
             yield from merged.items()
 
         size, most = (SUBJECTS_PER_STATEMENT, 0) if are_small else (SETS_PER_STATEMENT, KEPT_SETS)
