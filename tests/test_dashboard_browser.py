@@ -117,18 +117,18 @@ def test_a_note_is_written_in_the_admin_seen_and_read_aloud(shown: Browser) -> N
 def test_search_sort_turn_and_download(shown: Browser) -> None:
     shown.find("[name=pages_q]").send_keys("/docs/")
     shown.click(".pagestats-find button")
-    paths = "return [...document.querySelectorAll('.pagestats-list tbody th')].map((it) => it.innerText)"
+    paths = "return [...document.querySelectorAll('#pagestats-pages tbody th bdi')].map((it) => it.innerText)"
     found = shown.run(paths)
     assert len(found) == 10 and all(path.startswith("/docs/") for path in found)
-    shown.click(".pagestats-list thead th a")
+    shown.click("#pagestats-pages thead th a")
     assert shown.run(paths) == sorted(shown.run(paths))
-    assert shown.find(".pagestats-list thead th").get_attribute("aria-sort") == "ascending"
-    shown.click(".pagestats-foot [rel=next]")
+    assert shown.find("#pagestats-pages thead th").get_attribute("aria-sort") == "ascending"
+    shown.click("#pagestats-pages [rel=next]")
     assert "pages_q=%2Fdocs%2F" in query(shown) and "pages_p=2" in query(shown)
-    answered = "return fetch(document.querySelector('[download]').href).then((it) => it.text())"
+    answered = "return fetch(document.querySelector('#pagestats-pages [download]').href).then((it) => it.text())"
     lines = shown.run(answered).splitlines()
     assert len([line for line in lines if line.startswith('"/docs/')]) == int(
-        shown.text(".pagestats-foot p").split(" of ")[1].split()[0]
+        shown.text("#pagestats-pages .pagestats-foot p").split(" of ")[1].split()[0]
     )
 
 
@@ -181,7 +181,7 @@ def test_a_new_site_says_when_the_first_page_view_has_come_in(browser: Browser) 
     insert_page_views([("/", "key", datetime.now(timezone.utc))])
     browser.wait(link.is_displayed, "a word about the first page view")
     browser.click("[data-pagestats-first]")
-    assert browser.text(".pagestats-list tbody th") == "/"
+    assert browser.text("#pagestats-pages tbody th bdi") == "/"
 
 
 def test_without_a_script_everything_is_there(shown: Browser) -> None:
