@@ -123,12 +123,12 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, wrong: int) ->
         with pytest.raises(CommandError, match="differences"):
             call_command("verify_aggregates", stdout=StringIO(), stderr=StringIO())
     assert Check.objects.count() == 3
-    last = remembering.last_of_all("default")
+    last, of_range = remembering.last_checks("default")
     assert last is not None and last.via == "command" and last.difference_count > 1 == len(last.differences)
-    assert remembering.last_of_range("default") is None
+    assert of_range is None
     call_command("verify_aggregates", start="2025-03-05", end="2025-03-06", stdout=StringIO())
-    last = remembering.last_of_range("default")
-    assert last is not None and last.difference_count == 0
+    again, of_range = remembering.last_checks("default")
+    assert again == last and of_range is not None and of_range.difference_count == 0
 
 
 # -- the page

@@ -41,7 +41,7 @@ class Checks:
 
 def checks_of(scope: Scope) -> Checks:
     using = aliases.home()
-    everything, of_range = remembering.last_of_all(using), remembering.last_of_range(using)
+    everything, of_range = remembering.last_checks(using)
     is_active = of_range is not None and _is_active(of_range, scope)
     return Checks(
         Told(gettext("The statistics were never compared with all page views (manage.py verify_aggregates)."))

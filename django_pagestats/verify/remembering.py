@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 
 from django.db import DatabaseError
-from django.db.models import F, Q
+from django.db.models import F, Q, Subquery
 
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
@@ -86,14 +86,14 @@ def work(using: str, check_id: int, epoch: int, *, seconds: float | None, enqueu
         enqueue(using, check_id, check.epoch)
 
 
-def last_of_all(using: str) -> Check | None:
-    """The last verification of everything that has ended."""
-    return Check.objects.using(using).filter(start=None, end=None).exclude(ended_at=None).order_by("-pk").first()
-
-
-def last_of_range(using: str) -> Check | None:
-    """The last one of a range of days, ended or not."""
-    return Check.objects.using(using).exclude(start=None, end=None).order_by("-pk").first()
+def last_checks(using: str) -> tuple[Check | None, Check | None]:
+    """The last verification of everything that has ended, and the last one of a range of days, ended or not."""
+    checks = Check.objects.using(using).order_by("-pk")
+    of_all = checks.filter(start=None, end=None).exclude(ended_at=None).values("pk")[:1]
+    of_range = checks.exclude(start=None, end=None).values("pk")[:1]
+    found = checks.filter(Q(pk=Subquery(of_all)) | Q(pk=Subquery(of_range)))
+    by_kind = {check.start is None and check.end is None: check for check in found}
+    return by_kind.get(True), by_kind.get(False)
 
 
 def _claim(using: str, check_id: int, epoch: int) -> bool:
