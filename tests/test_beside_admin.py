@@ -300,6 +300,36 @@ def test_nobody_who_counts_is_an_order_by_primary_key() -> None:
     assert sql.endswith('ORDER BY "auth_user"."id" DESC') or sql.endswith("ORDER BY `auth_user`.`id` DESC")
 
 
+@pytest.mark.django_db
+def test_with_subpages_those_below_are_counted_as_one_set_and_the_labels_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(objects_site.PeopleAdmin, "include_subpages", True)
+    client = client_with("view_statistics")
+    person, _ = people(2)
+    view("/people/u000/", 3)
+    view("/people/u000/cv/", 5)
+    view("/people/u001/", 7)
+    view("/people/u000", 9)  # another page, above it
+    fold()
+    view("/people/u000/cv/more/", 6, key="other")
+    response = client.get(LIST)
+    assert rows(response) == [("u000", "14"), ("u001", "7"), ("~editor", "0")]
+    assert "Page views with subpages, 28 days" in text_of(response)
+    assert text_of(response).count("pagestats-small-line") == 3
+    number = column_of(client)
+    assert [name for name, _ in rows(client.get(f"{LIST}?o=-{number}"))] == ["u000", "u001", "~editor"]
+    text = text_of(client.get(f"{LIST}{person.pk}/change/"))
+    assert "With subpages, last 28 days" in text
+    box = text[text.index('class="pagestats-box"') :]
+    # nobody is counted twice: five of the first pages, and six others
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", box) == [("Page views", "14"), ("Visitors", "11")]
+    monkeypatch.setattr("django_pagestats.stats.trees.MOST_PAGES_BY_DAY", 0)
+    assert rows(client.get(LIST))[0] == ("u000", "14"), "of very many pages, there is no line"
+    assert "pagestats-small-line" not in text_of(client.get(LIST))
+    assert "pagestats-small-line" not in text_of(client.get(f"{LIST}{person.pk}/change/"))
+
+
 # -- what goes wrong
 
 

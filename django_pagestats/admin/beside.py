@@ -49,6 +49,8 @@ class PageStatisticsMixin(ModelAdmin):
     `django_pagestats.view_statistics` only.
     """
 
+    #: page views and visitors are those of the pages below an object's page, too
+    include_subpages = False
     #: the last so many days, today included
     statistics_days = DAYS
     #: objects of a filtered list that are put in order, at the most
@@ -94,6 +96,7 @@ class PageStatisticsMixin(ModelAdmin):
                 [path for path in paths.values() if path is not None],
                 days=self.statistics_days,
                 counted=None if by is None else by.page_views_by_path,
+                include_subpages=self.include_subpages,
             )
             for item, path in paths.items():
                 setattr(item, NUMBERS, (path, numbers))
@@ -101,7 +104,8 @@ class PageStatisticsMixin(ModelAdmin):
 
     def count_in_order(self, request: HttpRequest, queryset: QuerySet[Any]) -> ordering.Counted | None:
         """The page views of all objects of a filtered list; None: it is not put in their order, which is said why."""
-        most, count = self.statistics_sorted_up_to, partial(page_views_of, days=self.statistics_days)
+        most = self.statistics_sorted_up_to
+        count = partial(page_views_of, days=self.statistics_days, include_subpages=self.include_subpages)
         try:
             found = ordering.counted(queryset, self.statistics_path, most=most, count=count)
         except ordering.TooManyError:
@@ -169,6 +173,8 @@ class Column:
     @property
     def short_description(self) -> str:
         days = self._admin.statistics_days
+        if self._admin.include_subpages:
+            return ngettext("Page views with subpages, %s day", "Page views with subpages, %s days", days) % days
         return ngettext("Page views, %s day", "Page views, %s days", days) % days
 
     def __call__(self, obj: Any) -> str | None:
@@ -198,13 +204,15 @@ class BoxField:
     @property
     def short_description(self) -> str:
         days = self._admin.statistics_days
+        if self._admin.include_subpages:
+            return ngettext("With subpages, last %s day", "With subpages, last %s days", days) % days
         return ngettext("Last %s day", "Last %s days", days) % days
 
     def __call__(self, obj: Any) -> str:
         path = self._admin.statistics_path(obj)
         if path is None:
             return gettext("This has no page on the site.")
-        box = box_of(path, days=self._admin.statistics_days)
+        box = box_of(path, days=self._admin.statistics_days, include_subpages=self._admin.include_subpages)
         page = {"box": box, "url": self._admin.statistics_page_url(path)}
         return render_to_string("admin/django_pagestats/beside.html", page)
 

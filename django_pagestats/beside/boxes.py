@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from django_pagestats.beside.lists import points
+from django_pagestats.beside.lists import days_of, points
 from django_pagestats.beside.recent import DAYS, Recent, alias_beside, recent
 from django_pagestats.charts import small_line
 from django_pagestats.dashboard.drawing import days_name
@@ -15,8 +15,7 @@ from django_pagestats.dashboard.numbers import NOTHING, whole
 from django_pagestats.exceptions import UnknownDimensionError
 from django_pagestats.harmless import harmlessly
 from django_pagestats.stats.crossing import count_shared_visitors
-from django_pagestats.stats.listing import page_views_by_day
-from django_pagestats.stats.topics import PAGES
+from django_pagestats.stats.trees import visitors_of_tree
 from django_pagestats.stats.visitor_sets import VisitorSet
 
 #: sources that are shown, and those of the whole site among which they are looked for, by page views
@@ -39,6 +38,7 @@ class Box:
     path: str
     page_views: str
     visitors: str
+    #: empty where they are not told: with subpages
     visits: str
     line: SafeString
     sources: list[Source]
@@ -47,27 +47,30 @@ class Box:
     note: str
 
 
-def box_of(path: str, *, days: int = DAYS) -> Box | None:
+def box_of(path: str, *, days: int = DAYS, include_subpages: bool = False) -> Box | None:
     """All of one instant; None: they could not be had, which is logged."""
 
     def ask() -> Box:
         with recent(days) as now:
-            return _box(path, now)
+            return _box(path, now, include_subpages=include_subpages)
 
     return harmlessly(ask, otherwise=None, what=MISSING, using=alias_beside())
 
 
-def _box(path: str, now: Recent) -> Box:
-    of_days = page_views_by_day(now.taken, PAGES.name, [path], **now.bounds)[path]
+def _box(path: str, now: Recent, *, include_subpages: bool) -> Box:
+    of_days = days_of([path], now, include_subpages=include_subpages)[path]
     page_views = sum(of_days.values())
-    visitors = now.taken.visitors(path, **now.bounds)
+    if include_subpages:
+        visitors = visitors_of_tree(now.taken, path, **now.bounds)
+    else:
+        visitors = now.taken.visitors(path, **now.bounds)
     label = gettext("Page views day by day, at most %s") % whole(max(of_days.values(), default=0))
     return Box(
         path,
         whole(page_views),
         whole(len(visitors)),
-        _visits(path, now),
-        small_line(points(of_days, now), label) if now.days.count > 1 else SafeString(""),
+        "" if include_subpages else _visits(path, now),
+        small_line(points(of_days, now), label) if now.days.count > 1 and None not in of_days else SafeString(""),
         _sources(visitors, now) if visitors else [],
         days_name(now.days),
         "" if now.is_exact else gettext("Very many page views are not folded yet: they are not counted here."),

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import cast
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -19,9 +20,12 @@ from django_pagestats.dashboard.numbers import whole
 from django_pagestats.harmless import harmlessly
 from django_pagestats.stats.listing import page_views_by_day, visitors_by_value
 from django_pagestats.stats.topics import PAGES
+from django_pagestats.stats.trees import count_page_views_of_trees, page_views_of_trees
 
 #: points of a small line, at the most
 MOST_POINTS = 90
+#: day -> page views; None: of all days together
+OfDays = Mapping[date | None, int]
 MISSING = "The page views beside a list are missing"
 
 
@@ -60,10 +64,12 @@ class Numbers:
         days: int = DAYS,
         counted: Mapping[str, int] | None = None,
         with_visitors: bool = False,
+        include_subpages: bool = False,
     ) -> None:
         """`counted` are page views that the list is in the order of: these are shown, so that it is seen to be so."""
         self._paths = list(dict.fromkeys(paths))
         self._days, self._counted, self._with_visitors = days, counted or {}, with_visitors
+        self._include_subpages = include_subpages
 
     def of(self, path: str | None) -> Number | None:
         return None if path is None else self._numbers.get(path)
@@ -76,29 +82,39 @@ class Numbers:
 
     def _ask(self) -> dict[str, Number]:
         with recent(self._days) as now:
-            found = page_views_by_day(now.taken, PAGES.name, self._paths, **now.bounds)
+            found = days_of(self._paths, now, include_subpages=self._include_subpages)
             visitors = visitors_by_value(now.taken, PAGES.name, found, **now.bounds) if self._with_visitors else {}
             return {path: self._number(path, days, visitors.get(path), now) for path, days in found.items()}
 
-    def _number(self, path: str, of_days: Mapping[date, int], visitors: int | None, now: Recent) -> Number:
-        line = small_line(points(of_days, now)) if now.days.count > 1 else SafeString("")
+    def _number(self, path: str, of_days: OfDays, visitors: int | None, now: Recent) -> Number:
+        line = small_line(points(of_days, now)) if now.days.count > 1 and None not in of_days else SafeString("")
         return Number(self._counted.get(path, sum(of_days.values())), line, now.is_exact, visitors)
 
 
-def points(of_days: Mapping[date, int], now: Recent) -> list[int | None]:
+def days_of(paths: Collection[str], now: Recent, *, include_subpages: bool) -> Mapping[str, OfDays]:
+    """path -> its page views day by day or, of very many pages below it, of all days under None."""
+    if include_subpages:
+        return page_views_of_trees(now.taken, paths, **now.bounds)
+    return cast("dict[str, OfDays]", page_views_by_day(now.taken, PAGES.name, paths, **now.bounds))
+
+
+def points(of_days: OfDays, now: Recent) -> list[int | None]:
     """Page views of each day or, of a long range, of some days each."""
     step = -(-now.days.count // MOST_POINTS)
     values = [0] * -(-now.days.count // step)
     for day, page_views in of_days.items():
+        assert day is not None  # noqa: S101 - callers know that days are told apart
         values[(day - now.days.start).days // step] += page_views
     return list(values)
 
 
-def page_views_of(paths: Collection[str], days: int = DAYS) -> dict[str, int] | None:
+def page_views_of(paths: Collection[str], days: int = DAYS, *, include_subpages: bool = False) -> dict[str, int] | None:
     """path -> its page views of the last days, of any number of pages; None where they could not be counted."""
 
     def ask() -> dict[str, int]:
         with recent(days) as now:
+            if include_subpages:
+                return count_page_views_of_trees(now.taken, paths, **now.bounds)
             return now.taken.count_page_views_of(paths, **now.bounds)
 
     return harmlessly(ask, otherwise=None, what=MISSING, using=alias_beside())

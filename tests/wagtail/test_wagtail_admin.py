@@ -21,6 +21,8 @@ from wagtail.admin.viewsets.pages import PageViewSet, page_viewset_registry
 from wagtail.models import GroupPagePermission, Page, Site
 
 from django_pagestats import folding, harmless
+from django_pagestats.contrib.wagtail.listings import PageStatisticsListingMixin
+from django_pagestats.contrib.wagtail.panels import PageStatisticsPanelMixin
 from django_pagestats.contrib.wagtail.reports import PageStatisticsReportView
 from django_pagestats.contrib.wagtail.viewsets import PageStatisticsViewSet
 from tests.factories import insert_page_views
@@ -178,6 +180,19 @@ def test_a_page_of_a_host_that_is_not_ours_has_no_numbers(pages: list[Any], home
     assert "This has no page on the site." in text_of(client.get(reverse("wagtailadmin_pages:edit", args=[other.pk])))
     settings.ALLOWED_HOSTS = ["testserver", ".example"]
     assert "pagestats-panel" in text_of(client.get(reverse("wagtailadmin_pages:edit", args=[other.pk])))
+
+
+def test_with_subpages(home: Any, pages: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PageStatisticsListingMixin, "include_subpages", True)
+    monkeypatch.setattr(PageStatisticsPanelMixin, "include_subpages", True)
+    client = editor("view_statistics")
+    view("/a/", 2)
+    view("/a/below/", 3)
+    response = client.get(reverse("wagtailadmin_explore", args=[home.pk]))
+    assert sorted(column(response)) == ["0", "0", "5"]
+    assert "Page views with subpages, 28 days" in text_of(response)
+    panel = text_of(client.get(reverse("wagtailadmin_pages:edit", args=[pages[0].pk])))
+    assert "With subpages, last 28 days" in panel and "Visits that began here" not in panel
 
 
 def test_the_report_sorts_all_pages_by_page_views(pages: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

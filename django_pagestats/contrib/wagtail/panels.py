@@ -26,9 +26,16 @@ class PageStatisticsSidePanel(BaseSidePanel):
     template_name = "django_pagestats_wagtail/panel.html"
     order = 250
 
-    def __init__(self, object: Any, request: Any, *, days: int = DAYS) -> None:  # noqa: A002 - as Wagtail calls it
+    def __init__(
+        self,
+        object: Any,  # noqa: A002 - as Wagtail calls it
+        request: Any,
+        *,
+        days: int = DAYS,
+        include_subpages: bool = False,
+    ) -> None:
         super().__init__(object, request)
-        self.days = days
+        self.days, self.include_subpages = days, include_subpages
 
     def get_context_data(self, parent_context: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(parent_context)
@@ -37,7 +44,8 @@ class PageStatisticsSidePanel(BaseSidePanel):
             **context,
             "has_page": path is not None,
             "days": self.days,
-            "box": None if path is None else box_of(path, days=self.days),
+            "include_subpages": self.include_subpages,
+            "box": None if path is None else box_of(path, days=self.days, include_subpages=self.include_subpages),
             "url": "" if path is None else statistics_url(path, self.request),
         }
 
@@ -49,6 +57,8 @@ class PageStatisticsPanelMixin:
     """For a view that edits a page, before it among the bases: the panel, for users with `view_statistics`."""
 
     statistics_days = DAYS
+    #: those of the pages below it, too
+    include_subpages = False
 
     def get_side_panels(self) -> Any:
         view: Any = self
@@ -56,5 +66,6 @@ class PageStatisticsPanelMixin:
         # what is saved by itself shows no panels
         if may_view(view.request) and not view.expects_json_response:
             page = view.real_page_record
-            panels.append(PageStatisticsSidePanel(page, view.request, days=self.statistics_days))
+            wanted: dict[str, Any] = {"days": self.statistics_days, "include_subpages": self.include_subpages}
+            panels.append(PageStatisticsSidePanel(page, view.request, **wanted))
         return panels

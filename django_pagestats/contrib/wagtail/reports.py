@@ -17,13 +17,13 @@ from wagtail.admin.viewsets.pages import PageViewSet
 from wagtail.models import get_page_content_types
 
 from django_pagestats.beside import ordering
-from django_pagestats.beside.recent import DAYS
 from django_pagestats.contrib.wagtail.listings import PageStatisticsColumn, number_of
 from django_pagestats.contrib.wagtail.pages import may_view, path_of_page
 from django_pagestats.dashboard.numbers import NOTHING, whole
 
 Page = PageViewSet.model
 ASCENDING, DESCENDING = "page_views", "-page_views"
+COLUMN = PageStatisticsColumn(sort_key=ASCENDING)
 
 
 class PageStatisticsFilterSet(WagtailFilterSet):
@@ -43,7 +43,7 @@ class VisitorsColumn(Column):
 
     def get_cell_context_data(self, instance: Any, parent_context: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_cell_context_data(instance, parent_context)
-        _, number = number_of(instance, context["table"], context["request"], DAYS)
+        _, number = number_of(instance, context["table"], context["request"], COLUMN)
         visitors = None if number is None else number.visitors
         return {**context, "value": NOTHING if visitors is None else whole(visitors)}
 
@@ -70,7 +70,7 @@ class PageStatisticsReportView(PageReportView):
     columns = [
         PageTitleColumn("title", label=_("Title"), classname="title"),
         Column("type", label=_("Type"), accessor="page_type_display_name", width="14%"),
-        PageStatisticsColumn(sort_key=ASCENDING),
+        COLUMN,
         VisitorsColumn("visitors", label=pgettext_lazy("figure", "Visitors"), width="12%"),
     ]
     counted: ordering.Counted | None = None
