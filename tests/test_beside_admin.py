@@ -15,7 +15,6 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import DatabaseError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import path as url_path
 
 from django_pagestats import folding, harmless
 from django_pagestats.admin import PageStatisticsMixin
@@ -447,15 +446,13 @@ def test_a_form_with_the_box_is_saved_and_the_box_stands_where_the_site_wants_it
 
 
 @pytest.mark.django_db
-def test_the_link_to_a_pages_dashboard_is_there_where_the_site_has_one(settings: Any) -> None:
-    class WithPage(type(objects_site)):  # type: ignore[misc]
-        urlpatterns = [
-            url_path("admin/django_pagestats/dashboard/page/", lambda request: None, name="django_pagestats_page"),
-        ]
-
+def test_the_link_to_a_pages_dashboard_is_there_where_the_site_has_one() -> None:
     client = client_with("view_statistics")
     (person,) = people(1)
     view("/people/u000/")
+    link = 'href="/admin/django_pagestats/dashboard/page/?path=%2Fpeople%2Fu000%2F"'
+    for where in (LIST, f"{LIST}{person.pk}/change/"):
+        assert link in text_of(client.get(where))
     texts = [text_of(client.get(f"{STAFF_LIST}{rest}")) for rest in ("", f"{person.pk}/change/")]
     assert not any("?path=" in text for text in texts), "this site has no dashboard"
 

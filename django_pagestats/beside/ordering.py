@@ -77,7 +77,8 @@ def ordered(queryset: QuerySet[Any], by: Counted | None) -> QuerySet[Any]:
     for part in queryset.query.order_by:
         if not _is_by_page_views(part):
             order.append(part)
-        elif by is not None:
+        # where nobody viewed any all are equal; and servers would take the number 0 for a column's place
+        elif by is not None and any(by.page_views_by_pk.values()):
             order.append(OrderBy(by.expression(), descending=part.descending))
     return queryset.order_by(*order, "-pk")
 
