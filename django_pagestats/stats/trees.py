@@ -110,8 +110,10 @@ class _Trees:
         tail, by_day = self.moment.tail_of(span), self.is_by_day(span)
         yield from self._folded_by_day(span) if by_day else self._folded(span)
         if isinstance(tail, ShortTail):
-            for path, days in tail.page_views_by_value_and_bucket(span, PAGES).items():
-                yield from ((path, day_date(day) if by_day else None, count) for day, count in days.items())
+            numbers, days = tail._values(PAGES)
+            paths = list(numbers)
+            of_span = ((day, number, visitors) for (day, number), visitors in days.items() if day in span)
+            yield from ((paths[of], day_date(day) if by_day else None, len(seen)) for day, of, seen in of_span)
         elif isinstance(tail, LongTail):
             prefix = _common(self._roots)
             rows = tail.rows_below(span, prefix).order_by().values("path").annotate(n=Count("pk"))

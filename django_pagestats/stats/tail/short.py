@@ -198,16 +198,6 @@ class ShortTail(Tail):
             if number in wanted and day in span
         }
 
-    def page_views_by_value_and_bucket(self, span: Span, dimension: NamedDimension) -> dict[str, dict[int, int]]:
-        """value -> bucket -> page views of a span, of all values that have any."""
-        numbers, days = self._values(dimension)
-        values = list(numbers)
-        found: dict[str, dict[int, int]] = {}
-        for (day, number), visitors in days.items():
-            if day in span:
-                found.setdefault(values[number], {})[day] = len(visitors)
-        return found
-
     def session_keys_of(self, span: Span, dimension: NamedDimension, values: Collection[str]) -> set[str]:
         """Those of the visitors of any of some values."""
         groups, keys = self._groups_by_value(span, dimension), list(self._session_keys)
