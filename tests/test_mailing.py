@@ -94,6 +94,7 @@ def test_days_and_weeks_are_those_of_the_statistics_and_the_settings(settings: A
     assert [row.start for row in Mailing.objects.order_by("start")] == [date(2025, 3, 17), date(2025, 3, 24)]
     assert "Days and hours are those of Asia/Tokyo." in sent()[1].body
     settings.PAGESTATS_MAIL_EVERY = "month"
+    insert_page_views([("/", "key", WEEK_ENDED - timedelta(days=60))])
     send(at_midnight)
     assert sent()[2].subject == "Statistics: Feb. 1, 2025 to Feb. 28, 2025"
 
@@ -176,9 +177,12 @@ def test_the_site_of_the_sites_framework_is_named_on_one_line(
     assert "https://shop.example/admin/django_pagestats/dashboard/?range=free" in message.body
 
 
-def test_a_site_without_page_views_is_told_so(db: None) -> None:
-    send()
-    assert "Page views: 0" in sent()[0].body
+def test_a_week_without_page_views_is_told_and_one_before_the_first_is_not(db: None) -> None:
+    assert "no page view was recorded by then" in send().told
+    insert_page_views([("/", "key", WEEK_ENDED)])
+    assert "no page view was recorded by then" in send().told and sent() == []
+    assert send(NOW + timedelta(days=7)).is_sent and "Page views: 1" in sent()[0].body
+    assert send(NOW + timedelta(days=14)).is_sent and "Page views: 0" in sent()[1].body
 
 
 # -- once
@@ -342,6 +346,17 @@ def test_a_mail_of_what_is_folded_is_complete_though_a_tail_is_long(page_views: 
 # -- by the schedule, and by cron
 
 
+def test_it_goes_out_once_though_the_zone_sets_clocks_back(page_views: None, settings: Any) -> None:
+    """In Havana midnight of 2 November 2025 came twice: the week, which began with it, is the same one."""
+    settings.PAGESTATS_TIME_ZONE = "America/Havana"
+    at = datetime(2025, 11, 2, 3, 30, tzinfo=timezone.utc)
+    outcomes = [send(at + timedelta(minutes=15 * n)).is_sent for n in range(12)]
+    assert outcomes.count(True) == 2 and {row.start for row in Mailing.objects.all()} == {
+        date(2025, 10, 19),
+        date(2025, 10, 26),
+    }
+
+
 def test_tending_sends_it_and_a_failure_of_it_is_logged(
     page_views: None, server: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -356,6 +371,8 @@ def test_tending_sends_it_and_a_failure_of_it_is_logged(
 
 
 def test_the_command_sends_it_once_and_shows_it() -> None:
+    insert_page_views([("/", "key", WEEK_ENDED)])
+
     def run(*words: str) -> str:
         out = StringIO()
         call_command("mail_statistics", *words, stdout=out)

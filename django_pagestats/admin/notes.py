@@ -100,17 +100,17 @@ class NoteAdmin(ModelAdmin):
         css = {"all": ["django_pagestats/admin.css"]}
 
 
-def note_links(site: AdminSite, request: HttpRequest, day: date, query: str) -> dict[str, str]:
+def note_links(site: AdminSite, request: HttpRequest, day: date, query: str, path: str = "") -> dict[str, str]:
     """Where the dashboard's user may write notes: empty texts for what she may not, or where the site has none.
 
-    `query` is that of the dashboard's page, to come back to.
+    `query` is that of the dashboard's page, to come back to; `path` is what a new note is of.
     """
     links = {"note_add_url": "", "note_change_url": "", "note_back": urlencode({BACK: query})}
     if not site.is_registered(Note):
         return links
     notes = site.get_model_admin(Note)
     if notes.has_add_permission(request):
-        asked = urlencode({"day": day.isoformat(), BACK: query})
+        asked = urlencode({"day": day.isoformat(), **({"path": path} if path else {}), BACK: query})
         add = reverse("admin:django_pagestats_note_add", current_app=site.name)
         links["note_add_url"] = f"{add}?{asked}"
     if notes.has_change_permission(request):

@@ -137,11 +137,7 @@ def scope_of(
     with stats.snapshot(exact=is_exact, using=using) as taken:
         calendar = calendar_of(taken.time_zone)
         today = today_of(now, calendar)
-        times = PageView.objects.using(using).values_list("viewed_at", flat=True)
-        # each by the index; SQLite would look at all of it for both at once
-        first, last = times.order_by("viewed_at").first(), times.order_by("-viewed_at").first()
-        known = [*(today_of(at, calendar) for at in (first, last) if at is not None), *_counted_days(using)]
-        since, last_day = min(known, default=None), max(known, default=None)
+        first, since, last_day = first_and_last(using, calendar)
         folded_until = None if is_exact else _folded_until(using)
         # a new site opens on today
         default = TODAY if since is None or since >= today else DEFAULT
@@ -183,6 +179,15 @@ def has_long_tail(using: str) -> bool:
         return folding.tail_length(using, conf.TAIL_LIMIT) > conf.TAIL_LIMIT
     except TableWentBackError:  # then there is no tail; the admin's list of runs says what to do
         return False
+
+
+def first_and_last(using: str, calendar: Calendar) -> tuple[datetime | None, date | None, date | None]:
+    """The first page view that is in the table; and the first and the last day that have one, deleted or not."""
+    times = PageView.objects.using(using).values_list("viewed_at", flat=True)
+    # each by the index; SQLite would look at all of it for both at once
+    first, last = times.order_by("viewed_at").first(), times.order_by("-viewed_at").first()
+    known = [*(today_of(at, calendar) for at in (first, last) if at is not None), *_counted_days(using)]
+    return first, min(known, default=None), max(known, default=None)
 
 
 def _counted_days(using: str) -> list[date]:

@@ -134,7 +134,7 @@ def dashboard_address() -> str:
 def site_name(address: str) -> str:
     """As django.contrib.sites has it or, without that, the host of the dashboard; empty where neither is known."""
     site = _current_site()
-    return urlsplit(address).netloc if site is None else " ".join(site.name.split())
+    return urlsplit(address).netloc if site is None else str(site.name)
 
 
 def _current_site() -> Any:

@@ -12,10 +12,10 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from django_pagestats.buckets import day_number, instant
+from django_pagestats.buckets import Calendar, day_number, instant
 from django_pagestats.conf import conf
 from django_pagestats.dashboard.ranges import Days, first_weekday, today_of
-from django_pagestats.dashboard.scope import calendar_in_use, has_long_tail
+from django_pagestats.dashboard.scope import calendar_in_use, first_and_last, has_long_tail
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.mailing import claims
 from django_pagestats.mailing.contents import contents_of, subject_of
@@ -55,6 +55,7 @@ class _Due:
     using: str
     every: str
     period: Days
+    calendar: Calendar
     #: the instant at which the period ended
     due_at: datetime
 
@@ -92,7 +93,7 @@ def written(using: str, *, now: datetime) -> Written:
 def _due(using: str, now: datetime) -> _Due:
     calendar = calendar_in_use(using)
     period = last_period(conf.MAIL_EVERY, today_of(now, calendar), first_weekday())
-    return _Due(using, conf.MAIL_EVERY, period, instant(calendar.day_start(day_number(period.end))))
+    return _Due(using, conf.MAIL_EVERY, period, calendar, instant(calendar.day_start(day_number(period.end))))
 
 
 def _why_not(due: _Due, seen: Mailing, now: datetime) -> str:
@@ -112,6 +113,9 @@ def _why_not(due: _Due, seen: Mailing, now: datetime) -> str:
     again_at = claims.tried_again_at(seen, due.due_at)
     if now < again_at:
         return f"The mail of {_named(due)} failed, and is tried again at {_time(again_at)}."
+    _, since, _ = first_and_last(due.using, due.calendar)
+    if since is None or since >= due.period.end:
+        return f"There is no mail of {_named(due)}: no page view was recorded by then."
     if now < due.due_at + PATIENCE and has_long_tail(due.using):
         return f"The mail of {_named(due)} waits for page views that are not folded yet."
     return ""
