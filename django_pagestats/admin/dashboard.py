@@ -57,7 +57,7 @@ class AdminDashboardView(DashboardView):
         if page.get("checks"):
             links |= self.check_links(page["state"].query())
         if "note_day" in page:  # it has a chart
-            links |= note_links(site, self.request, page["note_day"], page["state"].query())
+            links |= note_links(site, self.request, page["note_day"], page["state"].query(), page["state"].path)
         return {**site.each_context(self.request), "title": gettext("Statistics"), **page, **links}
 
     def places(self) -> Places:
