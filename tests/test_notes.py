@@ -242,6 +242,17 @@ def test_a_note_is_made_changed_and_deleted_from_the_dashboard_and_back() -> Non
     assert not Note.objects.exists()
 
 
+def test_a_note_that_is_added_on_the_dashboard_of_a_page_is_of_that_page() -> None:
+    client = client_with("view_statistics", "view_note", "add_note")
+    page = client.get(f"{DASHBOARD}page/?range=7d&path=/a").content.decode()
+    (add,) = re.findall(r'href="(/admin/django_pagestats/note/add/\?[^"]*)"', page)
+    add = add.replace("&amp;", "&")
+    assert client.get(add).context["adminform"].form.initial["path"] == "/a"
+    answer = client.post(add, {"day": date.today().isoformat(), "text": "of a page", "path": "/a"})  # noqa: DTZ011
+    assert answer["Location"] == f"{DASHBOARD}page/?range=7d&path=%2Fa"
+    assert "of a page" in client.get(answer["Location"]).content.decode()
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

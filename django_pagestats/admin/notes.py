@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils.dateparse import parse_date
 from django.utils.text import capfirst
@@ -94,7 +94,11 @@ class NoteAdmin(ModelAdmin):
     def _back(self, request: HttpRequest) -> HttpResponseRedirect | None:
         """To the dashboard that the form was opened from; of its URL only the query is the request's."""
         url, query = dashboard_url(self.admin_site, request), request.GET.get(BACK, "")
-        return HttpResponseRedirect(url + query) if url and query.startswith("?") else None
+        if not url or not query.startswith("?"):
+            return None
+        if QueryDict(query[1:]).get("path"):  # it was the dashboard of that page
+            url = reverse("admin:django_pagestats_page", current_app=self.admin_site.name)
+        return HttpResponseRedirect(url + query)
 
     class Media:
         css = {"all": ["django_pagestats/admin.css"]}
