@@ -11,6 +11,7 @@ from django.core import checks as django_checks
 from django.core.management import call_command
 
 from django_pagestats import checks, folding
+from django_pagestats.admin import beside
 from tests.checking import of_database, of_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +50,8 @@ def test_without_a_named_database_none_is_asked() -> None:
 
 def built() -> set[str]:
     """Every id that the package can give."""
-    source = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
+    files = [*Path(checks.__file__).parent.glob("*.py"), Path(beside.__file__)]  # and the one that a ModelAdmin has
+    source = "".join(path.read_text() for path in files)
     calls = re.findall(r"return (error|warning|choice)\(\s*(\d+),", source)
     return {f"pagestats.{'E' if kind == 'error' else 'W'}{int(number):03}" for kind, number in calls}
 
