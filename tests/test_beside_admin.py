@@ -373,7 +373,7 @@ def test_objects_that_have_no_page_are_told_by_a_check() -> None:
         pass
 
     found = Named(Group, admin.AdminSite()).check()
-    assert [it.id for it in found] == ["pagestats.W110"]
+    assert [it.id for it in found] == ["pagestats.W116"]
     assert "auth.Group has no get_absolute_url()" in found[0].msg
     assert objects_site.GroupsAdmin(Group, admin.AdminSite()).check() == []
     assert Named(User, admin.AdminSite()).check() == []

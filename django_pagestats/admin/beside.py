@@ -259,7 +259,7 @@ def without_box(fieldsets: Any) -> list[Any]:
 
 def no_page(name: str, label: str) -> CheckMessage:
     return warning(
-        110,
+        116,
         f"{name} has PageStatisticsMixin, and {label} has no get_absolute_url(): its objects have no page, so that"
         " there are no page views to show.",
         "Give the model that method, or the ModelAdmin a get_statistics_url(obj).",
