@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from django_pagestats import folding
 from django_pagestats.folding import Folder, chunks
 from django_pagestats.folding.chunks import merge
+from django_pagestats.models import REVISION_STEP
 from tests.chains import (
     Links,
     active_generation,
@@ -111,6 +113,20 @@ def test_a_fold_of_a_cursor_that_moved_changes_nothing_and_reads_the_new_cursor(
 def test_every_fold_raises_the_revision_with_the_cursor() -> None:
     rows = make_page_views(20)
     folder = Folder("default", folding.ensure_active_generation("default"), chunk_size=10)
-    for revision in (1, 2):
+    for times in (1, 2):
         folder.fold(rows[-1].id)
-        assert active_generation().revision == revision
+        assert times * REVISION_STEP <= active_generation().revision < 2 * times * REVISION_STEP
+
+
+@pytest.mark.django_db
+def test_a_fold_that_was_rolled_back_and_the_next_one_have_different_revisions() -> None:
+    """Or what was kept of the one would answer for the other."""
+    rows = make_page_views(20)
+    folding.ensure_active_generation("default")
+    revisions = []
+    for _ in range(2):
+        before = connection.savepoint()
+        Folder("default", active_generation()).fold(rows[-1].id)
+        revisions.append(active_generation().revision)
+        connection.savepoint_rollback(before)
+    assert len(set(revisions)) == 2

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from django_pagestats import backfill, stats
 from django_pagestats.buckets import Calendar, day_number, instant
 from django_pagestats.ids import subject_ids, visitor_ids
-from django_pagestats.stats import folded
+from django_pagestats.stats import folded, statements
 from tests.factories import START, Row, insert_page_views, make_page_views, rows_of_any_kind
 from tests.stats_oracle import Oracle, clean, fold_naively
 
@@ -259,9 +259,10 @@ def test_a_path_that_only_a_raw_insert_can_make(settings: Any, tail_limit: int) 
 def test_sets_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many pages and days there are: a set may have megabytes."""
     monkeypatch.setattr(folded, "SUBJECT_SETS_PER_STATEMENT", 30)
+    monkeypatch.setattr(statements, "SET_BYTES_PER_STATEMENT", 500)
     make_page_views(600, paths=12, days=12)
     backfill.run_here("default", via="test")
-    read = folded.read_aggregates
+    read = statements.read_aggregates
     sizes = []
 
     def read_and_count(using: str, columns: Any, *args: Any, **kwargs: Any) -> Any:
@@ -270,7 +271,7 @@ def test_sets_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
             sizes.append(len(rows))
         return state, rows
 
-    monkeypatch.setattr(folded, "read_aggregates", read_and_count)
+    monkeypatch.setattr(statements, "read_aggregates", read_and_count)
     days = {"start": START.date(), "end": START.date() + timedelta(days=12)}
     assert len(stats.top_pages(**days)) == 10
     assert sum(sizes) > 60 and max(sizes) <= 30

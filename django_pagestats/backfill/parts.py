@@ -23,7 +23,7 @@ from django_pagestats.backfill.chain import lease
 from django_pagestats.backfill.claims import Claim
 from django_pagestats.conf import conf
 from django_pagestats.merging import database_for
-from django_pagestats.models import BuildSegment, Generation
+from django_pagestats.models import BuildSegment, Generation, raised_revision
 
 #: between two looks at how far the others are
 LOOK_SECONDS = 1.0
@@ -239,7 +239,7 @@ class PartsOfFold(Parts):
         self.claim.update(rows_folded=F("rows_folded") + segment.rows_folded)
         Generation.objects.using(self.claim.using).filter(pk=generation.pk).update(
             cursor=segment.cursor,
-            revision=F("revision") + 1,
+            revision=raised_revision(),
             last_page_view=segment.last_page_view or generation.last_page_view,
             zone_rules=rules,
         )

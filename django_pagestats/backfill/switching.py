@@ -7,10 +7,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from django_pagestats.dimensions import NamedDimension, of_generation
-from django_pagestats.models import Aggregate, Dimension, Generation, Granularity, PageView
+from django_pagestats.models import Aggregate, Dimension, Generation, Granularity, PageView, raised_revision
 
 #: page views, days of pages, and days of a named dimension, that one statement of the check counts
 CHECK_PAGE_VIEWS = 500_000
@@ -141,9 +141,9 @@ def switch(using: str, generation: int, locked: Collection[Generation], *, keep_
     generations = Generation.objects.using(using)
     old = [found.pk for found in locked if found.is_active and found.pk != generation]
     fate = {"kept_at" if keep_old else "doomed_at": now}
-    generations.filter(pk__in=old).update(is_active=None, revision=F("revision") + 1, settling=None, **fate)
+    generations.filter(pk__in=old).update(is_active=None, revision=raised_revision(), settling=None, **fate)
     generations.filter(pk=generation).update(
-        is_active=True, kept_at=None, revision=F("revision") + 1, settling=None, **_tended(locked)
+        is_active=True, kept_at=None, revision=raised_revision(), settling=None, **_tended(locked)
     )
 
 

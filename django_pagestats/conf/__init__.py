@@ -150,6 +150,8 @@ class Conf:
     SETTLE_SECONDS = Setting[float](1.0, seconds(0, 3_600))
     #: How long an answer inside the caller's transaction goes on trying while the aggregates move.
     READ_SECONDS = Setting[float](5.0, seconds(0, 600))
+    #: How much memory of each process answers from aggregates may take, so that who asks again is not kept waiting.
+    ANSWERS_MEGABYTES = Setting[int](64, whole_number(0, 1_000_000))
     #: The django-q2 cluster that gets the tasks; None: the default one.
     CLUSTER = Setting[str | None](None, text_or_none)
 

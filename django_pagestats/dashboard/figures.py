@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 from django.utils.formats import time_format
 from django.utils.functional import Promise
@@ -89,6 +90,16 @@ def totals_of(scope: Scope) -> Totals:
         summary.pending,
         summary.pending_is_exact,
     )
+
+
+def ranges_of(scope: Scope) -> list[tuple[date | None, date | datetime | None]]:
+    """The ranges of the site that `totals_of()` asks for."""
+    ranges: list[tuple[date | None, date | datetime | None]] = [(scope.bounds.get("start"), scope.bounds.get("end"))]
+    if scope.compared is not None:
+        ranges += [scope.compared.counted, scope.compared.before]
+    if (comparison := compared_days(scope)) is not None:
+        ranges.append((comparison.days_before.start, comparison.days_before.end))
+    return ranges
 
 
 def active_now(scope: Scope) -> str:

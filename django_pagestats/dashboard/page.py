@@ -23,7 +23,7 @@ from django_pagestats.dashboard.checking import checks_of
 from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.extent import beginning_text
-from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, totals_of
+from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, ranges_of, totals_of
 from django_pagestats.dashboard.kinds import KIND_OF_PAGES
 from django_pagestats.dashboard.left_out import left_out_of
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
@@ -34,12 +34,13 @@ from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import Days, first_weekday, interval_of, today_of
 from django_pagestats.dashboard.refused import refused
 from django_pagestats.dashboard.scope import Places, Scope, scope_of
-from django_pagestats.dashboard.series import Asked, Count, series
+from django_pagestats.dashboard.series import Asked, Count, series, sets_of
 from django_pagestats.dashboard.tables import table_of
 from django_pagestats.dashboard.trust import ahead_of, time_text, trust_of
 from django_pagestats.exceptions import DimensionError, TailTooLongError
 from django_pagestats.notes import Found
 from django_pagestats.silence import last_viewed_at
+from django_pagestats.stats.together import read_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def page_of(
 
 
 def _of_site(scope: Scope) -> dict[str, Any]:
+    read_ahead(scope)
     totals = totals_of(scope)
     return {
         **_of_everybody(scope, totals),
@@ -136,11 +138,11 @@ def _no_filters(error: Exception, *, is_public: bool) -> str:
     return told if is_public else f"{told} {error}"
 
 
-def chart_of(scope: Scope, noted: Found) -> Drawing:
-    interval = interval_of(scope.chart_days, scope.state.interval)
-    asked = Asked(
+def asked_of(scope: Scope) -> Asked:
+    """What the chart is of."""
+    return Asked(
         scope.chart_days,
-        interval,
+        interval_of(scope.chart_days, scope.state.interval),
         scope.now,
         scope.calendar,
         first_weekday(),
@@ -148,10 +150,20 @@ def chart_of(scope: Scope, noted: Found) -> Drawing:
         scope.compared,
         folded_until=scope.folded_until,
     )
+
+
+def read_ahead(scope: Scope) -> None:
+    """Read the sets of the site that the totals and the chart ask for together, each day of them once."""
+    ranges = [*ranges_of(scope), *((days.start, days.end) for days in sets_of(asked_of(scope)))]
+    read_together(scope.taken, ranges)
+
+
+def chart_of(scope: Scope, noted: Found) -> Drawing:
+    asked = asked_of(scope)
     points = series(scope.taken, asked)
     if scope.is_public:
         points = [replace(point, count=_told(point.count), count_before=_told(point.count_before)) for point in points]
-    texts = texts_at(points, noted, interval)
+    texts = texts_at(points, noted, asked.interval)
     return drawn(points, asked, title=gettext("Page views and visitors"), notes=texts)
 
 

@@ -140,8 +140,8 @@ def _pieces(snapshot: Snapshot, asked: Asked) -> list[Point]:
 
 def _counts(snapshot: Snapshot, asked: Asked, parts: Sequence[Days]) -> dict[Days, Count]:
     """The counts of some days each, in order; none of those that are to come, or of before the first page view."""
-    since, tomorrow = asked.since, asked.tomorrow
-    known = [days for days in parts if since is not None and days.end > since and days.start < tomorrow]
+    tomorrow = asked.tomorrow
+    known = _known(asked, parts)
     if not known:
         return {}
     start, end = known[0].start, min(known[-1].end, tomorrow)
@@ -159,6 +159,21 @@ def _counts(snapshot: Snapshot, asked: Asked, parts: Sequence[Days]) -> dict[Day
         snapshot, [(part.start, part.end) for part in parts], asked.path, asked.where, only=seen
     )
     return dict(zip(known, map(Count, page_views, visitors), strict=True))
+
+
+def _known(asked: Asked, parts: Iterable[Days]) -> list[Days]:
+    """Those of some days that have begun, and not before the first page view."""
+    since = asked.since
+    return [days for days in parts if since is not None and days.end > since and days.start < asked.tomorrow]
+
+
+def sets_of(asked: Asked) -> list[Days]:
+    """The weeks or months of the site whose visitors `series()` asks for: those of hours and days are numbers."""
+    if asked.interval in (HOUR, DAY) or asked.path is not None:
+        return []
+    cut = [piece.days for piece in pieces(asked.days, asked.interval, asked.first_weekday)]
+    beside = [days for days in map(asked.beside, cut) if days is not None]
+    return [days.until(asked.tomorrow) for days in (*_known(asked, cut), *_known(asked, beside))]
 
 
 def _sums(daily: Mapping[date, int], parts: Iterable[Days]) -> list[int]:

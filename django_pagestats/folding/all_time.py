@@ -21,7 +21,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import Q
 
 from django_pagestats.buckets import Granularity
 from django_pagestats.clock import database_now
@@ -33,7 +33,7 @@ from django_pagestats.merging import RowsLockedError, database_for
 from django_pagestats.merging.days import Days, Merged
 from django_pagestats.merging.repeats import Visits
 from django_pagestats.merging.rows import AggregateRow
-from django_pagestats.models import Aggregate, Generation, Subject
+from django_pagestats.models import Aggregate, Generation, Subject, raised_revision
 from django_pagestats.tally import SITE_ALL, SITE_SUBJECT, Level, levels_of
 
 ALL = Granularity.ALL
@@ -166,7 +166,7 @@ class AllTime:
             "all_moved_at": database_now(self.using),
             "pass_cursor": None,
             "pass_subject": None,
-            "revision": F("revision") + 1,
+            "revision": raised_revision(),
         }
 
     # -- a short gap

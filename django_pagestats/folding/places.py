@@ -8,7 +8,7 @@ from django.db.models import F
 
 from django_pagestats.folding.stretches import Chunk
 from django_pagestats.merging import database_for
-from django_pagestats.models import BuildSegment, Generation
+from django_pagestats.models import BuildSegment, Generation, raised_revision
 
 
 class Place(Protocol):
@@ -58,7 +58,7 @@ class OfGeneration:
         if not is_fenced:
             rows = rows.filter(is_active=True)
         rows = rows.filter(chunk.witnesses.expression())
-        return bool(rows.update(cursor=chunk.upto, revision=F("revision") + 1, **kept_of(chunk)))
+        return bool(rows.update(cursor=chunk.upto, revision=raised_revision(), **kept_of(chunk)))
 
 
 class OfSegment:

@@ -51,8 +51,11 @@ class Visits:
     def add(self, more: Visits) -> None:
         """Count other page views too."""
         if self.repeats is not None:
-            both = self.visitors & more.visitors
-            self.repeats = None if more.repeats is None else self.repeats | more.repeats | both
+            if more.repeats is None:
+                self.repeats = None
+            else:
+                self.repeats |= more.repeats
+                self.repeats |= self.visitors & more.visitors
         self.page_views += more.page_views
         self.visitors |= more.visitors
 

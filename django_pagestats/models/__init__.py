@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from django_pagestats.buckets import Dimension, Granularity
-from django_pagestats.models.aggregates import Aggregate, Generation, Subject, Visitor, WorkedBy
+from django_pagestats.models.aggregates import (
+    REVISION_STEP,
+    Aggregate,
+    Generation,
+    Subject,
+    Visitor,
+    WorkedBy,
+    raised_revision,
+)
 from django_pagestats.models.checks import Check
 from django_pagestats.models.kept import keep_generation, keep_subject, keep_visitor  # noqa: F401 - connected by this
 from django_pagestats.models.left_out import LeftOut, Reason
@@ -21,6 +29,7 @@ from django_pagestats.models.tokens import Token
 __all__ = [
     "NOTE_MAX_LENGTH",
     "PATH_MAX_LENGTH",
+    "REVISION_STEP",
     "SESSION_KEY_MAX_LENGTH",
     "Aggregate",
     "BackfillRun",
@@ -47,4 +56,5 @@ __all__ = [
     "Visitor",
     "VisitorPolicy",
     "WorkedBy",
+    "raised_revision",
 ]

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from secrets import randbelow
+
 from django.db import models
+from django.db.models.expressions import CombinedExpression
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.fields import ExactCharField
 from django_pagestats.models.indexes import WherePossibleIndex
 from django_pagestats.models.page_views import PATH_MAX_LENGTH, SESSION_KEY_MAX_LENGTH
+
+#: a revision is raised by this much and a drawn part of it once more: room for 1,400,000,000 changes
+REVISION_STEP = 2**32
+
+
+def raised_revision() -> CombinedExpression:
+    """The revision of changed aggregates, for an UPDATE of their generation: one that no others ever had.
+
+    It is drawn, since a rolled back transaction, a server that lost its last commits, or a dump that is read in again
+    would bring the next number once more, for other aggregates; by the system, since forked processes draw alike.
+    """
+    return models.F("revision") + (REVISION_STEP + randbelow(REVISION_STEP))
 
 
 class Visitor(models.Model):

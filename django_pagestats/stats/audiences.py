@@ -13,7 +13,7 @@ from pyroaring import BitMap
 
 from django_pagestats.stats.folded import Ranked, portions
 from django_pagestats.stats.listing import Lister, Wanted, lister_of
-from django_pagestats.stats.questions import MOST_PAGES, SETS_AT_A_TIME, texts_of
+from django_pagestats.stats.questions import MOST_PAGES, SETS_AT_A_TIME
 from django_pagestats.stats.ranges import ALL_DAYS
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
@@ -116,7 +116,7 @@ def _sets(lister: Lister, ranked: Sequence[Ranked], taken: Snapshot) -> list[Vis
 
 def _named(lister: Lister, rows: Sequence[tuple[int, Ranked, VisitorSet]]) -> list[ValueVisitors]:
     ids = (it.subject for _, it, _ in rows if it.value is None and it.subject is not None)
-    texts = texts_of(lister.moment.using, ids)
+    texts = lister.moment.folded.texts(ids)
     return [
         ValueVisitors(texts[it.subject or 0] if it.value is None else it.value, it.page_views, of) for _, it, of in rows
     ]

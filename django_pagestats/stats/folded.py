@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity
-from django_pagestats.conf import conf
-from django_pagestats.dimensions import NamedDimension, of_generation, of_settings
+from django_pagestats.dimensions import NamedDimension
 from django_pagestats.ids import known_subject_ids
-from django_pagestats.merging.reading import State, Where, read_aggregates, read_dimensions, read_state
+from django_pagestats.merging.reading import Where
+from django_pagestats.merging.repeats import Visits
 from django_pagestats.merging.rows import deserialized
-from django_pagestats.models import Generation
+from django_pagestats.models import Subject
 from django_pagestats.stats.ranges import Span, by_days, calendar_of
+from django_pagestats.stats.site_sets import Pieces
+from django_pagestats.stats.statements import (
+    BEFORE_ALL,
+    SETS_PER_STATEMENT,
+    MovedError,
+    Question,
+    Statements,
+    kept,
+    portions,
+)
 from django_pagestats.stats.topics import PAGES, Topic
 from django_pagestats.stats.wheres import topic_where, values_where
 
-T = TypeVar("T")
+__all__ = ["BEFORE_ALL", "SETS_PER_STATEMENT", "Folded", "MovedError", "Question", "Ranked", "Totals", "portions"]
 
-#: below any primary key: before the first fold everything is tail
-BEFORE_ALL = -(2**63) + 1
 #: buckets of one topic that one statement looks up by primary key
 BUCKETS_PER_STATEMENT = 400
-#: sets that one statement reads, and sets that are kept for another try, at the most
-SETS_PER_STATEMENT = 64
-ORDERED_SETS_PER_STATEMENT = 128
+#: sets that are kept for another try, at the most
 KEPT_SETS = 256
-#: sets that one statement reads of several subjects at once: those of ten pages and two months
+#: sets that the first statement reads of several subjects at once: those of ten pages and two months
 SUBJECT_SETS_PER_STATEMENT = 640
 #: rows that one statement looks up by primary key; and subjects of which it looks up all days, however many these are
 ROWS_PER_STATEMENT = 10_000
 SUBJECTS_PER_STATEMENT = 500
-
-
-class MovedError(Exception):
-    """The aggregates, or the tail, moved between two statements of an answer."""
+#: texts of subjects that one statement reads
+TEXTS_PER_STATEMENT = 500
 
 
 class Totals(NamedTuple):
@@ -58,82 +60,30 @@ class Ranked(NamedTuple):
     visitors: int | None
 
 
-#: what was asked for: the method, its span, and its topic or dimension
-Question = tuple[str, Span, Topic | NamedDimension | None]
+class Folded(Statements):
+    """What the aggregates say; answers that are kept are nobody's to change."""
 
-
-class Folded:
-    """Reads aggregates, and raises MovedError as soon as a statement saw another state than the first one.
-
-    Look-ups that depend on the tail are kept by key: `again()` makes a new one that asks all of them first, so that
-    the tail's tally, which may take longer than a fold, lies between no two statements.
-    """
-
-    def __init__(self, using: str, wanted: dict[Question, set[int]] | None = None) -> None:
-        self.using = using
-        self._state: State | None = None
-        self._wanted = wanted or {}
-        self._kept: dict[Question, dict[int, Any]] = {}
-
-    def again(self) -> Folded:
-        return Folded(self.using, self._wanted)
-
-    def ask_again(self) -> None:
-        """Look up what the tries before had to."""
-        for (method, span, about), keys in list(self._wanted.items()):
-            getattr(self, method)(span, about, set(keys))
-
-    # -- the state
-
-    @property
-    def state(self) -> State:
-        self.begin()
-        assert self._state is not None  # noqa: S101 - pinned above
-        return self._state
-
-    def begin(self) -> None:
-        """Read the state, if no statement has told it yet."""
-        if self._state is None:
-            self._pin(read_state(self.using))
-
-    def check(self) -> None:
-        self._pin(read_state(self.using))
-
-    @cached_property
-    def dimensions(self) -> tuple[NamedDimension, ...]:
-        """Those of the generation that answers; before the first fold, when all is tail, those of the settings."""
-        state, stored = read_dimensions(self.using)
-        self._pin(state)
-        if state is not None:
-            return of_generation(stored)
-        return of_settings(Generation.objects.using(self.using).order_by("pk").values_list("dimensions", flat=True))
-
-    def _pin(self, state: State | None) -> None:
-        seen = state or State(0, BEFORE_ALL, 0, conf.TIME_ZONE, BEFORE_ALL)
-        if self._state is None:
-            self._state = seen
-        elif self._state != seen:
-            raise MovedError
-
-    def rows(self, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "") -> list[tuple[Any, ...]]:
-        state, rows = read_aggregates(self.using, columns, where, tail=tail, index=index)
-        return self.seen((state, rows))
-
-    def seen(self, found: tuple[State | None, T]) -> T:
-        """What a statement found; raises MovedError if it saw another state than the ones before."""
-        state, answer = found
-        self._pin(state)
-        return answer
+    def __init__(self, using: str, *, is_own: bool = False, wanted: dict[Question, set[int]] | None = None) -> None:
+        super().__init__(using, is_own=is_own, wanted=wanted)
+        #: what was read together
+        self._site: dict[Span, Visits] = {}
 
     # -- the site, or one topic
 
     def page_views(self, span: Span, topic: Topic | None) -> int:
+        if topic is None and span in self._site:
+            return self._site[span].page_views
+        return self._page_views(span, topic)
+
+    @kept
+    def _page_views(self, span: Span, topic: Topic | None) -> int:
         return sum(
             int(total or 0)
             for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
             for (total,) in self.rows(["SUM(a.page_views)"], where)
         )
 
+    @kept
     def series(self, span: Span, topic: Topic | None) -> dict[int, Totals]:
         """The totals of each bucket that has any."""
         return {
@@ -144,29 +94,42 @@ class Folded:
 
     def visitors(self, span: Span, topic: Topic | None) -> BitMap:
         """The ids of all visitors of a span; a few sets at a time are in memory."""
+        if topic is None and span in self._site:
+            return self._site[span].visitors
+        return self._visitors(span, topic)
+
+    @kept
+    def _visitors(self, span: Span, topic: Topic | None) -> BitMap:
         merged = BitMap()
         for part in self._parts(span):
-            for buckets in portions(self.buckets(part, topic), SETS_PER_STATEMENT):
-                for (visitor_set,) in self.rows(["a.visitor_set"], topic_where(part, topic, buckets=buckets)):
-                    merged |= deserialized(visitor_set)
+            for (visitor_set,) in self._sets(["a.visitor_set"], part, topic, self.buckets(part, topic)):
+                merged |= deserialized(visitor_set)
         return merged
 
-    def site_totals(self, span: Span) -> tuple[int, BitMap]:
-        """The page views of a span, and the ids of its visitors; a few sets at a time are in memory."""
-        total, merged = 0, BitMap()
-        for buckets in portions(self.buckets(span, None), SETS_PER_STATEMENT):
-            where = topic_where(span, None, buckets=buckets)
-            for page_views, visitor_set in self.rows(["a.page_views", "a.visitor_set"], where):
-                total += page_views
-                merged |= deserialized(visitor_set)
-        return total, merged
+    def site(self, span: Span) -> Visits:
+        """The page views of a span, the ids of its visitors, and of those who have more than one page view."""
+        return self.read_site([span])[span]
 
-    def site_sets(self, span: Span) -> Iterator[tuple[int, bytes, bytes | None]]:
-        """The page views, visitor set and repeat set of each bucket of a span; a few are in memory at a time."""
-        columns = ["a.page_views", "a.visitor_set", "a.repeat_set"]
-        for part in self._parts(span):
-            for buckets in portions(self.buckets(part, None), SETS_PER_STATEMENT // 2):
-                yield from self.rows(columns, topic_where(part, None, buckets=buckets))
+    def read_site(self, spans: Collection[Span]) -> dict[Span, Visits]:
+        """The same of several spans, each of whose buckets is read once; later questions about them need no statement.
+
+        A few sets, and what the spans have in common, are in memory at a time.
+        """
+        for span in spans:
+            if span not in self._site and (found := self.found("site", span)) is not None:
+                self._site[span] = found
+        missing = {span: self._parts(span) for span in spans if span not in self._site}
+        every = [part for parts in missing.values() for part in parts]
+        pieces = Pieces(every)
+        columns = ["a.bucket", "a.page_views", "a.visitor_set", "a.repeat_set"]
+        for granularity in sorted({part.granularity for part in every}):
+            of_it = [part for part in every if part.granularity == granularity]
+            buckets = sorted({bucket for part in of_it for bucket in self.buckets(part, None)})
+            for bucket, *row in self._sets(columns, Span(granularity), None, buckets):
+                pieces.add(granularity, bucket, Visits.stored(*row))
+        for span, parts in missing.items():
+            self._site[span] = self.keep("site", span, pieces.together(parts))
+        return {span: self._site[span] for span in spans}
 
     def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""
@@ -181,9 +144,26 @@ class Folded:
 
     def sets_in_order(self, span: Span, topic: Topic | None, buckets: Iterable[int]) -> Iterator[tuple[int, BitMap]]:
         """Each bucket with the ids of its visitors, of those buckets that have any; some sets at a time in memory."""
-        for portion in portions(buckets, ORDERED_SETS_PER_STATEMENT):
-            rows = self.rows(["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=portion))
-            yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in sorted(rows))
+        rows = self._sets(["a.bucket", "a.visitor_set"], span, topic, sorted(buckets), is_sorted=True)
+        yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in rows)
+
+    def _sets(
+        self,
+        columns: Sequence[str],
+        span: Span,
+        topic: Topic | None,
+        buckets: Sequence[int],
+        *,
+        is_sorted: bool = False,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Columns of the site's rows, or of a topic's, of some buckets."""
+        return self._rows_with_sets(
+            columns,
+            lambda portion: topic_where(span, topic, buckets=portion),
+            buckets,
+            first=SETS_PER_STATEMENT,
+            tail="ORDER BY a.bucket" if is_sorted else "",
+        )
 
     def _parts(self, span: Span) -> list[Span]:
         """By which it is read in the fewest sets: of hours whole days are sets of their own."""
@@ -210,14 +190,17 @@ class Folded:
 
     # -- the values of a dimension
 
+    @kept
     def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
         """Of all values together."""
         return int(self.rows(["SUM(a.page_views)"], values_where(span, dimension))[0][0] or 0)
 
+    @kept
     def count_values(self, span: Span, dimension: NamedDimension) -> int:
         column = "COUNT(*)" if span.is_all_time else "COUNT(DISTINCT a.subject)"
         return int(self.rows([column], values_where(span, dimension))[0][0])
 
+    @kept
     def top(self, span: Span, dimension: NamedDimension, count: int) -> list[Ranked]:
         """The first values by page views, then subject id."""
         if span.is_all_time:
@@ -238,6 +221,10 @@ class Folded:
 
     def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, int]:
         """value -> page views, of those of the values that have any."""
+        return self._page_views_by_value(span, dimension, tuple(values))
+
+    @kept
+    def _page_views_by_value(self, span: Span, dimension: NamedDimension, values: tuple[str, ...]) -> dict[str, int]:
         self.begin()  # before the ids are looked up: a value that these aggregates count has its id by then
         subjects = known_subject_ids(self.using, values, dimension.id)
         totals = self.subject_totals(span, dimension, subjects.values())
@@ -269,15 +256,19 @@ class Folded:
 
         def read(subjects: list[int]) -> Iterator[tuple[int, BitMap]]:
             merged: dict[int, BitMap] = {}
-            days = BUCKETS_PER_STATEMENT if are_small else max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))
-            for buckets in portions(self.buckets(span, None), days):
-                where = values_where(span, dimension, buckets=buckets, subjects=subjects)
-                for subject, visitor_set in self.rows(["a.subject", "a.visitor_set"], where):
-                    found = deserialized(visitor_set)
-                    if subject in merged:
-                        merged[subject] |= found  # in place: a long range has many of them
-                    else:
-                        merged[subject] = found
+            few = BUCKETS_PER_STATEMENT if are_small else max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))
+            rows = self._rows_with_sets(
+                ["a.subject", "a.visitor_set"],
+                lambda buckets: values_where(span, dimension, buckets=buckets, subjects=subjects),
+                self.buckets(span, None),
+                first=few,
+            )
+            for subject, visitor_set in rows:
+                found = deserialized(visitor_set)
+                if subject in merged:
+                    merged[subject] |= found  # in place: a long range has many of them
+                else:
+                    merged[subject] = found
             yield from merged.items()
 
         size, most = (SUBJECTS_PER_STATEMENT, 0) if are_small else (SETS_PER_STATEMENT, KEPT_SETS)
@@ -300,6 +291,12 @@ class Folded:
 
     def subject_series(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, dict[int, int]]:
         """value -> bucket -> page views, of those that have any, of a closed span."""
+        return self._subject_series(span, dimension, tuple(values))
+
+    @kept
+    def _subject_series(
+        self, span: Span, dimension: NamedDimension, values: tuple[str, ...]
+    ) -> dict[str, dict[int, int]]:
         self.begin()
         subjects = known_subject_ids(self.using, values, dimension.id)
         values_of = {subject: value for value, subject in subjects.items()}
@@ -311,31 +308,11 @@ class Folded:
                 found.setdefault(values_of[subject], {})[bucket] = page_views
         return found
 
-    # -- what is kept
-
-    def _look_up(
-        self,
-        question: Question,
-        keys: Iterable[int],
-        read: Callable[[list[int]], Iterable[tuple[int, T]]],
-        *,
-        size: int,
-        most: int | None,
-    ) -> dict[int, T]:
-        """The values of keys: those kept, and the others read and, up to `most` of them, kept for another try."""
-        kept = self._kept.setdefault(question, {})
-        wanted = self._wanted.setdefault(question, set())
-        found: dict[int, T] = {key: kept[key] for key in keys if kept.get(key) is not None}
-        for portion in portions((key for key in keys if key not in kept), size):
-            if most is None or len(wanted.union(portion)) <= most:
-                wanted.update(portion)  # before it is read: it may be what raises MovedError
-            values = dict(read(portion))
-            found.update(values)
-            kept.update((key, values.get(key)) for key in portion if key in wanted)
-        return found
-
-
-def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while portion := list(islice(iterator, size)):
-        yield portion
+    def texts(self, subjects: Iterable[int]) -> dict[int, str]:
+        """subject -> its value, of subjects that these aggregates count."""
+        texts = {subject: self.found("text", subject) for subject in subjects}
+        for portion in portions((subject for subject, text in texts.items() if text is None), TEXTS_PER_STATEMENT):
+            rows = Subject.objects.using(self.using).filter(pk__in=portion)
+            for subject, text in rows.values_list("pk", "value"):
+                texts[subject] = self.keep("text", subject, text)
+        return {subject: text for subject, text in texts.items() if text is not None}

@@ -25,8 +25,8 @@ def unique_visitors_of(
 ) -> list[int]:
     """The distinct visitors of each part, `[start, end)`, of the site, of a path or of a value.
 
-    Parts are in order and do not overlap; `only` are all days that have a page view. The number of statements is that
-    of these, 128 to one, however many parts they make; the union of one part is in memory at a time.
+    Parts are in order and do not overlap; `only` are all days that have a page view. As many statements as the bytes of
+    their sets want, 16 MB to each, however many parts they make; of a path the union of one is in memory at a time.
     """
     days = {day_number(day) for day in only}
     return taken._ask(lambda moment: _unique_visitors_of(moment, parts, path, where, days))
@@ -49,6 +49,12 @@ def _unique_visitors_of(
     }
     whole = Span(Granularity.DAY, spans[0].low, spans[-1].high)
     tailed = {part_of[day] for day in moment.tail_of(whole).page_views_by_bucket(whole, topic) if day in part_of}
+    if topic is None:
+        known = moment.folded.read_site(spans)
+        return [
+            len(visitors) + (moment.tail_of(whole).new_visitors(span, None, visitors) if part in tailed else 0)
+            for part, (span, visitors) in enumerate((span, known[span].visitors) for span in spans)
+        ]
     folded = groupby(moment.folded.sets_in_order(whole, topic, part_of), key=lambda found: part_of[found[0]])
     for part, days in folded:
         merged = BitMap()

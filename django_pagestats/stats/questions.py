@@ -9,7 +9,6 @@ from pyroaring import BitMap
 
 from django_pagestats.dimensions import NamedDimension
 from django_pagestats.merging.reading import can_hold
-from django_pagestats.models import Subject
 from django_pagestats.stats.answers import PageStats, Point, Summary
 from django_pagestats.stats.conditions import Condition, may_exist, span_of, topic_of
 from django_pagestats.stats.folded import Ranked, portions
@@ -105,7 +104,7 @@ def with_visitors(
     moment: Moment, span: Span, dimension: NamedDimension, ranked: Sequence[Ranked], *, are_small: bool = False
 ) -> Iterator[Counted]:
     """Some of the top values, with their texts and their visitors; `are_small` as of `Folded.subject_sets`."""
-    texts = texts_of(moment.using, (it.subject for it in ranked if it.value is None and it.subject is not None))
+    texts = moment.folded.texts(it.subject for it in ranked if it.value is None and it.subject is not None)
     subjects = {texts[it.subject or 0] if it.value is None else it.value: it.subject for it in ranked}
     unsure = {value: subjects[value] for value, it in zip(subjects, ranked, strict=True) if it.visitors is None}
     wanted = {it for it in unsure.values() if it is not None}
@@ -114,13 +113,6 @@ def with_visitors(
     new = moment.tail_of(span).new_visitors_by_value(span, dimension, known) if known else {}
     for value, it in zip(subjects, ranked, strict=True):
         yield value, it.page_views, len(known[value]) + new[value] if it.visitors is None else it.visitors
-
-
-def texts_of(using: str, subjects: Iterable[int]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for portion in portions(subjects, VALUES_PER_STATEMENT):
-        found.update(Subject.objects.using(using).filter(pk__in=portion).values_list("pk", "value"))
-    return found
 
 
 def time_series(
@@ -182,12 +174,12 @@ def summary(moment: Moment, start: Bound, end: Bound) -> Summary:
 
 def _totals(moment: Moment, span: Span) -> tuple[int, int, int, datetime | None]:
     """The page views, visitors and paths of a span, and its first time."""
-    page_views, folded = moment.folded.site_totals(span)
+    folded = moment.folded.site(span)
     counted = moment.folded.count_values(span, PAGES)
     tail = moment.tail_of(span)
     return (
-        page_views + tail.page_views(span, None),
-        len(folded) + tail.new_visitors(span, None, folded),
+        folded.page_views + tail.page_views(span, None),
+        len(folded.visitors) + tail.new_visitors(span, None, folded.visitors),
         tail.count_values(moment.folded, span, PAGES, counted),
         tail.first_viewed_at(span),
     )

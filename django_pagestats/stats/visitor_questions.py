@@ -12,7 +12,6 @@ from pyroaring import BitMap
 
 from django_pagestats.exceptions import UnknownDimensionError
 from django_pagestats.merging.reading import State
-from django_pagestats.merging.rows import deserialized
 from django_pagestats.stats.conditions import Condition, may_exist, span_of, topic_of
 from django_pagestats.stats.newcomers import Newcomers
 from django_pagestats.stats.ranges import Bound, Span
@@ -62,26 +61,14 @@ def count_single_page_visitors(moment: Moment, start: Bound, end: Bound) -> int:
     if span.is_empty:
         return 0
     _refuse_at_once(moment, span)
-    seen, repeated = _seen_and_repeated(moment, span)
+    seen = moment.folded.site(span)
+    if seen.repeats is None:
+        raise UnknownDimensionError(NO_REPEAT_SETS)
     sets = Sets(moment, span, origin=0)
     page_views = sets.tail.page_views_by_session_key(span, None)
-    folded, tail = sets.of(seen), sets.of(BitMap(), page_views)
-    more_than_once = sets.of(repeated, (key for key, count in page_views.items() if count > 1)) | (folded & tail)
+    folded, tail = sets.of(seen.visitors), sets.of(BitMap(), page_views)
+    more_than_once = sets.of(seen.repeats, (key for key, count in page_views.items() if count > 1)) | (folded & tail)
     return len((folded | tail) - more_than_once)
-
-
-def _seen_and_repeated(moment: Moment, span: Span) -> tuple[BitMap, BitMap]:
-    """The visitors of the folded part, and those with two page views or more; raises UnknownDimensionError."""
-    seen, repeated = BitMap(), BitMap()
-    for page_views, visitor_set, repeat_set in moment.folded.site_sets(span):
-        in_bucket = deserialized(visitor_set)
-        if repeat_set is not None:
-            repeated |= deserialized(repeat_set)
-        elif page_views > len(in_bucket):
-            raise UnknownDimensionError(NO_REPEAT_SETS)
-        repeated |= seen & in_bucket
-        seen |= in_bucket
-    return seen, repeated
 
 
 def _refuse_at_once(moment: Moment, span: Span) -> None:
