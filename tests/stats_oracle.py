@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 from pyroaring import BitMap
@@ -14,6 +16,7 @@ from pyroaring import BitMap
 from django_pagestats.ids import known_subject_ids, subject_ids, visitor_ids
 from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 from django_pagestats.stats import PageStats, Point
+from django_pagestats.stats.statements import Statements
 from tests.factories import (
     OF_SETTINGS,
     PAGE,
@@ -120,6 +123,13 @@ def fold_on(generation: Generation, rows: Sequence[Row], *, using: str = "defaul
     generation.cursor = generation.all_cursor = rows[-1].id
     generation.revision += 1
     generation.save(using=using)
+
+
+@contextmanager
+def as_outside_transactions() -> Iterator[None]:
+    """Answers are kept in a test's transaction too: it is rolled back, and the next test's may have the same ids."""
+    with patch.object(Statements, "is_own", property(lambda self: True, lambda self, value: None), create=True):
+        yield
 
 
 @dataclass
