@@ -25,7 +25,7 @@ from testproject.urls import urlpatterns as urls_of_site
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import clean, fold_naively
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.test_api")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.test_api"), pytest.mark.in_turn(2)]
 
 urlpatterns = [*urls_of_site, path("numbers/", include("django_pagestats.api.urls"))]
 

@@ -21,7 +21,7 @@ from django_pagestats.models import PageView, Token
 from tests.factories import insert_page_views
 from tests.test_api import API, every_question, problem
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.test_api")]
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.test_api"), pytest.mark.in_turn(2)]
 
 NOW = datetime.now(timezone.utc)
 QUESTIONS = list(every_question())

@@ -24,7 +24,7 @@ from tests.factories import insert_page_views
 from tests.test_objects import Article
 from tests.test_showing import broken, render
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.in_turn]
 
 SVG = "{http://www.w3.org/2000/svg}"
 

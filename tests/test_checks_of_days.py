@@ -20,7 +20,7 @@ from django_pagestats.verify import remembering
 from tests.factories import insert_page_views, make_page_views
 from tests.test_verify import fold
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling"), pytest.mark.in_turn(1)]
 
 PAGE, BUTTON = "/admin/django_pagestats/dashboard/", "/admin/django_pagestats/dashboard/check/"
 QUERY = "?range=free&from=2025-03-02&to=2025-03-08"

@@ -34,7 +34,7 @@ from testproject.urls import urlpatterns
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import clean, fold_naively
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(1)]
 
 ADMIN, PAGE = "/admin/django_pagestats/dashboard/", "/admin/django_pagestats/dashboard/page/"
 SITE, PUBLIC = "/numbers/", "/open/"

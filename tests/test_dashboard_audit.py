@@ -33,7 +33,7 @@ from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import fold_naively
 from tests.test_stats_loyalty import changed_naively, new_naively
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.in_turn(2)]
 
 ADMIN = "/admin/django_pagestats/dashboard/audit/"
 NOW = datetime(2025, 4, 5, 15, 20, tzinfo=timezone.utc)

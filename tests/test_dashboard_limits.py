@@ -19,7 +19,7 @@ from django_pagestats.dashboard.ranges import FREE, Choice, Days
 from django_pagestats.models import PageView, VisitorPolicy
 from tests.factories import Row, insert_page_views
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.in_turn]
 
 TODAY = datetime(2025, 4, 5, tzinfo=timezone.utc)
 NOW = TODAY + timedelta(hours=15, minutes=20)

@@ -25,7 +25,7 @@ from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import fold_naively
 from tests.test_stats_loyalty import loyalty_naively
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.in_turn]
 
 ADMIN, SITE, OPEN = "/admin/django_pagestats/dashboard/", "/numbers/", "/open/7/"
 NOW = datetime(2025, 4, 5, 15, 20, tzinfo=timezone.utc)

@@ -32,7 +32,7 @@ from django_pagestats.views import DashboardView
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import fold_naively
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(1)]
 
 NOW = datetime(2025, 4, 5, 15, 20, tzinfo=timezone.utc)
 AT = datetime(2025, 3, 20, 10, tzinfo=timezone.utc)

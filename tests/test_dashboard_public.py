@@ -46,7 +46,7 @@ def visits(path: str, visitors: int, at: datetime, *, each: int = 1) -> Iterator
             yield path, f"{path}{number}", at + timedelta(minutes=number), {} if view else ARRIVAL
 
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(2)]
 
 
 @pytest.fixture(autouse=True)

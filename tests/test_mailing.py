@@ -29,7 +29,7 @@ from tests.factories import insert_page_views, make_page_views
 from tests.patching import replace
 from tests.smtp import MailServer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.in_turn(1)]
 
 #: a Wednesday: the last week, from Sunday on, is that from 23 to 29 March 2025
 NOW = datetime(2025, 4, 2, 12, tzinfo=timezone.utc)

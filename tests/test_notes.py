@@ -32,7 +32,7 @@ from django_pagestats.notes import logged
 from django_pagestats.views import DashboardView
 from tests.factories import insert_page_views
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.in_turn]
 
 DASHBOARD, ADD = "/admin/django_pagestats/dashboard/", "/admin/django_pagestats/note/add/"
 TODAY = datetime(2025, 4, 5, tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""Answers that are kept: asked again they cost nothing, and are those of now, whatever happened (test_oracle.py too)."""
+"""Answers that are kept: asked again they cost nothing, and are of now, whatever happened (test_oracle.py too)."""
 
 from __future__ import annotations
 
