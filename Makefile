@@ -12,6 +12,8 @@
 #   make script
 # After a change of the read API, its OpenAPI document in docs/:
 #   make openapi
+# After a change of a text that is translated, with GNU gettext:
+#   make messages
 # The picture of the dashboard in the README, of the demo's data, with Chromium and its driver:
 #   make picture
 # The vendored lists of referrer spam and of channels, of which each release should have the newest, from their
@@ -29,7 +31,7 @@ ROUNDS ?= 5
 
 TERSER = terser@5.51.4
 
-.PHONY: help demo test coverage torture lint script openapi picture update-lists clean
+.PHONY: help demo test coverage torture lint script messages openapi picture update-lists clean
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile
@@ -53,6 +55,9 @@ torture: $(VENV)/tested
 script:
 	npx --yes $(TERSER) django_pagestats/beacon/beacon.js --ecma 2020 --compress passes=2 --mangle \
 	  --output django_pagestats/beacon/beacon.min.js
+
+messages: $(VENV)/installed
+	$(BIN)/python tools/messages.py
 
 openapi: $(VENV)/installed
 	$(BIN)/python tools/openapi.py

@@ -19,6 +19,7 @@ PROJECT_TESTS = [
     "test_api_schemathesis.py",
     "test_beacon_browser.py",
     "test_beacon_script.py",
+    "test_catalogue.py",
     "test_contract.py",
     "test_dashboard_browser.py",
     "test_demo.py",
