@@ -17,6 +17,7 @@ from django_pagestats.dashboard.numbers import NOTHING, Change, change, decimal,
 from django_pagestats.dashboard.scope import Scope, bounds
 from django_pagestats.dashboard.series import Count
 from django_pagestats.exceptions import PageStatsError, UnknownDimensionError
+from django_pagestats.stats.together import pending_of
 
 #: how long somebody is "active now", here and wherever that is said
 ACTIVE_MINUTES = 5
@@ -68,27 +69,26 @@ def totals_of(scope: Scope) -> Totals:
     Page views and visitors are compared up to the same hour; of the others days are kept, and a day that has begun only
     is not compared with a whole one.
     """
-    summary = scope.taken.summary(**scope.bounds)
-    if scope.is_left_out and not summary.page_views:
-        figures = [Figure(name) for name in LABELS]
-        return Totals(figures, 0, 0, None, 0, summary.pending, summary.pending_is_exact)
-    seen = Count(summary.page_views, summary.visitors)
+    pending = pending_of(scope.taken)
+    page_views = scope.taken.count_page_views(**scope.bounds)
+    if scope.is_left_out and not page_views:
+        return Totals([Figure(name) for name in LABELS], 0, 0, None, 0, *pending)
+    seen = Count(page_views, scope.taken.count_unique_visitors(**scope.bounds))
+    pages = scope.taken.count_paths(**scope.bounds)
     before = _visitors_before(scope)
     figures = [
         *_of_hours(scope, seen),
         *_of_visits(scope, seen, before),
         _single(scope, seen, before),
-        _pages(scope, summary.paths, seen, before),
+        _pages(scope, pages, seen, before),
     ]
     order = list(LABELS)
     return Totals(
         sorted(figures, key=lambda figure: order.index(figure.name)),
-        summary.page_views,
-        summary.visitors,
+        *seen,
         next((figure.number for figure in figures if figure.name == "visits"), None),
-        summary.paths,
-        summary.pending,
-        summary.pending_is_exact,
+        pages,
+        *pending,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from pyroaring import BitMap
@@ -14,7 +15,9 @@ from django_pagestats.merging.reading import Where
 from django_pagestats.merging.repeats import Visits
 from django_pagestats.merging.rows import deserialized
 from django_pagestats.models import Subject
+from django_pagestats.stats import ranking
 from django_pagestats.stats.ranges import Span, by_days, calendar_of
+from django_pagestats.stats.ranking import Ranking
 from django_pagestats.stats.site_sets import Pieces
 from django_pagestats.stats.statements import (
     BEFORE_ALL,
@@ -32,6 +35,8 @@ __all__ = ["BEFORE_ALL", "SETS_PER_STATEMENT", "Folded", "MovedError", "Question
 
 #: buckets of one topic that one statement looks up by primary key
 BUCKETS_PER_STATEMENT = 400
+#: of a closed range all are named, though not in one statement; else those are looked for that have rows
+MOST_NAMED_BUCKETS = 2_000
 #: sets that are kept for another try, at the most
 KEPT_SETS = 256
 #: sets that the first statement reads of several subjects at once: those of ten pages and two months
@@ -182,9 +187,12 @@ class Folded(Statements):
         """The buckets in which there may be rows; of all time one, whatever its number (`Where`)."""
         if span.is_all_time:
             return [0]
-        few = span.buckets(BUCKETS_PER_STATEMENT)
-        if few is not None:
-            return few
+        few = span.buckets(MOST_NAMED_BUCKETS)
+        return self._site_buckets(span) if few is None else few
+
+    @kept
+    def _site_buckets(self, span: Span) -> list[int]:
+        """Those in which the site has page views: no topic has any in another one."""
         rows = self.rows(["a.bucket"], topic_where(span, None))
         return sorted(bucket for (bucket,) in rows)
 
@@ -197,6 +205,8 @@ class Folded(Statements):
 
     @kept
     def count_values(self, span: Span, dimension: NamedDimension) -> int:
+        if not span.is_all_time and (count := self._ranking(span, dimension).count()) is not None:
+            return count
         column = "COUNT(*)" if span.is_all_time else "COUNT(DISTINCT a.subject)"
         return int(self.rows([column], values_where(span, dimension))[0][0])
 
@@ -211,6 +221,8 @@ class Folded(Statements):
                 tail=f"ORDER BY a.page_views DESC, a.subject LIMIT {count:d}",
                 index="pagestats_top_pages" if is_indexed else "",
             )
+        elif (found := self._ranking(span, dimension).top(count, lambda: self.state)) is not None:
+            rows = [(subject, page_views, None) for subject, page_views in found]
         else:
             rows = self.rows(
                 ["a.subject", "SUM(a.page_views) AS total", "NULL AS visitors"],
@@ -219,6 +231,28 @@ class Folded(Statements):
             )
         return [Ranked(subject, None, int(page_views), visitors) for subject, page_views, visitors in rows]
 
+    def _ranking(self, span: Span, dimension: NamedDimension) -> Ranking:
+        days = self.buckets(span, None)
+        most_viewed, known = partial(self._most_viewed, dimension), partial(self._known_subjects, dimension)
+        return Ranking(self.rows, span, dimension, days, most_viewed, known)
+
+    @kept
+    def _known_subjects(self, dimension: NamedDimension) -> BitMap:
+        """All that any aggregates count, up to `MOST_KNOWN` and one."""
+        subjects = Subject.objects.using(self.using).filter(dimension=dimension.id)
+        return BitMap(subjects.values_list("pk", flat=True)[: ranking.MOST_KNOWN + 1])
+
+    @kept
+    def _most_viewed(self, dimension: NamedDimension) -> list[tuple[int, int]]:
+        """The values with the most page views of all time, with these."""
+        rows = self.rows(
+            ["a.subject", "a.page_views"],
+            Where(dimension.id, Granularity.ALL, is_ranked=dimension == PAGES),
+            tail=f"ORDER BY a.page_views DESC, a.subject LIMIT {ranking.MOST_VIEWED:d}",
+            index="pagestats_top_pages" if dimension == PAGES else "",
+        )
+        return [(subject, page_views) for subject, page_views in rows]
+
     def page_views_by_value(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, int]:
         """value -> page views, of those of the values that have any."""
         return self._page_views_by_value(span, dimension, tuple(values))
@@ -226,7 +260,7 @@ class Folded(Statements):
     @kept
     def _page_views_by_value(self, span: Span, dimension: NamedDimension, values: tuple[str, ...]) -> dict[str, int]:
         self.begin()  # before the ids are looked up: a value that these aggregates count has its id by then
-        subjects = known_subject_ids(self.using, values, dimension.id)
+        subjects = self._subject_ids(dimension, values)
         totals = self.subject_totals(span, dimension, subjects.values())
         return {value: totals[subject] for value, subject in subjects.items() if subject in totals}
 
@@ -298,7 +332,7 @@ class Folded(Statements):
         self, span: Span, dimension: NamedDimension, values: tuple[str, ...]
     ) -> dict[str, dict[int, int]]:
         self.begin()
-        subjects = known_subject_ids(self.using, values, dimension.id)
+        subjects = self._subject_ids(dimension, values)
         values_of = {subject: value for value, subject in subjects.items()}
         found: dict[str, dict[int, int]] = {}
         for buckets in portions(self.buckets(span, None), max(1, ROWS_PER_STATEMENT // max(1, len(values_of)))):
@@ -307,6 +341,11 @@ class Folded(Statements):
             for subject, bucket, page_views in rows:
                 found.setdefault(values_of[subject], {})[bucket] = page_views
         return found
+
+    @kept
+    def _subject_ids(self, dimension: NamedDimension, values: tuple[str, ...]) -> dict[str, int]:
+        """Of those values that had one when this state was read, as all have that are in these aggregates."""
+        return known_subject_ids(self.using, values, dimension.id)
 
     def texts(self, subjects: Iterable[int]) -> dict[int, str]:
         """subject -> its value, of subjects that these aggregates count."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django_pagestats.stats.conditions import span_of
-from django_pagestats.stats.ranges import Bound
+from django_pagestats.stats.ranges import ALL_DAYS, Bound
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 
@@ -23,3 +23,13 @@ def read_together(taken: Snapshot, ranges: Iterable[tuple[Bound, Bound]]) -> Non
 
     ranges = list(ranges)
     taken._ask(read)
+
+
+def pending_of(taken: Snapshot) -> tuple[int, bool]:
+    """The page views that no aggregate counts yet, and whether there are so many exactly: as `summary()` tells them."""
+
+    def counted(moment: Moment) -> tuple[int, bool]:
+        tail = moment.tail_of(ALL_DAYS)
+        return tail.pending, tail.pending_is_exact
+
+    return taken._ask(counted)
