@@ -97,7 +97,7 @@ def dashboard(of_range: str, today: date, *, with_panels: bool = False) -> None:
         page.read_ahead(scope)
         totals = page.totals_of(scope)
         page.active_now(scope)
-        page.chart_of(scope)
+        page.chart_of(scope, page.notes_of(scope))
         page.table_of(scope, page.KIND_OF_PAGES, totals)
         if with_panels:
             page.panels_of(scope, totals)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity
-from django_pagestats.dimensions import NamedDimension
+from django_pagestats.dimensions import ENTRY, NamedDimension
 from django_pagestats.ids import known_subject_ids
 from django_pagestats.merging.reading import Where
 from django_pagestats.merging.repeats import Visits
@@ -205,7 +205,8 @@ class Folded(Statements):
 
     @kept
     def count_values(self, span: Span, dimension: NamedDimension) -> int:
-        if not span.is_all_time and (count := self._ranking(span, dimension).count()) is not None:
+        by_look_ups = None if span.is_all_time else self._ranking(span, dimension)
+        if by_look_ups is not None and (count := by_look_ups.count()) is not None:
             return count
         column = "COUNT(*)" if span.is_all_time else "COUNT(DISTINCT a.subject)"
         return int(self.rows([column], values_where(span, dimension))[0][0])
@@ -221,7 +222,7 @@ class Folded(Statements):
                 tail=f"ORDER BY a.page_views DESC, a.subject LIMIT {count:d}",
                 index="pagestats_top_pages" if is_indexed else "",
             )
-        elif (found := self._ranking(span, dimension).top(count, lambda: self.state)) is not None:
+        elif (look_ups := self._ranking(span, dimension)) and (found := look_ups.top(count, lambda: self.state)):
             rows = [(subject, page_views, None) for subject, page_views in found]
         else:
             rows = self.rows(
@@ -231,7 +232,10 @@ class Folded(Statements):
             )
         return [Ranked(subject, None, int(page_views), visitors) for subject, page_views, visitors in rows]
 
-    def _ranking(self, span: Span, dimension: NamedDimension) -> Ranking:
+    def _ranking(self, span: Span, dimension: NamedDimension) -> Ranking | None:
+        """Look-ups in place of all rows, of paths: other dimensions have few values, whose rows are soon read."""
+        if dimension != PAGES and dimension.source != ENTRY:
+            return None
         days = self.buckets(span, None)
         most_viewed, known = partial(self._most_viewed, dimension), partial(self._known_subjects, dimension)
         return Ranking(self.rows, span, dimension, days, most_viewed, known)
@@ -239,6 +243,7 @@ class Folded(Statements):
     @kept
     def _known_subjects(self, dimension: NamedDimension) -> BitMap:
         """All that any aggregates count, up to `MOST_KNOWN` and one."""
+        self.begin()  # what these aggregates count has its id by then
         subjects = Subject.objects.using(self.using).filter(dimension=dimension.id)
         return BitMap(subjects.values_list("pk", flat=True)[: ranking.MOST_KNOWN + 1])
 

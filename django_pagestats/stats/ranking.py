@@ -63,21 +63,18 @@ class Ranking:
 
     def top(self, count: int, state: Callable[[], State]) -> list[Total] | None:
         """The first ones by page views, then subject; None: that is not to be had by look-ups."""
-        if count > LONGEST_TOP or self._is_soon_read(FEWEST_DAYS):
+        if count > LONGEST_TOP or len(self.days) < FEWEST_DAYS or len(most_viewed := self._most_viewed()) < MOST_VIEWED:
             return None
-        most_viewed = self._most_viewed()
         is_long = len(self.days) >= LONG_DAYS
         for most in (FEW_CANDIDATES, MANY_CANDIDATES) if is_long else (MANY_CANDIDATES,):
             # page views that are folded into days only may be of one value; ids of page views are at least as many
             others = most_viewed[most][1] + state().cursor - state().all_cursor
+            if count > most or most_viewed[count - 1][1] <= others:
+                continue  # none can have more page views in these days than in all time
             found = self._totals([subject for subject, _ in most_viewed[:most]])[:count]
             if len(found) == count and found[-1][1] > others:
                 return found
         return None
-
-    def _is_soon_read(self, fewest_days: int) -> bool:
-        """Whether to read all rows takes no longer: of a few days, or of a dimension that has few values."""
-        return len(self.days) < fewest_days or len(self._most_viewed()) < MOST_VIEWED
 
     def _totals(self, subjects: Sequence[int]) -> list[Total]:
         if not subjects:
@@ -90,7 +87,7 @@ class Ranking:
 
     def count(self) -> int | None:
         """How many values have a page view; None: to count them at once takes no longer."""
-        if self._is_soon_read(2 * LAST_DAYS):
+        if len(self.days) < 2 * LAST_DAYS or len(self._known()) < MOST_VIEWED:
             return None
         seen, rest, step = BitMap(), self.days, LAST_DAYS
         while step <= min(len(rest) // 2, LAST_DAYS * MORE_DAYS):
