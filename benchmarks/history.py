@@ -31,7 +31,15 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 
 from benchmarks.data import BATCH, SIGMA, SPREAD, analyze, make_database, path_of
-from testproject.traffic import CAMPAIGNS, HOUR_WEIGHTS, OF_VISITORS, SITES, WEEKDAY_WEIGHTS, WITH_CAMPAIGN, Attributes
+from testproject.traffic import (
+    CAMPAIGNS,
+    HOUR_WEIGHTS,
+    OF_VISITORS,
+    SOURCES,
+    WEEKDAY_WEIGHTS,
+    WITH_CAMPAIGN,
+    Attributes,
+)
 
 PAGE_VIEWS = 100_000_000
 VISITORS = 5_000_000
@@ -41,8 +49,8 @@ DAYS = 3 * 365
 END = date(2026, 11, 30)
 HOUR_SECONDS = 3_600
 DAY_SECONDS = 86_400
-#: of a day's page views that come from no page of the site, the source of each; None: it is no arrival
-SOURCES = (None, *SITES)
+#: where page views come from; None: it is no arrival
+PLACES = (None, *SOURCES)
 
 
 class Day(NamedTuple):
@@ -53,7 +61,7 @@ class Day(NamedTuple):
     pages: list[int]
     visitors: list[int]
     seconds: list[int]
-    #: numbers of SOURCES and CAMPAIGNS
+    #: numbers of PLACES and CAMPAIGNS
     sources: list[int]
     campaigns: list[int | None]
 
@@ -88,7 +96,7 @@ class History:
             for page, visitor, second, source, campaign in zip(*day[1:], strict=True):
                 attributes = self.attributes_of(visitor)
                 if source:
-                    attributes["source"] = SITES[source - 1]
+                    attributes["source"] = SOURCES[source - 1]
                 if campaign is not None:
                     attributes["campaign"] = CAMPAIGNS[campaign]
                 viewed_at = datetime.fromtimestamp(second, timezone.utc)
@@ -98,7 +106,7 @@ class History:
         """Each day that has page views; as many in all as were asked for, but for chance: by 1 % at the most."""
         rng = self._rng
         zipf = list(accumulate(1 / rank for rank in range(1, self.paths + 1)))
-        of_sources = list(accumulate([2 * sum(1 / rank for rank in range(1, len(SITES) + 1)), *_zipf(len(SITES))]))
+        of_sources = list(accumulate([2 * sum(1 / rank for rank in range(1, len(SOURCES) + 1)), *_zipf(len(SOURCES))]))
         midnight = int(datetime.combine(self.first_day, datetime.min.time(), timezone.utc).timestamp())
         for number, visitors in enumerate(self._by_day()):
             rng.shuffle(visitors)
@@ -106,7 +114,7 @@ class History:
             if not count:
                 continue
             begins_at = midnight + number * DAY_SECONDS
-            sources = rng.choices(range(len(SOURCES)), cum_weights=of_sources, k=count)
+            sources = rng.choices(range(len(PLACES)), cum_weights=of_sources, k=count)
             yield Day(
                 begins_at,
                 rng.choices(range(self.paths), cum_weights=zipf, k=count),
@@ -181,7 +189,7 @@ class Writer:
 
         names = self.history.path_names
         if name == "source":
-            sources = [None, *self._ids(dimension, SITES)]
+            sources = [None, *self._ids(dimension, SOURCES)]
             return lambda day: map(sources.__getitem__, day.sources)
         if name == "campaign":
             campaigns = self._ids(dimension, CAMPAIGNS)
