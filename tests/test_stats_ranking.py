@@ -97,3 +97,17 @@ def test_rows_of_days_are_not_all_added_up() -> None:
     assert not any("COUNT(DISTINCT" in sql for sql in counts)
     assert stats.top_pages(2, **days) == Oracle(made).top_pages(days["start"], days["end"])[:2]
     assert stats.count_paths(**days) == Oracle(made).paths(days["start"], days["end"])
+
+
+@pytest.mark.django_db
+def test_a_page_may_be_first_by_page_views_that_its_row_of_all_time_does_not_count_yet() -> None:
+    counted = [("/0", 3), ("/1", 3), ("/2", 3), ("/3", 2), ("/4", 1), ("/5", 1)]
+    made = insert_page_views(
+        (path, f"key{n}", START + timedelta(hours=n)) for path, count in counted for n in range(count)
+    )
+    of_all_time = len(made)
+    made += insert_page_views(("/5", f"late{n}", START + timedelta(hours=30)) for n in range(5))
+    fold_naively(made, all_time=of_all_time)
+    with small_numbers():
+        found = stats.top_pages(2, start=FIRST, end=FIRST + timedelta(days=2))
+    assert [(page.path, page.page_views) for page in found] == [("/5", 6), ("/0", 3)]
