@@ -111,3 +111,14 @@ def test_a_page_may_be_first_by_page_views_that_its_row_of_all_time_does_not_cou
     with small_numbers():
         found = stats.top_pages(2, start=FIRST, end=FIRST + timedelta(days=2))
     assert [(page.path, page.page_views) for page in found] == [("/5", 6), ("/0", 3)]
+
+
+@pytest.mark.django_db
+def test_a_page_that_is_new_may_be_before_those_with_the_most_of_all_time() -> None:
+    old = [(path, START) for path in ("/0", "/1", "/2") for _ in range(4)]
+    new = [(path, START + timedelta(days=5)) for path in ("/0", "/1", "/3", "/3", "/4")]
+    made = insert_page_views((path, f"key{n}", at) for n, (path, at) in enumerate([*old, *new, ("/5", START)]))
+    fold_naively(made)
+    with small_numbers():
+        found = stats.top_pages(2, start=FIRST + timedelta(days=1), end=FIRST + timedelta(days=7))
+    assert (found[0].path, found[0].page_views, found[1].page_views) == ("/3", 2, 1)
