@@ -229,14 +229,16 @@ class Outage:
             host="127.0.0.1", port=self.server.port, user="postgres", dbname="postgres", autocommit=True, **options
         )
 
-    def stop_in_a_chunk(self) -> None:
-        """At once, while a chunk's transaction is open; and start it again."""
+    def stop_in_a_chunk(self, visitors: Visitors) -> None:
+        """At once, while a chunk's transaction is open; and start it again once a visitor has noticed."""
         with contextlib.suppress(Exception), self.connect() as other:  # it goes away with the server
             other.execute("BEGIN")
             other.execute(f"SELECT 1 FROM {Generation._meta.db_table} WHERE is_active FOR NO KEY UPDATE")
             wait_until(lambda: self.is_waited_for(other.info.backend_pid), "a chunk")
             connection.close()
+            told = len(visitors.told())
             self.server.stop()
+        wait_until(lambda: len(visitors.told()) > told, "a page view that could not be recorded")
         self.server.start()
 
     def is_waited_for(self, pid: int) -> bool:
@@ -296,7 +298,7 @@ def test_a_postgresql_that_is_stopped_and_one_that_does_not_tell_of_a_commit(tmp
                 go_on()
                 outage.end_a_session_that_has_committed()
                 look_after_it(site)
-                outage.stop_in_a_chunk()
+                outage.stop_in_a_chunk(visitors)
                 assert_consistent()
                 look_after_it(site)
             hurry(site)
