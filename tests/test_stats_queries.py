@@ -229,7 +229,6 @@ def many_aggregates(generation: int) -> Iterator[Aggregate]:
 USUAL = {("aggregates", "by the primary key"), ("page views", "by the primary key")}
 ALSO = {
     "top_pages()": {("aggregates", "along pagestats_top_pages")},
-    "top_pages(range)": {("aggregates", "along pagestats_top_pages")},  # those that may be among the first
     "summary()": {("page views", "along pagestats_viewed_at")},  # to the first one
     "summary(range)": {("page views", "by pagestats_viewed_at")},
 }
@@ -239,7 +238,7 @@ OTHERWISE = {"active_visitors()": RECENT, "active_pages()": RECENT, "visitor_pol
 #: SQLite, which keeps no histogram, may count a long tail by the index of its times, which has all columns
 BY_TIME = {"count_page_views(range)", "time_series(day)", "time_series(hour)"}
 #: of all time they read as far as the place by the index of the top pages, where a planner thinks that it pays
-BY_RANK = {"rank()", "page_at()", "page_at_percentile()"}
+BY_RANK = {"rank()", "page_at()", "page_at_percentile()", "top_pages(range)"}
 
 
 @pytest.mark.usefixtures("many")
