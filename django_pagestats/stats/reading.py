@@ -52,7 +52,7 @@ class Moment:
         #: the page views stay those of the beginning, though the aggregates may move
         self.is_kept = is_kept
         self.in_transaction = in_transaction(using)
-        self.folded = Folded(using, is_own=is_isolated or not self.in_transaction)
+        self.folded = Folded(using, is_own=is_isolated or not (self.in_transaction or is_kept))
         #: is it after the cursor of all time? -> the tail; and of a moment that is kept those that were read at first
         self._tails: dict[bool, Tail] = {}
         self._origins: dict[bool, Tail] = {}

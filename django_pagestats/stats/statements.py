@@ -192,7 +192,8 @@ def kept(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
         answer = self._answered.get(question)
         if answer is None and (answer := self.found(*question)) is None:
             answer = self.keep(*question, method(self, *args, **kwargs))
-        if len(self._answered) < MOST_ANSWERED:
+        # within the caller's transaction aggregates may move: there each question looks whether they have
+        if self.is_own and len(self._answered) < MOST_ANSWERED:
             self._answered[question] = answer
         return answer  # type: ignore[no-any-return]
 
