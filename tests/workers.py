@@ -17,6 +17,7 @@ TESTS = Path(__file__).parent
 PROJECT_TESTS = [
     "test_admin_browser.py",
     "test_api_schemathesis.py",
+    "test_axe.py",
     "test_beacon_browser.py",
     "test_beacon_script.py",
     "test_catalogue.py",
@@ -102,7 +103,7 @@ GROUPS = {
     ],
     "served": ["test_served.py"],
     "latin1": ["test_latin1.py"],  # its database is made once
-    "browser": ["test_admin_browser.py", "test_dashboard_browser.py"],
+    "browser": ["test_admin_browser.py", "test_axe.py", "test_dashboard_browser.py"],
     "beacon": ["test_beacon_browser.py"],
     "demo": ["test_demo.py"],
     "packaging": ["test_packaging.py"],  # what they build is built once
