@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
+from gettext import GNUTranslations
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.test import Client
 from django.urls import include, path
@@ -22,6 +24,7 @@ from django_pagestats.views.sections import dashboard_urls
 from testproject.urls import urlpatterns as of_project
 from tests import servers
 from tests.factories import insert_page_views
+from tests.test_admin import make_run
 from tools.messages import PACKAGE, compile_to, extract
 
 LANGUAGES = sorted(folder.name for folder in (PACKAGE / "locale").iterdir())
@@ -100,6 +103,21 @@ def words_outside(content: str) -> set[str]:
     return set(re.findall(r"[^\W\d]{2,}", text)) - DJANGOS - NAMES
 
 
+def words_of_django() -> set[str]:
+    """What Django and its admin say in German, which stands on the pages of the admin between texts of ours."""
+    words: set[str] = set()
+    for app in ("conf", "contrib/admin", "contrib/auth", "contrib/contenttypes"):
+        with (Path(django.__file__).parent / app / "locale/de/LC_MESSAGES/django.mo").open("rb") as file:
+            for text in GNUTranslations(file)._catalog.values():  # type: ignore[attr-defined]
+                words |= set(re.findall(r"[^\W\d]{2,}", text))
+    return words
+
+
+def content_of(page: str) -> str:
+    """The part of a page of the admin that is of what it shows; the head and the list of all apps are not."""
+    return page.partition('id="content"')[2].partition(">")[2].partition('id="footer"')[0]
+
+
 def record() -> None:
     now = datetime.now(timezone.utc)
     insert_page_views(
@@ -149,6 +167,28 @@ def test_every_text_of_the_pages_is_in_the_catalogue(
                 assert answer.status_code == 200, url
                 assert "[!!" in answer.content.decode()
                 assert words_outside(answer.content.decode()) == set(), url
+            # what Django has no German for, keys and values of page views, and objects by the names that logs have
+            untranslated = {"Search", "by", "Pagination", "Run", "Select", "option"}
+            allowed = words_of_django() | untranslated | {"key", "direct", "at", "generation", "run"}
+            run = make_run(status="failed", error="17")
+            for url in (
+                "dashboard/page/?path=/1/&range=28d",
+                "note/",
+                "note/add/",
+                "token/",
+                "leftout/",
+                "pageview/",
+                "importsource/",
+                "generation/",
+                f"generation/{run.generation_id}/change/",
+                "backfillrun/",
+                f"backfillrun/{run.pk}/change/",
+            ):
+                answer = admin_client.get(f"/admin/django_pagestats/{url}")
+                assert answer.status_code == 200, url
+                content = content_of(answer.content.decode())
+                assert "[!!" in content
+                assert words_outside(content) - allowed == set(), url
     finally:
         trans_real._translations.pop("de", None)
 

@@ -105,6 +105,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
         names = {name for name in archive.namelist() if ".dist-info/" not in name and ".data/" not in name}
     assert names == package_files()
     assert "django_pagestats/py.typed" in names
+    assert "django_pagestats/locale/de/LC_MESSAGES/django.mo" in names
     assert "django_pagestats/migrations/0001_initial.py" in names
     for kind in ("templates", "static"):
         assert any(name.startswith(f"django_pagestats/{kind}/") for name in names), f"no {kind} in the wheel"

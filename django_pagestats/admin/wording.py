@@ -210,7 +210,9 @@ def event_texts(event: RunEvent) -> tuple[str, str, str, str]:
 
 
 def who(actor: str, via: str) -> str:
-    return f"{actor} ({via})" if actor else via
+    """A person's name, and from where; what is no `Via` is shown as it is stored."""
+    where = str(RunEvent.Via(via).label) if via in RunEvent.Via.values else via
+    return f"{actor} ({where})" if actor else where
 
 
 def time(at: datetime | None) -> str:

@@ -111,7 +111,7 @@ def _start(using: str, wanted: Wanted, enqueue: Enqueue) -> Started:
             raise RunLockedError(conflict(using, "run")) from error
         raise
     logger.info("run %s: %s started by %s from %s", run.pk, run.kind, wanted.actor or "nobody", wanted.via)
-    message = f"{run.get_kind_display().capitalize()} started: run {run.pk}"
+    message = f"{run.kind.capitalize()} started: run {run.pk}"
     return Started("started", run, message if kind == Kind.REBUILD else _with_problem(using, message))
 
 

@@ -7,6 +7,7 @@ from secrets import randbelow
 from django.db import models
 from django.db.models.expressions import CombinedExpression
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.models.fields import ExactCharField
@@ -62,10 +63,14 @@ class Subject(models.Model):
 class WorkedBy(models.TextChoices):
     """Who keeps a generation up, or works on a run; empty where nobody has yet."""
 
-    CLUSTER = "cluster"  #: a worker of a django-q2 cluster
-    COMMAND = "command"  #: a management command, in its own process
-    SITE = "site"  #: a process of the site that records page views
-    PAGE = "page"  #: the requests of the run's page in the admin
+    #: a worker of a django-q2 cluster
+    CLUSTER = "cluster", pgettext_lazy("who works", "Cluster")
+    #: a management command, in its own process
+    COMMAND = "command", pgettext_lazy("who works", "Command")
+    #: a process of the site that records page views
+    SITE = "site", pgettext_lazy("who works", "Site")
+    #: the requests of the run's page in the admin
+    PAGE = "page", pgettext_lazy("who works", "Page")
 
 
 class Generation(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats.models.aggregates import Generation, WorkedBy
 from django_pagestats.models.fields import ExactCharField, ProseCharField, ProseTextField
@@ -15,16 +16,24 @@ class BackfillRun(models.Model):
     ACTIVE = "active"
 
     class Status(models.TextChoices):
-        QUEUED = "queued"  #: no link has begun yet
-        RUNNING = "running"  #: a link has begun; it may be waiting: see `wait_reason`
-        PAUSED = "paused"  #: stopped by a person until a person resumes it; it stays the one active run
-        SUCCEEDED = "succeeded"  #: the target is reached; a rebuild is switched
-        FAILED = "failed"  #: gave up; `error` says why, the cursor is kept
-        CANCELLED = "cancelled"  #: given up by a person; what a backfill has folded stays, a rebuild's rows go
+        #: no link has begun yet
+        QUEUED = "queued", pgettext_lazy("status of a run", "Queued")
+        #: a link has begun; it may be waiting: see `wait_reason`
+        RUNNING = "running", pgettext_lazy("status of a run", "Running")
+        #: stopped by a person until a person resumes it; it stays the one active run
+        PAUSED = "paused", pgettext_lazy("status of a run", "Paused")
+        #: the target is reached; a rebuild is switched
+        SUCCEEDED = "succeeded", pgettext_lazy("status of a run", "Succeeded")
+        #: gave up; `error` says why, the cursor is kept
+        FAILED = "failed", pgettext_lazy("status of a run", "Failed")
+        #: given up by a person; what a backfill has folded stays, a rebuild's rows go
+        CANCELLED = "cancelled", pgettext_lazy("status of a run", "Cancelled")
 
     class Kind(models.TextChoices):
-        BACKFILL = "backfill"  #: folds into the active generation
-        REBUILD = "rebuild"  #: folds into a new generation, verifies and switches
+        #: folds into the active generation
+        BACKFILL = "backfill", pgettext_lazy("kind of run", "Backfill")
+        #: folds into a new generation, verifies and switches
+        REBUILD = "rebuild", pgettext_lazy("kind of run", "Rebuild")
 
     id = models.BigAutoField(primary_key=True)
     kind = ExactCharField(_("kind"), max_length=16, choices=Kind)
@@ -137,11 +146,16 @@ class RunEvent(models.Model):
     """One change of a run's status, or a revival: who made it, through what, and why."""
 
     class Via(models.TextChoices):
-        COMMAND = "command"  #: a management command
-        ADMIN = "admin"  #: a button of the admin
-        SCHEDULE = "schedule"  #: a schedule of the site's
-        WATCHDOG = "watchdog"  #: whoever found that the lease had run out
-        WORKER = "worker"  #: whoever folds
+        #: a management command
+        COMMAND = "command", pgettext_lazy("from where", "command")
+        #: a button of the admin
+        ADMIN = "admin", pgettext_lazy("from where", "admin")
+        #: a schedule of the site's
+        SCHEDULE = "schedule", pgettext_lazy("from where", "schedule")
+        #: whoever found that the lease had run out
+        WATCHDOG = "watchdog", pgettext_lazy("from where", "watchdog")
+        #: whoever folds
+        WORKER = "worker", pgettext_lazy("from where", "worker")
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(BackfillRun, models.CASCADE, verbose_name=_("run"), related_name="events")
