@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
@@ -28,7 +29,8 @@ PAGE = f"{ADMIN}dashboard/"
 PAGES = [
     f"{PAGE}?range=28d",
     f"{PAGE}?range=91d&interval=week&compare=year",
-    f"{PAGE}?range=7d&f=page:/blog/1/&goal=/docs/3/",
+    f"{PAGE}?range=7d&f=source:news.example&goal=/docs/3/",
+    f"{PAGE}?range=7d&f=source:news.example&f=country:DE",
     f"{PAGE}?range=free&from=2010-01-02&to=2010-01-01",
     f"{PAGE}page/?path=/blog/1/",
     f"{PAGE}loyalty/?range=28d",
@@ -43,6 +45,7 @@ PAGES = [
     f"{ADMIN}leftout/",
     f"{ADMIN}token/",
 ]
+PILLS = ".pagestats-pills a .pagestats-unseen"
 OPENED = "document.querySelectorAll('.pagestats details, #content-main details').forEach((it) => { it.open = true; })"
 
 
@@ -62,6 +65,9 @@ def found(shown: Browser, source: str, pages: list[str]) -> dict[str, list[str]]
     for page in pages:
         shown.open(page)
         assert "Not Found" not in shown.driver.title, page
+        assert shown.run(f"return document.querySelectorAll('{PILLS}').length") == len(
+            re.findall("[?&](?:f|goal|path)=", page)
+        )
         shown.run(OPENED)
         for width in (1_280, 360):
             # only colours are other ones in another theme

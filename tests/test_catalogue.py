@@ -157,7 +157,8 @@ def test_every_text_of_the_pages_is_in_the_catalogue(
             for url in (
                 "/numbers/?range=28d",
                 "/numbers/?range=7d&interval=week&compare=year",
-                "/numbers/?f=page:/1/&goal=/2/",
+                "/numbers/?f=source:1.2&goal=/2/",
+                "/numbers/?f=source:1.2&f=country:99",
                 "/numbers/?from=2010-01-02&to=2010-01-01&range=free",
                 "/numbers/loyalty/",
                 "/numbers/audit/",
@@ -166,6 +167,7 @@ def test_every_text_of_the_pages_is_in_the_catalogue(
                 answer = admin_client.get(url)
                 assert answer.status_code == 200, url
                 assert "[!!" in answer.content.decode()
+                assert answer.content.decode().count("[!!entfernen!!]") == url.count("f=") + url.count("goal=")
                 assert words_outside(answer.content.decode()) == set(), url
             # what Django has no German for, keys and values of page views, and objects by the names that logs have
             untranslated = {"Search", "by", "Pagination", "Run", "Select", "option"}
