@@ -15,7 +15,7 @@ import os
 import random
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import accumulate, islice
 from math import log
@@ -122,6 +122,16 @@ def make_database() -> None:
             cursor.execute(f'CREATE DATABASE "{name}"')
 
 
+def prepare(parser: argparse.ArgumentParser, what: str, is_there: Callable[[], bool], *, replace: bool) -> None:
+    """Make the database and its tables, and empty them, if that is wanted; else end where something is there."""
+    make_database()
+    call_command("migrate", verbosity=0)
+    if replace:
+        call_command("flush", verbosity=0, interactive=False)
+    elif is_there():
+        parser.error(f"this database has {what}; --replace empties it")
+
+
 def store(page_views: Iterator[Row], table: str) -> None:
     into = f"{table} (path, session_key, viewed_at, attributes)"
     with connection.cursor() as cursor:
@@ -156,12 +166,7 @@ def main() -> None:
     django.setup()
     from django_pagestats.models import PageView
 
-    make_database()
-    call_command("migrate", verbosity=0)
-    if options.replace:
-        call_command("flush", verbosity=0, interactive=False)
-    elif PageView.objects.exists():
-        parser.error("this database has page views; --replace empties it")
+    prepare(parser, "page views", PageView.objects.exists, replace=options.replace)
     started = time.perf_counter()
     with transaction.atomic():
         made = rows(options.page_views, attributes=options.attributes, shuffle_years=options.shuffle_years)

@@ -26,11 +26,10 @@ from math import log
 from typing import Any, NamedTuple
 
 import django
-from django.core.management import call_command
 from django.core.management.color import no_style
 from django.db import connection, transaction
 
-from benchmarks.data import BATCH, SIGMA, SPREAD, analyze, make_database, path_of
+from benchmarks.data import BATCH, SIGMA, SPREAD, analyze, path_of, prepare
 from testproject.traffic import (
     CAMPAIGNS,
     HOUR_WEIGHTS,
@@ -314,12 +313,12 @@ def main() -> None:
     django.setup()
     from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 
-    make_database()
-    call_command("migrate", verbosity=0)
-    if options.replace:
-        call_command("flush", verbosity=0, interactive=False)
-    elif Generation.objects.exists() or PageView.objects.exists():
-        parser.error("this database has page views, or aggregates; --replace empties it")
+    prepare(
+        parser,
+        "page views, or aggregates",
+        lambda: Generation.objects.exists() or PageView.objects.exists(),
+        replace=options.replace,
+    )
     started = time.perf_counter()
 
     def tell(days: int, page_views: int) -> None:

@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import Model
 from pyroaring import BitMap
 
+from django_pagestats import folding
 from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 from testproject import traffic
 from tests.named import Attributes, dimensions_of_settings, named_dimensions
@@ -65,6 +66,11 @@ def insert_page_views(page_views: Iterable[View], *, using: str = "default") -> 
         batch_size=5_000,
     )
     return [Row(view.pk, view.path, view.session_key, view.viewed_at, view.attributes) for view in made]
+
+
+def fold() -> None:
+    """All page views that are there."""
+    folding.keep_up("default", seconds=60)
 
 
 def attributed(page_views: Iterable[View], seed: int = 0) -> Iterator[View]:

@@ -18,11 +18,11 @@ from django.urls import include, path
 from hypothesis import given, strategies
 from hypothesis.extra.django import TestCase
 
-from django_pagestats import folding, stats
+from django_pagestats import stats
 from django_pagestats.api.operations import OPERATIONS
 from django_pagestats.models import Generation, PageView
 from testproject.urls import urlpatterns as urls_of_site
-from tests.factories import Row, insert_page_views, make_page_views
+from tests.factories import Row, fold, insert_page_views, make_page_views
 from tests.stats_oracle import clean, fold_naively
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.test_api"), pytest.mark.in_turn(2)]
@@ -44,10 +44,6 @@ HOSTILE = [
     "/%2e/?q=ä&b=1#c",
     "/ with spaces ",
 ]
-
-
-def fold() -> None:
-    folding.keep_up("default", seconds=60)
 
 
 @pytest.fixture

@@ -16,12 +16,14 @@ from django.db import DatabaseError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from django_pagestats import folding, harmless
+from django_pagestats import harmless
 from django_pagestats.admin import PageStatisticsMixin
 from django_pagestats.beside import lists, ordering
 from django_pagestats.beside.addresses import page_beside
+from django_pagestats.dashboard.drawing import line_points
+from django_pagestats.dashboard.ranges import Days
 from tests import objects_site
-from tests.factories import insert_page_views, make_page_views
+from tests.factories import fold, insert_page_views, make_page_views
 from tests.test_objects import Article
 
 LIST, STAFF_LIST = "/admin/auth/user/", "/staff/auth/user/"
@@ -53,10 +55,6 @@ def people(count: int) -> list[User]:
 def view(path: str, count: int = 1, *, days_ago: int = 0, key: str = "key") -> None:
     at = datetime.now(timezone.utc) - timedelta(days=days_ago)
     insert_page_views([(path, f"{key}{n}", at) for n in range(count)])
-
-
-def fold() -> None:
-    folding.keep_up("default", seconds=60)
 
 
 def text_of(response: Any) -> str:
@@ -483,10 +481,6 @@ def test_days_may_be_others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_long_time_has_a_line_of_few_points() -> None:
-    from django_pagestats.dashboard.ranges import Days
-
-    class Now:
-        days = Days(date(2025, 1, 1), date(2026, 1, 1))
-
-    found = lists.points({date(2025, 1, 1): 1, date(2025, 1, 5): 2, date(2025, 12, 31): 4}, Now())  # type: ignore[arg-type]
+    days = Days(date(2025, 1, 1), date(2026, 1, 1))
+    found = line_points({date(2025, 1, 1): 1, date(2025, 1, 5): 2, date(2025, 12, 31): 4}, days)
     assert len(found) == 73 and found[0] == 3 and found[-1] == 4 and sum(filter(None, found)) == 7

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.db import connection
 from django.http import QueryDict
 from django.test import Client
@@ -32,6 +32,7 @@ from django_pagestats.models import PageView
 from django_pagestats.stats import audiences
 from django_pagestats.views import DashboardView
 from testproject.urls import urlpatterns
+from tests.clients import client_with
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import clean, fold_naively
 
@@ -331,14 +332,6 @@ def mounted(settings: Any) -> None:
     ]
     settings.ROOT_URLCONF = module
     settings.LOGIN_URL = "/login-of-the-site/"
-
-
-def client_with(*permissions: str) -> Client:
-    user = User.objects.create_user("ada", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def asked(href: str) -> tuple[str, QueryDict]:

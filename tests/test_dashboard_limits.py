@@ -11,13 +11,12 @@ from django.db import connection
 from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 
-from django_pagestats import folding
 from django_pagestats.buckets import Calendar
 from django_pagestats.dashboard.comparing import Against, compare
 from django_pagestats.dashboard.page import page_of
 from django_pagestats.dashboard.ranges import FREE, Choice, Days
 from django_pagestats.models import PageView, VisitorPolicy
-from tests.factories import Row, insert_page_views
+from tests.factories import Row, fold, insert_page_views
 
 pytestmark = [pytest.mark.django_db, pytest.mark.in_turn]
 
@@ -32,10 +31,6 @@ def viewed(at: datetime, count: int, path: str = "/a") -> list[Row]:
 def every_day(days: int, count: int = 20, hour: int = 10) -> None:
     for day in range(days, 0, -1):
         viewed(TODAY + timedelta(days=-day, hours=hour), count)
-
-
-def fold() -> None:
-    folding.keep_up("default", seconds=60)
 
 
 def shown(now: datetime = NOW, is_public: bool = False, **query: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.db import connection
 from django.template.loader import render_to_string
 from django.test import Client
@@ -25,13 +25,14 @@ from django.utils import translation
 from hypothesis import given, settings, strategies
 from hypothesis.extra.django import TestCase
 
-from django_pagestats import dashboard, folding, tasks
+from django_pagestats import dashboard, tasks
 from django_pagestats.dashboard.exporting import table_csv
 from django_pagestats.dashboard.page import page_of
 from django_pagestats.models import PageView, Statistics, VisitorPolicy
 from django_pagestats.views import DashboardView
 from testproject.urls import urlpatterns
-from tests.factories import Row, count_naively, insert_page_views, make_page_views
+from tests.clients import client_with
+from tests.factories import Row, count_naively, fold, insert_page_views, make_page_views
 from tests.stats_oracle import fold_naively
 
 ADMIN, SITE, PUBLIC = "/admin/django_pagestats/dashboard/", "/numbers/", "/open/"
@@ -52,18 +53,6 @@ HOSTILE = [
     "@sum",
     "/%2e/?q=ä&b=1#c",
 ]
-
-
-def fold() -> None:
-    folding.keep_up("default", seconds=60)
-
-
-def client_with(*permissions: str, is_staff: bool = True) -> Client:
-    user = User.objects.create_user("ada", is_staff=is_staff)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture(autouse=True)

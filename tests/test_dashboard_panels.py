@@ -17,7 +17,6 @@ from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from django_pagestats import folding
 from django_pagestats.dashboard.exporting import table_csv
 from django_pagestats.dashboard.figures import totals_of
 from django_pagestats.dashboard.left_out import WORDS
@@ -29,7 +28,7 @@ from django_pagestats.headers.channels import channel_of
 from django_pagestats.models import LeftOut, Reason
 from django_pagestats.stats import grouping
 from django_pagestats.views import DashboardView
-from tests.factories import Row, insert_page_views, make_page_views
+from tests.factories import Row, fold, insert_page_views, make_page_views
 from tests.stats_oracle import fold_naively
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(1)]
@@ -65,10 +64,6 @@ VALUES: dict[str, Callable[[Row], str | None]] = {
     "section": lambda row: section(row.path),
 }
 OF_VISITS = {"channels", "source", "campaign", "entry"}
-
-
-def fold() -> None:
-    folding.keep_up("default", seconds=60)
 
 
 def shown(query: dict[str, str] | None = None, *, is_public: bool = False) -> dict[str, Any]:

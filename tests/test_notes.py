@@ -13,12 +13,11 @@ from xml.etree import ElementTree
 import pytest
 from django.apps import apps
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.template.loader import render_to_string
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
@@ -30,6 +29,7 @@ from django_pagestats.management.commands import annotate
 from django_pagestats.models import NOTE_MAX_LENGTH, Note
 from django_pagestats.notes import logged
 from django_pagestats.views import DashboardView
+from tests.clients import client_with
 from tests.factories import insert_page_views
 
 pytestmark = [pytest.mark.django_db, pytest.mark.in_turn]
@@ -208,14 +208,6 @@ def test_what_no_chart_could_show_is_refused_by_name(words: list[str], told: str
 
 
 # -- the admin
-
-
-def client_with(*permissions: str) -> Client:
-    user = User.objects.create_user("ada", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_a_note_is_made_changed_and_deleted_from_the_dashboard_and_back() -> None:

@@ -20,7 +20,8 @@ from django_pagestats import stats
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.stats import reading
-from django_pagestats.stats.folded import Folded, MovedError
+from django_pagestats.stats.folded import Folded
+from django_pagestats.stats.statements import MovedError
 from django_pagestats.stats.tail import LongTail
 from tests.factories import Row, insert_page_views
 from tests.stats_oracle import Oracle, fold_naively, fold_on

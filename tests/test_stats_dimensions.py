@@ -20,7 +20,7 @@ from django_pagestats.exceptions import AnswerUnsettledError, DimensionError, Ta
 from django_pagestats.ids import known_subject_ids, subject_ids, visitor_ids
 from django_pagestats.models import Aggregate, Generation, PageView
 from django_pagestats.stats import reading
-from django_pagestats.stats.folded import MovedError
+from django_pagestats.stats.statements import MovedError
 from django_pagestats.stats.tail import values
 from django_pagestats.stats.tail.values import Attributes
 from tests.factories import Row, insert_page_views, make_page_views

@@ -13,12 +13,12 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pyroaring import BitMap
 
-from django_pagestats import folding, stats
+from django_pagestats import stats
 from django_pagestats.merging.reading import State
 from django_pagestats.models import REVISION_STEP, Aggregate, Generation, PageView, aggregates
 from django_pagestats.stats.kept_answers import ENTRY_BYTES, KeptAnswers, Place, bytes_of, kept_answers
 from testproject.settings import KIND
-from tests.factories import insert_page_views
+from tests.factories import fold, insert_page_views
 from tests.stats_oracle import Oracle, fold_naively
 from tests.test_recording_tenants import tenants  # noqa: F401 - a fixture
 
@@ -36,10 +36,6 @@ def nothing_kept() -> Iterator[None]:
     kept_answers.clear()
     yield
     kept_answers.clear()
-
-
-def fold() -> None:
-    folding.keep_up("default", seconds=60)
 
 
 def everything() -> dict[str, Any]:

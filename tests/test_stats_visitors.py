@@ -22,9 +22,9 @@ from django_pagestats.ids import visitor_ids
 from django_pagestats.merging.reading import State
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView, Visitor
 from django_pagestats.stats import Snapshot, reading, statements
-from django_pagestats.stats.folded import MovedError
 from django_pagestats.stats.newcomers import Newcomers
 from django_pagestats.stats.reading import Moment
+from django_pagestats.stats.statements import MovedError
 from testproject.settings import ISOLATION
 from tests import test_stats_consistency
 from tests.chains import rows_upto

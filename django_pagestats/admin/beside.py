@@ -23,7 +23,7 @@ from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django_pagestats.beside import ordering
 from django_pagestats.beside.addresses import page_beside
 from django_pagestats.beside.boxes import box_of
-from django_pagestats.beside.lists import Number, Numbers, page_views_of
+from django_pagestats.beside.lists import Number, Numbers, column_label, page_views_of
 from django_pagestats.beside.recent import DAYS
 from django_pagestats.checks.messages import warning
 from django_pagestats.dashboard.numbers import whole
@@ -172,10 +172,7 @@ class Column:
 
     @property
     def short_description(self) -> str:
-        days = self._admin.statistics_days
-        if self._admin.include_subpages:
-            return ngettext("Page views with subpages, %s day", "Page views with subpages, %s days", days) % days
-        return ngettext("Page views, %s day", "Page views, %s days", days) % days
+        return column_label(self._admin.statistics_days, include_subpages=self._admin.include_subpages)
 
     def __call__(self, obj: Any) -> str | None:
         path, numbers = getattr(obj, NUMBERS, (None, None))

@@ -12,7 +12,7 @@ from django_pagestats.api.answering import Question
 from django_pagestats.conf import conf
 from django_pagestats.merging.reading import read_state
 from django_pagestats.models import PageView
-from django_pagestats.stats.folded import BEFORE_ALL
+from django_pagestats.stats.statements import BEFORE_ALL
 from django_pagestats.stats.tail.base import pending_after
 
 

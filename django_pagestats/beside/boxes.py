@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from django_pagestats.beside.lists import days_of, points
+from django_pagestats.beside.lists import days_of, line_beside
 from django_pagestats.beside.recent import DAYS, Recent, alias_beside, recent
-from django_pagestats.charts import small_line
 from django_pagestats.dashboard.drawing import days_name
 from django_pagestats.dashboard.numbers import NOTHING, whole
 from django_pagestats.exceptions import UnknownDimensionError
@@ -70,7 +69,7 @@ def _box(path: str, now: Recent, *, include_subpages: bool) -> Box:
         whole(page_views),
         whole(len(visitors)),
         "" if include_subpages else _visits(path, now),
-        small_line(points(of_days, now), label) if now.days.count > 1 and None not in of_days else SafeString(""),
+        line_beside(of_days, now, label),
         _sources(visitors, now) if visitors else [],
         days_name(now.days),
         "" if now.is_exact else gettext("Very many page views are not folded yet: they are not counted here."),

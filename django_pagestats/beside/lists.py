@@ -12,18 +12,16 @@ from functools import cached_property
 from typing import cast
 
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from django_pagestats.beside.recent import DAYS, Recent, alias_beside, recent
-from django_pagestats.charts import small_line
+from django_pagestats.dashboard.drawing import line_of
 from django_pagestats.dashboard.numbers import whole
 from django_pagestats.harmless import harmlessly
 from django_pagestats.stats.listing import page_views_by_day, visitors_by_value
 from django_pagestats.stats.topics import PAGES
 from django_pagestats.stats.trees import count_page_views_of_trees, page_views_of_trees
 
-#: points of a small line, at the most
-MOST_POINTS = 90
 #: day -> page views; None: of all days together
 OfDays = Mapping[date | None, int]
 MISSING = "The page views beside a list are missing"
@@ -87,8 +85,8 @@ class Numbers:
             return {path: self._number(path, days, visitors.get(path), now) for path, days in found.items()}
 
     def _number(self, path: str, of_days: OfDays, visitors: int | None, now: Recent) -> Number:
-        line = small_line(points(of_days, now)) if now.days.count > 1 and None not in of_days else SafeString("")
-        return Number(self._counted.get(path, sum(of_days.values())), line, now.is_exact, visitors)
+        page_views = self._counted.get(path, sum(of_days.values()))
+        return Number(page_views, line_beside(of_days, now), now.is_exact, visitors)
 
 
 def days_of(paths: Collection[str], now: Recent, *, include_subpages: bool) -> Mapping[str, OfDays]:
@@ -98,14 +96,17 @@ def days_of(paths: Collection[str], now: Recent, *, include_subpages: bool) -> M
     return cast("dict[str, OfDays]", page_views_by_day(now.taken, PAGES.name, paths, **now.bounds))
 
 
-def points(of_days: OfDays, now: Recent) -> list[int | None]:
-    """Page views of each day or, of a long range, of some days each."""
-    step = -(-now.days.count // MOST_POINTS)
-    values = [0] * -(-now.days.count // step)
-    for day, page_views in of_days.items():
-        assert day is not None  # noqa: S101 - callers know that days are told apart
-        values[(day - now.days.start).days // step] += page_views
-    return list(values)
+def column_label(days: int, *, include_subpages: bool) -> str:
+    """The head of a column of page views."""
+    if include_subpages:
+        return ngettext("Page views with subpages, %s day", "Page views with subpages, %s days", days) % days
+    return ngettext("Page views, %s day", "Page views, %s days", days) % days
+
+
+def line_beside(of_days: OfDays, now: Recent, label: str = "") -> SafeString:
+    """The small line of a page; none where days are not told apart."""
+    days = {day: page_views for day, page_views in of_days.items() if day is not None}
+    return line_of(days, now.days, label) if len(days) == len(of_days) else SafeString("")
 
 
 def page_views_of(paths: Collection[str], days: int = DAYS, *, include_subpages: bool = False) -> dict[str, int] | None:

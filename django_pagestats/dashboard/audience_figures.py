@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats.dashboard.audience import Audience, condition, intersection, visitors_of
-from django_pagestats.dashboard.figures import Figure, Totals, compared_days
+from django_pagestats.dashboard.figures import Figure, Totals, compared_days, why_not_counted
 from django_pagestats.dashboard.numbers import FEW, NOTHING, Change, change, decimal, few, whole
 from django_pagestats.dashboard.scope import Bounds, Scope, bounds
-from django_pagestats.exceptions import PageStatsError, UnknownDimensionError
-from django_pagestats.stats.audiences import pending_of
+from django_pagestats.exceptions import PageStatsError
+from django_pagestats.stats.together import pending_of
 
 LABELS: dict[str, Promise] = {
     "page_views": pgettext_lazy("figure", "Page views"),
@@ -44,10 +44,9 @@ class _Counts:
 
 def audience_totals(scope: Scope, audience: Audience) -> Totals:
     """Of a single path or value page views, too; of several filters visitors, and no more."""
-    pending, is_exact = pending_of(scope.taken)
     figures = list(_figures(scope, audience))
     page_views = next((it.number for it in figures if it.name == "page_views" and it.number is not None), 0)
-    return Totals(figures, page_views, len(audience.visitors), None, 0, pending, is_exact)
+    return Totals(figures, page_views, len(audience.visitors), None, 0, *pending_of(scope.taken))
 
 
 def _figures(scope: Scope, audience: Audience) -> Iterator[Figure]:
@@ -120,19 +119,10 @@ def _landings(scope: Scope, audience: Audience, before: _Counts | None) -> Figur
             changed = None if scope.is_public and then < FEW else change(landings, then)
         return AudienceFigure("landings", whole(landings), changed, number=landings)
 
-    return _or_why(scope, count)
-
-
-def _or_why(scope: Scope, count: Callable[[], Figure]) -> Figure:
     try:
         return count()
-    except UnknownDimensionError:
-        why = gettext(
-            "These aggregates are of before it was counted: manage.py backfill_aggregates --rebuild counts it."
-        )
     except PageStatsError as error:
-        why = str(error)
-    return AudienceFigure("landings", why=gettext("Not counted in these days.") if scope.is_public else why)
+        return AudienceFigure("landings", why=why_not_counted(scope, error))
 
 
 def _ratio(seen: _Counts, before: _Counts | None) -> Figure:

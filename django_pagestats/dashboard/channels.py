@@ -8,10 +8,11 @@ from typing import get_args
 
 from django.utils.safestring import SafeString
 
+from django_pagestats.dashboard.drawing import line_of
 from django_pagestats.dashboard.figures import Totals, compared_days
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.scope import Scope
-from django_pagestats.dashboard.tables import ListTable, days_of_lines, line_of, made_table, wanted_of
+from django_pagestats.dashboard.tables import ListTable, days_of_lines, made_table, wanted_of
 from django_pagestats.headers.channels import Channel, channel_of
 from django_pagestats.stats.answers import ValueStats
 from django_pagestats.stats.grouping import Group, Grouped, group_listed, group_values

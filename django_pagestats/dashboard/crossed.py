@@ -98,10 +98,10 @@ def crossed_panels(scope: Scope, audience: Audience) -> CrossedPanels:
 def crossed_table(scope: Scope, kind: Kind, audience: Audience) -> CrossedTable:
     state, table = scope.state, scope.state.table(kind.name)
     offset, limit = rows_of(kind) * (table.page - 1), rows_of(kind)
-    left_out = {it.value for it in audience.filters if it.kind == kind.name}
+    left_out = _left_out(kind, audience)
     upto = MOST_LOOKED_AT if scope.is_public else offset + limit + 1 + len(left_out)
     found = cross_values(scope.taken, wanted_of(scope, kind), audience.visitors, upto=upto)
-    every = [row for row in found.rows if row.value not in left_out and is_told(audience, row)]
+    every = [row for row in found.rows if row.value not in left_out and audience.are_told(row.visitors)]
     rows = every[offset : offset + limit]
 
     def turned(to: int, *, is_there: bool) -> str:
@@ -127,14 +127,14 @@ def wanted_of(scope: Scope, kind: Kind) -> Wanted:
     return Wanted(kind.dimension, scope.state.table(kind.name).search, **scope.bounds)
 
 
-def is_told(audience: Audience, row: ValueVisitors) -> bool:
-    return audience.are_told(row.visitors)
+def _left_out(kind: Kind, audience: Audience) -> set[str]:
+    """The values that are filtered by: all of the audience have them."""
+    return {it.value for it in audience.filters if it.kind == kind.name}
 
 
 def crossed_lines(scope: Scope, kind: Kind, audience: Audience) -> Iterator[tuple[str, list[int]]]:
     """Every value with its number of visitors and, if there is a goal, of those who came to it; most first."""
-    goal = audience.goal
-    left_out = {it.value for it in audience.filters if it.kind == kind.name}
+    goal, left_out = audience.goal, _left_out(kind, audience)
     found: list[tuple[str, list[int]]] = []
     for row in every_value_of(scope.taken, wanted_of(scope, kind)):
         visitors = len(row.visitors & audience.visitors)

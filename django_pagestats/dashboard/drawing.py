@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
 from django.utils.formats import date_format, time_format
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from django_pagestats.charts import Drawing, Slot, columns
+from django_pagestats.charts import Drawing, Slot, columns, small_line
 from django_pagestats.dashboard.ranges import DAY, HOUR, MONTH, Days
 from django_pagestats.dashboard.series import Asked, Count, Point
+
+#: points of a small line, at the most
+MOST_LINE_POINTS = 90
 
 
 def drawn(
@@ -43,6 +47,21 @@ def _slot(point: Point, asked: Asked, notes: tuple[str, ...]) -> Slot:
         is_cut=point.is_cut,
         notes=notes,
     )
+
+
+def line_of(page_views: Mapping[date, int], days: Days, label: str = "") -> SafeString:
+    """A small line of page views day by day; of a single day there is none."""
+    return small_line(line_points(page_views, days), label) if days.count > 1 else SafeString("")
+
+
+def line_points(page_views: Mapping[date, int], days: Days) -> list[int]:
+    """Page views of each day or, of a long range, of some days each."""
+    step = -(-days.count // MOST_LINE_POINTS)
+    values = [0] * -(-days.count // step)
+    for day, count in page_views.items():
+        if day in days:
+            values[(day - days.start).days // step] += count
+    return values
 
 
 def _page_views(count: Count | None) -> int | None:

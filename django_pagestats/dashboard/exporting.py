@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
@@ -20,7 +20,7 @@ from django_pagestats.dashboard.scope import Scope, bounds, scope_of
 from django_pagestats.dashboard.tables import wanted_of
 from django_pagestats.dashboard.trust import ahead_of, trust_of
 from django_pagestats.exceptions import DimensionError, TailTooLongError
-from django_pagestats.stats.folded import portions
+from django_pagestats.merging.portions import portions
 from django_pagestats.stats.listing import every_value, page_views_of
 
 #: a cell that begins with one of these may be taken for a formula, those of full width too; or for a guard of ours
@@ -31,12 +31,34 @@ MEMORY_BYTES = 1_000_000
 PORTION = 500
 
 
-class UnfilteredError(Exception):
-    """There are no rows of these filters; the page says why."""
+WriteRows = Callable[[Iterable[Iterable[str | int]]], None]
+
+
+class NoTableError(Exception):
+    """There is no such table, or it has no rows of these filters; the page says why."""
 
 
 def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime) -> tuple[str, IO[bytes]] | None:
-    """The name of the file, and the file from its beginning; None where there is no such table, or no such filter.
+    """The name of the file, and the file from its beginning; None where there is no such table, or no such filter."""
+
+    def write(rows: WriteRows) -> str:
+        with scope_of(query, using=using, now=now, is_public=False) as scope:
+            kind = next((kind for kind in scope.kinds if kind.name == name), None)
+            if kind is None:
+                raise NoTableError
+            audience = _audience_of(scope, kind)
+            rows([line] for line in _head(scope, kind, audience))
+            rows(_rows(scope, kind) if audience is None else _crossed_rows(scope, kind, audience))
+            return f"{name.strip('-')}-{scope.days.start}-{scope.days.last}.csv"
+
+    try:
+        return csv_file(write)
+    except NoTableError:
+        return None
+
+
+def csv_file(write: Callable[[WriteRows], str]) -> tuple[str, IO[bytes]]:
+    """What `write` gives, the name of the file, and the file from its beginning, with the rows that it writes.
 
     It is made as a whole before anything of it is sent: a slow reader holds no transaction open, and an error gives no
     half of a list.
@@ -44,28 +66,16 @@ def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime)
     file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - closed with the response
     try:
         file.write(codecs.BOM_UTF8)  # for spreadsheets, which would take it for another character set
-        with scope_of(query, using=using, now=now, is_public=False) as scope:
-            kind = next((kind for kind in scope.kinds if kind.name == name), None)
-            if kind is None:
-                file.close()
-                return None
-            # where lists are separated by ";" or by tabs, a text with one would else begin a cell of its own
-            writer = csv.writer(Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
-            audience = _audience_of(scope, kind)
-            writer.writerows([line] for line in _head(scope, kind, audience))
-            writer.writerows(_rows(scope, kind) if audience is None else _crossed_rows(scope, kind, audience))
-            file_name = f"{name.strip('-')}-{scope.days.start}-{scope.days.last}.csv"
+        # where lists are separated by ";" or by tabs, a text with one would else begin a cell of its own
+        name = write(csv.writer(_Encoded(file), quoting=csv.QUOTE_NONNUMERIC).writerows)
         file.seek(0)
-    except UnfilteredError:
-        file.close()
-        return None
     except BaseException:
         file.close()
         raise
-    return file_name, file
+    return name, file
 
 
-class Encoded:
+class _Encoded:
     """A file of bytes, for who writes text."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -127,13 +137,13 @@ def _crossed_rows(scope: Scope, kind: Kind, audience: Audience) -> Iterator[list
 
 
 def _audience_of(scope: Scope, kind: Kind) -> Audience | None:
-    """Raises UnfilteredError where it cannot be told whom the filters have, or what of a group of values."""
+    """Raises NoTableError where it cannot be told whom the filters have, or what of a group of values."""
     try:
         audience = audience_of(scope)
     except (DimensionError, TailTooLongError) as error:
-        raise UnfilteredError from error
+        raise NoTableError from error
     if audience is not None and kind.name in GROUPS:
-        raise UnfilteredError
+        raise NoTableError
     return audience
 
 

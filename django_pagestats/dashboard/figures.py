@@ -214,18 +214,20 @@ def _pages(scope: Scope, pages: int, seen: Count, visitors_before: int) -> Figur
 
 
 def _or_why(scope: Scope, names: tuple[str, ...], count: Callable[[], list[Figure]]) -> list[Figure]:
-    """The figures or, where the generation does not have what they need, why there are none.
-
-    The public is not told how to run the site.
-    """
+    """The figures or, where the generation does not have what they need, why there are none."""
     try:
         return count()
-    except UnknownDimensionError:
-        why = str(
-            _("These aggregates are of before it was counted: manage.py backfill_aggregates --rebuild counts it.")
-        )
     except PageStatsError as error:
-        why = str(error)
-    if scope.is_public:
-        why = gettext("Not counted in these days.")
+        why = why_not_counted(scope, error)
     return [Figure(name, why=why if name == names[0] else "") for name in names]
+
+
+def why_not_counted(scope: Scope, error: PageStatsError) -> str:
+    """What is said in place of a figure; the public is not told how to run the site."""
+    if scope.is_public:
+        return gettext("Not counted in these days.")
+    if isinstance(error, UnknownDimensionError):
+        return gettext(
+            "These aggregates are of before it was counted: manage.py backfill_aggregates --rebuild counts it."
+        )
+    return str(error)

@@ -14,6 +14,7 @@ from django_pagestats.dashboard.page import Empty
 from django_pagestats.dashboard.refused import refused
 from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.trust import trust_of
+from django_pagestats.stats.together import pending_of
 
 
 @contextmanager
@@ -39,14 +40,5 @@ def surroundings(scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pending(scope: Scope) -> Totals:
-    """No figures: of no days, so that nothing is counted but the page views that are not folded."""
-    summary = scope.taken.summary(start=scope.today, end=scope.today)
-    return Totals(
-        figures=[],
-        page_views=0,
-        visitors=0,
-        visits=None,
-        pages=0,
-        pending=summary.pending,
-        pending_is_exact=summary.pending_is_exact,
-    )
+    """No figures: nothing is counted but the page views that are not folded."""
+    return Totals([], 0, 0, None, 0, *pending_of(scope.taken))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from typing import cast
+from datetime import timedelta
 
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 
-from django_pagestats.charts import small_line
+from django_pagestats.dashboard.drawing import line_of
 from django_pagestats.dashboard.figures import Totals, compared_days
 from django_pagestats.dashboard.filters import Filter
 from django_pagestats.dashboard.kinds import Kind
@@ -32,8 +31,6 @@ from django_pagestats.stats.listing import (
 
 #: of the pages, and of a dimension
 ROWS, FEWER_ROWS = 10, 8
-#: points of a small line, at the most
-MOST_LINE_POINTS = 90
 HEADS: dict[str, Promise] = {
     "page_views": pgettext_lazy("figure", "Page views"),
     "visitors": pgettext_lazy("figure", "Visitors"),
@@ -259,18 +256,6 @@ def days_of_lines(scope: Scope) -> Days | None:
         return None
     days = scope.chart_days.until(today_of(scope.counted_until, scope.calendar) + timedelta(days=1))
     return days if days.count > 1 else None
-
-
-def line_of(page_views: Mapping[date, int], days: Days) -> SafeString:
-    step = -(-days.count // MOST_LINE_POINTS)
-    return small_line(_points(((day, count) for day, count in page_views.items() if day in days), days, step))
-
-
-def _points(of_days: Iterable[tuple[date, int]], days: Days, step: int) -> list[int | None]:
-    values = [0] * -(-days.count // step)
-    for day, page_views in of_days:
-        values[(day - days.start).days // step] += page_views
-    return cast("list[int | None]", values)
 
 
 def _count(kind: Kind, found: Listed, page: int) -> str:

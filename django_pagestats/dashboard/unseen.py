@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
 
-from django_pagestats.dashboard.exporting import MEMORY_BYTES, Encoded, guarded
+from django_pagestats.dashboard.exporting import WriteRows, csv_file, guarded
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.sitemaps import Address, Site, stretches
 from django_pagestats.dashboard.surroundings import scope_of_everybody
@@ -46,21 +43,17 @@ def unseen_of(scope: Scope, addresses: Sequence[Address]) -> Found:
 
 
 def unseen_csv(query: Mapping[str, Any], *, using: str, now: datetime, site: Site) -> tuple[str, IO[bytes]]:
-    """The name of the file, and the file from its beginning; it is made as a whole before anything is sent."""
-    file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115 - closed with the response
-    try:
-        file.write(codecs.BOM_UTF8)
-        writer = csv.writer(Encoded(file), quoting=csv.QUOTE_NONNUMERIC)
+    """The name of the file, and the file from its beginning."""
+
+    def write(rows: WriteRows) -> str:
         with scope_of_everybody(query, using=using, now=now) as scope:
-            writer.writerows([line] for line in _head(scope))
+            rows([line] for line in _head(scope))
             name = f"unseen-{scope.days.start}-{scope.days.last}.csv"
-        writer.writerow(["path", "sitemap"])
-        writer.writerows(_rows(query, using, now, site))
-        file.seek(0)
-    except BaseException:
-        file.close()
-        raise
-    return name, file
+        rows([["path", "sitemap"]])
+        rows(_rows(query, using, now, site))
+        return name
+
+    return csv_file(write)
 
 
 def _head(scope: Scope) -> Iterator[str]:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from django_pagestats import __version__
 from django_pagestats.api.rendering import csv_text, written
+from django_pagestats.merging.portions import portions
 from django_pagestats.stats import Snapshot
 from django_pagestats.stats.walking import days_of, each_value
 
@@ -109,8 +109,8 @@ def _line(value: dict[str, Any]) -> str:
 
 
 def _written(rows: Iterable[Row], text_of: Callable[[list[Row]], str], write: Write) -> int:
-    iterator, count = iter(rows), 0
-    while portion := list(islice(iterator, ROWS_AT_A_TIME)):
+    count = 0
+    for portion in portions(rows, ROWS_AT_A_TIME):
         write(text_of(portion))
         count += len(portion)
     return count

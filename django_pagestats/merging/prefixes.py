@@ -5,6 +5,8 @@ LIKE has wildcards, ignores the case on SQLite, and its escapes depend on a sett
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 LAST = "\U0010ffff"
 BEFORE_SURROGATES, AFTER_SURROGATES = "\ud7ff", "\ue000"
 
@@ -23,8 +25,15 @@ def end_of_prefix(prefix: str) -> str | None:
     return rest[:-1] + (AFTER_SURROGATES if last == BEFORE_SURROGATES else chr(ord(last) + 1))
 
 
+def begins(field: str, prefix: str) -> Q:
+    """The condition that the text of a byte-exact field begins so."""
+    end = end_of_prefix(prefix)
+    of_prefix = Q((f"{field}__gte", prefix))
+    return of_prefix if end is None else of_prefix & Q((f"{field}__lt", end))
+
+
 def begins_with(column: str, prefix: str) -> tuple[str, list[str]]:
-    """The condition that the text of a byte-exact column begins so, in SQL with its parameters."""
+    """The same in SQL, with its parameters."""
     end = end_of_prefix(prefix)
     if end is None:
         return f"{column} >= %s", [prefix]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from pyroaring import BitMap
 
-from django_pagestats.stats.folded import Ranked, portions
+from django_pagestats.merging.portions import portions
+from django_pagestats.stats.folded import Ranked
 from django_pagestats.stats.listing import Lister, Wanted, lister_of
 from django_pagestats.stats.questions import MOST_PAGES, SETS_AT_A_TIME
-from django_pagestats.stats.ranges import ALL_DAYS
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.visitor_questions import Sets
@@ -89,16 +89,6 @@ def every_value_of(taken: Snapshot, wanted: Wanted) -> Iterator[ValueVisitors]:
 
     for portion in portions(taken._ask(ranking), SETS_AT_A_TIME):
         yield from taken._ask(lambda moment, portion=portion: rows(moment, portion))  # type: ignore[misc]
-
-
-def pending_of(taken: Snapshot) -> tuple[int, bool]:
-    """How many page views no aggregate counts yet, and whether that is so exactly."""
-
-    def counted(moment: Moment) -> tuple[int, bool]:
-        tail = moment.tail_of(ALL_DAYS)
-        return tail.pending, tail.pending_is_exact
-
-    return taken._ask(counted)
 
 
 def _ranked(lister: Lister, most: int) -> list[Ranked]:

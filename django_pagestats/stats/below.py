@@ -9,25 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from pyroaring import BitMap
 
 from django_pagestats.merging.ordering import read_paths
-from django_pagestats.merging.prefixes import end_of_prefix
+from django_pagestats.merging.portions import portions
+from django_pagestats.merging.prefixes import begins
 from django_pagestats.merging.reading import Where, can_hold
 from django_pagestats.merging.rows import deserialized
 from django_pagestats.models import Subject
 from django_pagestats.stats.conditions import Condition
-from django_pagestats.stats.folded import (
-    ROWS_PER_STATEMENT,
-    SETS_PER_STATEMENT,
-    SUBJECTS_PER_STATEMENT,
-    Folded,
-    portions,
-)
+from django_pagestats.stats.folded import ROWS_PER_STATEMENT, SUBJECTS_PER_STATEMENT, Folded
 from django_pagestats.stats.questions import count_page_views_of_topic, count_unique_visitors
-from django_pagestats.stats.ranges import Bound, Span, page_span
+from django_pagestats.stats.ranges import Bound, Span
 from django_pagestats.stats.reading import Moment
+from django_pagestats.stats.statements import SETS_PER_STATEMENT
 from django_pagestats.stats.tail import LongTail, ShortTail
 from django_pagestats.stats.topics import PAGES
 from django_pagestats.stats.wheres import values_where
@@ -46,7 +42,7 @@ def check_prefix(prefix: object, *, path: str | None = None, where: Condition | 
 
 def paths(moment: Moment, prefix: str, start: Bound, end: Bound) -> list[str]:
     """By code points, each once."""
-    span = _span(moment, start, end)
+    span = moment.span_of_days(start, end)
     if span.is_empty or not can_hold(moment.using, prefix):
         return []
     found = set(moment.folded.seen(read_paths(moment.using, _where(span, prefix))))
@@ -59,13 +55,13 @@ def paths(moment: Moment, prefix: str, start: Bound, end: Bound) -> list[str]:
 
 
 def page_views(moment: Moment, prefix: str, start: Bound, end: Bound) -> int:
-    span = _span(moment, start, end)
+    span = moment.span_of_days(start, end)
     if span.is_empty or not can_hold(moment.using, prefix):
         return 0
     few = _few_subjects(moment, prefix)
     if few is not None:
         folded = sum(moment.folded.subject_totals(span, PAGES, few).values())
-    elif _is_the_site(moment, span, prefix):
+    elif is_the_site(moment, span, prefix):
         return count_page_views_of_topic(moment, None, start, end)
     else:
         ((total,),) = moment.folded.rows(["SUM(a.page_views)"], _where(span, prefix))
@@ -77,24 +73,20 @@ def page_views(moment: Moment, prefix: str, start: Bound, end: Bound) -> int:
 
 
 def unique_visitors(moment: Moment, prefix: str, start: Bound, end: Bound) -> int:
-    span = _span(moment, start, end)
+    span = moment.span_of_days(start, end)
     if span.is_empty or not can_hold(moment.using, prefix):
         return 0
     subjects: Iterable[int] | None = _few_subjects(moment, prefix)
     if subjects is None:
-        if _is_the_site(moment, span, prefix):
+        if is_the_site(moment, span, prefix):
             return count_unique_visitors(moment, None, None, start, end)
         subjects = BitMap(_subjects(moment, prefix).iterator())
-    folded = _visitors(moment.folded, span, subjects)
+    folded = visitors_of_pages(moment.folded, span, subjects)
     tail = moment.tail_of(span)
     if isinstance(tail, LongTail):
         return len(folded) + tail.new_visitors_below(span, prefix, folded)
     below = _tailed(moment, span, prefix)
     return len(folded) + tail.new_visitors_of_values(span, PAGES, below, folded)
-
-
-def _span(moment: Moment, start: Bound, end: Bound) -> Span:
-    return moment.span(page_span(start, end, lambda: moment.calendar))
 
 
 def _where(span: Span, prefix: str) -> Where:
@@ -104,15 +96,10 @@ def _where(span: Span, prefix: str) -> Where:
 # -- which pages
 
 
-def _begins(prefix: str) -> Q:
-    end = end_of_prefix(prefix)
-    return Q(value__gte=prefix) if end is None else Q(value__gte=prefix, value__lt=end)
-
-
 def _subjects(moment: Moment, prefix: str) -> QuerySet[Subject, int]:
     moment.folded.begin()  # before the ids are looked up: a page that these aggregates count has its id by then
     pages = Subject.objects.using(moment.using).filter(dimension=PAGES.id)
-    return pages.filter(_begins(prefix)).values_list("pk", flat=True)
+    return pages.filter(begins("value", prefix)).values_list("pk", flat=True)
 
 
 def _few_subjects(moment: Moment, prefix: str) -> list[int] | None:
@@ -121,13 +108,13 @@ def _few_subjects(moment: Moment, prefix: str) -> list[int] | None:
     return found if len(found) <= SUBJECTS_PER_STATEMENT else None
 
 
-def _is_the_site(moment: Moment, span: Span, prefix: str) -> bool:
+def is_the_site(moment: Moment, span: Span, prefix: str) -> bool:
     """Whether no other page is known, as where the text is "/": the site's own rows tell the same, and much faster."""
     tail = moment.tail_of(span)
     if not isinstance(tail, ShortTail) or not all(path.startswith(prefix) for path in tail.paths):
         return False
     pages = Subject.objects.using(moment.using).filter(dimension=PAGES.id)
-    return not pages.exclude(_begins(prefix)).exists()
+    return not pages.exclude(begins("value", prefix)).exists()
 
 
 def _tailed(moment: Moment, span: Span, prefix: str) -> dict[str, int]:
@@ -142,7 +129,7 @@ def _tailed(moment: Moment, span: Span, prefix: str) -> dict[str, int]:
 # -- their visitors
 
 
-def _visitors(folded: Folded, span: Span, subjects: Iterable[int]) -> BitMap:
+def visitors_of_pages(folded: Folded, span: Span, subjects: Iterable[int]) -> BitMap:
     """The ids of all visitors of the pages; of their sets some are in memory at a time, and of large ones few."""
     merged = BitMap()
     for visitor_set in _sets(folded, span, subjects):

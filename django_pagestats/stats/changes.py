@@ -16,11 +16,10 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, day_date, day_number
 from django_pagestats.ids import known_subject_ids
+from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import Where, can_hold
-from django_pagestats.models import Subject
-from django_pagestats.stats.folded import portions
 from django_pagestats.stats.questions import VALUES_PER_STATEMENT, listed
-from django_pagestats.stats.ranges import EVERYTHING, Span, page_span
+from django_pagestats.stats.ranges import EVERYTHING, Span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.tail import ShortTail
@@ -127,7 +126,7 @@ def _most_changed(moment: Moment, now: Span, before: Span, limit: int) -> tuple[
         _ranked({**_folded_changes(moment, now, before, sign, limit + len(subjects)), **with_tail}, sign, limit)
         for sign in (1, -1)
     )
-    paths = _paths_of(moment.using, [page for page, _ in (*gained, *lost)])
+    paths = _paths_of(moment, [page for page, _ in (*gained, *lost)])
     gainers, losers = ([Moved(paths[page], *counts) for page, counts in side] for side in (gained, lost))
     return gainers, losers
 
@@ -203,12 +202,12 @@ def _new_pages(moment: Moment, span: Span, limit: int) -> tuple[list[NewPage], i
     # whoever has as many page views since then as in all has none of before
     new = [(page, it) for page, it in seen.items() if it.since == in_all[page]]
     first = sorted(new, key=lambda it: (-it[1].in_range, *_order(it[0])))[:limit]
-    paths = _paths_of(moment.using, [page for page, _ in first])
+    paths = _paths_of(moment, [page for page, _ in first])
     return [NewPage(paths[page], it.in_range, day_date(it.first)) for page, it in first], len(new)
 
 
 def _seen_of(moment: Moment, paths: Collection[str], start: date | None, end: date | None) -> set[str]:
-    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    span = moment.span_of_days(start, end)
     if span.is_empty:
         return set()
     rows = moment.folded.rows(["DISTINCT a.subject"], values_where(span, PAGES))
@@ -235,8 +234,6 @@ def _within(days: Mapping[int, int], span: Span) -> int:
     return sum(page_views for day, page_views in days.items() if day in span)
 
 
-def _paths_of(using: str, pages: Iterable[Page]) -> dict[Page, str]:
+def _paths_of(moment: Moment, pages: Iterable[Page]) -> dict[Page, str]:
     found: dict[Page, str] = {page: page for page in pages if isinstance(page, str)}
-    for portion in portions((page for page in pages if isinstance(page, int)), VALUES_PER_STATEMENT):
-        found.update(Subject.objects.using(using).filter(pk__in=portion).values_list("pk", "value"))
-    return found
+    return found | moment.folded.texts(page for page in pages if isinstance(page, int))

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from pyroaring import BitMap
 
-from django_pagestats.ids import known_subject_ids
+from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.stats.conditions import dimension_of
-from django_pagestats.stats.folded import portions
-from django_pagestats.stats.ranges import Bound, page_span
+from django_pagestats.stats.ranges import Bound
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.topics import Topic
@@ -31,13 +30,12 @@ def count_shared_visitors(
 
     def counted(moment: Moment) -> dict[str, int]:
         of = dimension_of(moment, dimension)
-        span = moment.span(page_span(start, end, lambda: moment.calendar))
+        span = moment.span_of_days(start, end)
         found = dict.fromkeys(values, 0)
         if span.is_empty:
             return found
         for portion in portions((value for value in found if can_hold(moment.using, value)), VALUES_AT_A_TIME):
-            moment.folded.begin()
-            subjects = known_subject_ids(moment.using, portion, of.id)
+            subjects = moment.folded.subject_ids(of, portion)
             folded = moment.folded.subject_sets(span, of, set(subjects.values()))
             sets = Sets(moment, span, taken._origin)
             for value in portion:

@@ -1,44 +1,28 @@
-"""The folded part of an answer: aggregates of the active generation, all of one state."""
+"""The folded part of an answer, aggregates of the active generation, all of one state: the values of dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity
 from django_pagestats.dimensions import ENTRY, NamedDimension
 from django_pagestats.ids import known_subject_ids
+from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import Where
-from django_pagestats.merging.repeats import Visits
 from django_pagestats.merging.rows import deserialized
 from django_pagestats.models import Subject
 from django_pagestats.stats import ranking
-from django_pagestats.stats.ranges import Span, by_days, calendar_of
+from django_pagestats.stats.ranges import Span
 from django_pagestats.stats.ranking import Ranking
-from django_pagestats.stats.site_sets import Pieces
-from django_pagestats.stats.statements import (
-    BEFORE_ALL,
-    SETS_PER_STATEMENT,
-    MovedError,
-    Question,
-    Statements,
-    kept,
-    portions,
-)
+from django_pagestats.stats.statements import SETS_PER_STATEMENT, kept
+from django_pagestats.stats.topic_rows import BUCKETS_PER_STATEMENT, KEPT_SETS, TopicRows
 from django_pagestats.stats.topics import PAGES, Topic
-from django_pagestats.stats.wheres import topic_where, values_where
+from django_pagestats.stats.wheres import values_where
 
-__all__ = ["BEFORE_ALL", "SETS_PER_STATEMENT", "Folded", "MovedError", "Question", "Ranked", "Totals", "portions"]
-
-#: buckets of one topic that one statement looks up by primary key
-BUCKETS_PER_STATEMENT = 400
-#: of a closed range all are named, though not in one statement; else those are looked for that have rows
-MOST_NAMED_BUCKETS = 2_000
-#: sets that are kept for another try, at the most
-KEPT_SETS = 256
 #: sets that the first statement reads of several subjects at once: those of ten pages and two months
 SUBJECT_SETS_PER_STATEMENT = 640
 #: rows that one statement looks up by primary key; and subjects of which it looks up all days, however many these are
@@ -46,13 +30,6 @@ ROWS_PER_STATEMENT = 10_000
 SUBJECTS_PER_STATEMENT = 500
 #: texts of subjects that one statement reads
 TEXTS_PER_STATEMENT = 500
-
-
-class Totals(NamedTuple):
-    """What the aggregates say of one subject."""
-
-    page_views: int
-    visitors: int
 
 
 class Ranked(NamedTuple):
@@ -65,138 +42,8 @@ class Ranked(NamedTuple):
     visitors: int | None
 
 
-class Folded(Statements):
+class Folded(TopicRows):
     """What the aggregates say; answers that are kept are nobody's to change."""
-
-    def __init__(self, using: str, *, is_own: bool = False, wanted: dict[Question, set[int]] | None = None) -> None:
-        super().__init__(using, is_own=is_own, wanted=wanted)
-        #: what was read together
-        self._site: dict[Span, Visits] = {}
-
-    # -- the site, or one topic
-
-    def page_views(self, span: Span, topic: Topic | None) -> int:
-        if topic is None and span in self._site:
-            return self._site[span].page_views
-        return self._page_views(span, topic)
-
-    @kept
-    def _page_views(self, span: Span, topic: Topic | None) -> int:
-        return sum(
-            int(total or 0)
-            for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
-            for (total,) in self.rows(["SUM(a.page_views)"], where)
-        )
-
-    @kept
-    def series(self, span: Span, topic: Topic | None) -> dict[int, Totals]:
-        """The totals of each bucket that has any."""
-        return {
-            bucket: Totals(page_views, visitors)
-            for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
-            for bucket, page_views, visitors in self.rows(["a.bucket", "a.page_views", "a.visitors"], where)
-        }
-
-    def visitors(self, span: Span, topic: Topic | None) -> BitMap:
-        """The ids of all visitors of a span; a few sets at a time are in memory."""
-        if topic is None and span in self._site:
-            return self._site[span].visitors
-        return self._visitors(span, topic)
-
-    @kept
-    def _visitors(self, span: Span, topic: Topic | None) -> BitMap:
-        merged = BitMap()
-        for part in self._parts(span):
-            for (visitor_set,) in self._sets(["a.visitor_set"], part, topic, self.buckets(part, topic)):
-                merged |= deserialized(visitor_set)
-        return merged
-
-    def site(self, span: Span) -> Visits:
-        """The page views of a span, the ids of its visitors, and of those who have more than one page view."""
-        return self.read_site([span])[span]
-
-    def read_site(self, spans: Collection[Span]) -> dict[Span, Visits]:
-        """The same of several spans, each of whose buckets is read once; later questions about them need no statement.
-
-        A few sets, and what the spans have in common, are in memory at a time.
-        """
-        for span in spans:
-            if span not in self._site and (found := self.found("site", span)) is not None:
-                self._site[span] = found
-        missing = {span: self._parts(span) for span in spans if span not in self._site}
-        every = [part for parts in missing.values() for part in parts]
-        pieces = Pieces(every)
-        columns = ["a.bucket", "a.page_views", "a.visitor_set", "a.repeat_set"]
-        for granularity in sorted({part.granularity for part in every}):
-            of_it = [part for part in every if part.granularity == granularity]
-            buckets = sorted({bucket for part in of_it for bucket in self.buckets(part, None)})
-            for bucket, *row in self._sets(columns, Span(granularity), None, buckets):
-                pieces.add(granularity, bucket, Visits.stored(*row))
-        for span, parts in missing.items():
-            self._site[span] = self.keep("site", span, pieces.together(parts))
-        return {span: self._site[span] for span in spans}
-
-    def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
-        """bucket -> the ids of its visitors, of those buckets that have any."""
-
-        def read(buckets: list[int]) -> Iterator[tuple[int, BitMap]]:
-            for bucket, visitor_set in self.rows(
-                ["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=buckets)
-            ):
-                yield bucket, deserialized(visitor_set)
-
-        return self._look_up(("visitor_sets", span, topic), keys, read, size=SETS_PER_STATEMENT, most=KEPT_SETS)
-
-    def sets_in_order(self, span: Span, topic: Topic | None, buckets: Iterable[int]) -> Iterator[tuple[int, BitMap]]:
-        """Each bucket with the ids of its visitors, of those buckets that have any; some sets at a time in memory."""
-        rows = self._sets(["a.bucket", "a.visitor_set"], span, topic, sorted(buckets), is_sorted=True)
-        yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in rows)
-
-    def _sets(
-        self,
-        columns: Sequence[str],
-        span: Span,
-        topic: Topic | None,
-        buckets: Sequence[int],
-        *,
-        is_sorted: bool = False,
-    ) -> Iterator[tuple[Any, ...]]:
-        """Columns of the site's rows, or of a topic's, of some buckets."""
-        return self._rows_with_sets(
-            columns,
-            lambda portion: topic_where(span, topic, buckets=portion),
-            buckets,
-            first=SETS_PER_STATEMENT,
-            tail="ORDER BY a.bucket" if is_sorted else "",
-        )
-
-    def _parts(self, span: Span) -> list[Span]:
-        """By which it is read in the fewest sets: of hours whole days are sets of their own."""
-        is_of_hours = span.granularity == Granularity.HOUR
-        return by_days(span, calendar_of(self.state.time_zone)) if is_of_hours else [span]
-
-    def _wheres(self, span: Span, topic: Topic | None, size: int) -> Iterator[Where]:
-        if topic is None or span.is_all_time:
-            yield topic_where(span, topic)
-            return
-        # a topic over some days: bucket IN (...) AND subject = ... on the primary key
-        for buckets in portions(self.buckets(span, topic), size):
-            yield topic_where(span, topic, buckets=buckets)
-
-    def buckets(self, span: Span, topic: Topic | None) -> Sequence[int]:
-        """The buckets in which there may be rows; of all time one, whatever its number (`Where`)."""
-        if span.is_all_time:
-            return [0]
-        few = span.buckets(MOST_NAMED_BUCKETS)
-        return self._site_buckets(span) if few is None else few
-
-    @kept
-    def _site_buckets(self, span: Span) -> list[int]:
-        """Those in which the site has page views: no topic has any in another one."""
-        rows = self.rows(["a.bucket"], topic_where(span, None))
-        return sorted(bucket for (bucket,) in rows)
-
-    # -- the values of a dimension
 
     @kept
     def page_views_of_all(self, span: Span, dimension: NamedDimension) -> int:
@@ -264,7 +111,6 @@ class Folded(Statements):
 
     @kept
     def _page_views_by_value(self, span: Span, dimension: NamedDimension, values: tuple[str, ...]) -> dict[str, int]:
-        self.begin()  # before the ids are looked up: a value that these aggregates count has its id by then
         subjects = self._subject_ids(dimension, values)
         totals = self.subject_totals(span, dimension, subjects.values())
         return {value: totals[subject] for value, subject in subjects.items() if subject in totals}
@@ -319,10 +165,14 @@ class Folded(Statements):
         """(bucket, subject, ids of its visitors in it) in the order of buckets; a few at a time are in memory."""
         if not subjects:
             return
-        for buckets in portions(self.buckets(span, None), max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects))):
-            where = values_where(span, dimension, buckets=buckets, subjects=subjects)
-            for bucket, subject, visitor_set in sorted(self.rows(["a.bucket", "a.subject", "a.visitor_set"], where)):
-                yield bucket, subject, deserialized(visitor_set)
+        rows = self._rows_with_sets(
+            ["a.bucket", "a.subject", "a.visitor_set"],
+            lambda buckets: values_where(span, dimension, buckets=buckets, subjects=subjects),
+            self.buckets(span, None),
+            first=max(1, SUBJECT_SETS_PER_STATEMENT // len(subjects)),
+            tail="ORDER BY a.bucket, a.subject",
+        )
+        yield from ((bucket, subject, deserialized(visitor_set)) for bucket, subject, visitor_set in rows)
 
     def sets_by_bucket(self, span: Span, topic: Topic) -> Iterator[tuple[int, BitMap]]:
         """Each bucket of a topic's with the ids of its visitors, in order."""
@@ -336,7 +186,6 @@ class Folded(Statements):
     def _subject_series(
         self, span: Span, dimension: NamedDimension, values: tuple[str, ...]
     ) -> dict[str, dict[int, int]]:
-        self.begin()
         subjects = self._subject_ids(dimension, values)
         values_of = {subject: value for value, subject in subjects.items()}
         found: dict[str, dict[int, int]] = {}
@@ -349,7 +198,11 @@ class Folded(Statements):
 
     @kept
     def _subject_ids(self, dimension: NamedDimension, values: tuple[str, ...]) -> dict[str, int]:
-        """Of those values that had one when this state was read, as all have that are in these aggregates."""
+        return self.subject_ids(dimension, values)
+
+    def subject_ids(self, dimension: NamedDimension, values: Iterable[str]) -> dict[str, int]:
+        """value -> its subject, of those values that have one, as all have that these aggregates count."""
+        self.begin()  # before the ids are looked up: a value that these aggregates count has its id by then
         return known_subject_ids(self.using, values, dimension.id)
 
     def texts(self, subjects: Iterable[int]) -> dict[int, str]:

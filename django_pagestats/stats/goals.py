@@ -12,7 +12,6 @@ from itertools import groupby
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, day_date
-from django_pagestats.ids import known_subject_ids
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.stats.conditions import Condition, may_exist, topic_of
 from django_pagestats.stats.listing import any_dimension
@@ -99,8 +98,7 @@ def _by_day(
     """(day, value, its visitors on it), in the order of days."""
     dimension = any_dimension(moment, name)
     held = [] if span.is_empty else [value for value in values if can_hold(moment.using, value)]
-    moment.folded.begin()
-    subjects = known_subject_ids(moment.using, held, dimension.id)
+    subjects = moment.folded.subject_ids(dimension, held)
     value_of = {subject: value for value, subject in subjects.items()}
     folded = {
         (day, value_of[subject]): ids

@@ -19,7 +19,7 @@ from django_pagestats.merging.rows import deserialized
 from django_pagestats.models import Subject
 from django_pagestats.stats.listing import Lister, Wanted, any_dimension, lister_of, ranked_of
 from django_pagestats.stats.questions import MOST_PAGES
-from django_pagestats.stats.ranges import Bound, Span, page_span
+from django_pagestats.stats.ranges import Bound, Span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.wheres import values_where
@@ -84,7 +84,7 @@ def _grouped(
     before: tuple[Bound, Bound] | None,
 ) -> Grouped:
     dimension = any_dimension(moment, name)
-    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    span = moment.span_of_days(start, end)
     if span.is_empty:
         return Grouped({})
     groups: dict[str, Group] = {}
@@ -120,7 +120,7 @@ def _before(
 ) -> Mapping[str, int]:
     found: Counter[str] = Counter()
     if before is not None:
-        span = moment.span(page_span(*before, lambda: moment.calendar))
+        span = moment.span_of_days(*before)
         ranked = [] if span.is_empty else ranked_of(moment, span, dimension, limit=MOST_PAGES, offset=0)
         for it in ranked:
             group = known.of_subject(it.subject or 0) if it.value is None else known.group_of(it.value)

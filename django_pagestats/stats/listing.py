@@ -19,12 +19,13 @@ from pyroaring import BitMap
 
 from django_pagestats.buckets import day_date
 from django_pagestats.dimensions import NamedDimension
-from django_pagestats.ids import known_subject_ids
+from django_pagestats.merging.portions import portions
+from django_pagestats.merging.prefixes import begins
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats.answers import ValueStats
 from django_pagestats.stats.conditions import dimension_of
-from django_pagestats.stats.folded import Ranked, portions
+from django_pagestats.stats.folded import Ranked
 from django_pagestats.stats.questions import (
     MOST_PAGES,
     SETS_AT_A_TIME,
@@ -157,8 +158,7 @@ def visitors_by_value(
         span = page_span(start, end, lambda: moment.calendar)
         found = dict.fromkeys(values, 0)
         held = [] if span.is_empty else [value for value in found if can_hold(moment.using, value)]
-        moment.folded.begin()
-        subjects = known_subject_ids(moment.using, held, of.id)
+        subjects = moment.folded.subject_ids(of, held)
         ranked = [Ranked(subjects.get(value), value, 0, None) for value in held]
         found.update((value, visitors) for value, _, visitors in with_visitors(moment, span, of, ranked))
         return found
@@ -174,7 +174,7 @@ def any_dimension(moment: Moment, name: str) -> NamedDimension:
 def lister_of(moment: Moment, wanted: Wanted) -> Lister | None:
     """None: there is nothing to list."""
     dimension = any_dimension(moment, wanted.dimension)
-    span = moment.span(page_span(wanted.start, wanted.end, lambda: moment.calendar))
+    span = moment.span_of_days(wanted.start, wanted.end)
     if span.is_empty or not can_hold(moment.using, wanted.prefix):
         return None
     return Lister(moment, span, dimension, wanted)
@@ -229,9 +229,8 @@ class Lister:
         return len(known) + self.tail.new_visitors_of_values(self.span, self.dimension, texts, known)
 
     def _texts(self) -> Iterator[tuple[int, str]]:
-        # LIKE ignores the case on SQLite: what is found is looked at again
         subjects = Subject.objects.using(self.moment.using).filter(dimension=self.dimension.id)
-        return subjects.filter(value__startswith=self.wanted.prefix).values_list("pk", "value").iterator()
+        return subjects.filter(begins("value", self.wanted.prefix)).values_list("pk", "value").iterator()
 
     def _by_visitors(self, upto: int) -> list[Ranked]:
         best: list[Ranked] = []
@@ -266,7 +265,7 @@ class Lister:
         """Those that have more page views than before come first, whatever per cent that is."""
         before: dict[int | str | None, int] = {}
         if self.wanted.before is not None:
-            then = self.moment.span(page_span(*self.wanted.before, lambda: self.moment.calendar))
+            then = self.moment.span_of_days(*self.wanted.before)
             if not then.is_empty:
                 of_before = ranked_of(self.moment, then, self.dimension, limit=MOST_PAGES, offset=0)
                 before = {_key(it): it.page_views for it in of_before}

@@ -17,8 +17,7 @@ from django_pagestats.buckets import Granularity, day_number
 from django_pagestats.stats.ranges import Span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
-from django_pagestats.stats.tail import ShortTail
-from django_pagestats.stats.tail.base import too_long
+from django_pagestats.stats.visitor_questions import Sets
 from django_pagestats.stats.visitor_sets import VisitorSet
 
 
@@ -108,12 +107,8 @@ def _visitors_by_day(moment: Moment, taken: Snapshot, start: date, end: date) ->
     """Each day that has visitors with the set of them, in order; some sets at a time are in memory."""
     span = Span(Granularity.DAY, day_number(start), day_number(end))
     folded = moment.folded.series(span, None)
-    tail = moment.tail_of(span)
-    if not isinstance(tail, ShortTail):
-        raise too_long("sets of visitors")
-    # now that the aggregates of this state were read: see Newcomers
-    moment.newcomers.look(tail.session_keys, moment.folded.state)
-    tailed = tail.session_keys_by_bucket(span)
+    maker = Sets(moment, span, taken._origin)
+    tailed = maker.tail.session_keys_by_bucket(span)
     sets = moment.folded.sets_in_order(span, None, sorted(folded))
     bucket, stored = next(sets, (None, BitMap()))
     for day in sorted(folded.keys() | tailed.keys()):
@@ -121,7 +116,7 @@ def _visitors_by_day(moment: Moment, taken: Snapshot, start: date, end: date) ->
         if day == bucket:
             of_day = stored
             bucket, stored = next(sets, (None, BitMap()))
-        yield day, VisitorSet(*moment.newcomers.parted(of_day, tailed.get(day, ())), taken._origin)
+        yield day, maker.of(of_day, tailed.get(day, ()))
 
 
 class _Counter:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from django_pagestats.merging.ordering import count_before, read_places
 from django_pagestats.merging.reading import Where
 from django_pagestats.stats.questions import MOST_PAGES, count_page_views_of_topic, count_paths
-from django_pagestats.stats.ranges import Bound, Span, page_span
+from django_pagestats.stats.ranges import Bound, Span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.tail import LongTail, ShortTail
 from django_pagestats.stats.topics import PAGES, Topic
@@ -37,7 +37,7 @@ def rank(moment: Moment, path: str, start: Bound, end: Bound) -> int | None:
     page_views = count_page_views_of_topic(moment, Topic(PAGES, path), start, end)
     if not page_views:
         return None
-    span = _span(moment, start, end)
+    span = moment.span_of_days(start, end)
     tail = moment.tail_of(span)
     if isinstance(tail, LongTail):
         return 1 + tail.count_before(span, page_views, path)
@@ -49,7 +49,7 @@ def rank(moment: Moment, path: str, start: Bound, end: Bound) -> int | None:
 
 
 def page_at(moment: Moment, n: int, start: Bound, end: Bound) -> str | None:
-    span = _span(moment, start, end)
+    span = moment.span_of_days(start, end)
     if span.is_empty or n > MOST_PAGES:
         return None
     tail = moment.tail_of(span)
@@ -91,10 +91,6 @@ def check_part(q: object) -> None:
     """Raise ValueError for what is no part of all pages."""
     if not isinstance(q, (int, float, Fraction)) or isinstance(q, bool) or not 0 <= q < 1:
         raise ValueError(f"q={q!r}: a number from 0 on and below 1, such as 0.95, would do.")
-
-
-def _span(moment: Moment, start: Bound, end: Bound) -> Span:
-    return moment.span(page_span(start, end, lambda: moment.calendar))
 
 
 def _where(span: Span) -> Where:

@@ -8,10 +8,11 @@ from datetime import datetime
 from pyroaring import BitMap
 
 from django_pagestats.dimensions import NamedDimension
+from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.stats.answers import PageStats, Point, Summary
 from django_pagestats.stats.conditions import Condition, may_exist, span_of, topic_of
-from django_pagestats.stats.folded import Ranked, portions
+from django_pagestats.stats.folded import Ranked
 from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, existing_buckets, page_span, series_span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.topics import PAGES, Topic
@@ -43,7 +44,7 @@ def count_page_views_of(
     moment: Moment, values: Collection[str], start: Bound, end: Bound, dimension: NamedDimension = PAGES
 ) -> dict[str, int]:
     found = dict.fromkeys(values, 0)
-    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    span = moment.span_of_days(start, end)
     if span.is_empty:
         return found
     for portion in portions((value for value in found if can_hold(moment.using, value)), VALUES_PER_STATEMENT):
@@ -68,7 +69,7 @@ def count_paths(moment: Moment, start: Bound, end: Bound) -> int:
 
 def count_values_of(moment: Moment, dimension: NamedDimension, start: Bound, end: Bound) -> int:
     """The distinct values of a dimension."""
-    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    span = moment.span_of_days(start, end)
     if span.is_empty:
         return 0
     counted = moment.folded.count_values(span, dimension)
@@ -83,7 +84,7 @@ def top_of(
     moment: Moment, dimension: NamedDimension, limit: int, offset: int, start: Bound, end: Bound
 ) -> Iterator[Counted]:
     """The values of a dimension with the most page views."""
-    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    span = moment.span_of_days(start, end)
     if span.is_empty or not limit or offset >= MOST_PAGES:
         return
     limit = min(limit, MOST_PAGES)
@@ -158,7 +159,7 @@ def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, top
 
 
 def summary(moment: Moment, start: Bound, end: Bound) -> Summary:
-    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    span = moment.span_of_days(start, end)
     page_views, visitors, paths, first_viewed_at = (0, 0, 0, None) if span.is_empty else _totals(moment, span)
     tail = moment.tail_of(ALL_DAYS)
     return Summary(

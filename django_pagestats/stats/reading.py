@@ -20,9 +20,10 @@ from django_pagestats.conf import conf
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.merging.reading import State, one_instant
 from django_pagestats.models import Aggregate
-from django_pagestats.stats.folded import Folded, MovedError
+from django_pagestats.stats.folded import Folded
 from django_pagestats.stats.newcomers import Newcomers
-from django_pagestats.stats.ranges import ALL_DAYS, EVERYTHING, Span, calendar_of
+from django_pagestats.stats.ranges import ALL_DAYS, EVERYTHING, Bound, Span, calendar_of, page_span
+from django_pagestats.stats.statements import MovedError
 from django_pagestats.stats.tail import (
     LATE_PAGE_VIEWS,
     NoTail,
@@ -68,6 +69,10 @@ class Moment:
     def span(self, span: Span) -> Span:
         """The rows by which a span is answered."""
         return ALL_DAYS if self._is_by_days and span == EVERYTHING else span
+
+    def span_of_days(self, start: Bound, end: Bound) -> Span:
+        """The rows by which a range of days is answered, of whatever it is; raises ValueError for any other range."""
+        return self.span(page_span(start, end, lambda: self.calendar))
 
     def tail_of(self, span: Span) -> Tail:
         """The page views after the aggregates that were read for a span; read once for each state."""

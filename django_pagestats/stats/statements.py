@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property, wraps
-from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django_pagestats.conf import conf
 from django_pagestats.dimensions import NamedDimension, of_generation, of_settings
+from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import State, Where, read_aggregates, read_dimensions, read_state
 from django_pagestats.models import Generation
 from django_pagestats.stats.kept_answers import ABSENT, kept_answers, may_be_kept, place_of
@@ -202,9 +202,3 @@ def kept(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
 
 def _is_set(cell: object) -> bool:
     return isinstance(cell, bytes | memoryview)
-
-
-def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while portion := list(islice(iterator, size)):
-        yield portion

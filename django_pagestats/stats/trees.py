@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from datetime import date
 
-from django.db.models import Count, Q
+from django.db.models import Count
 from pyroaring import BitMap
 
 from django_pagestats.buckets import day_date
-from django_pagestats.merging.prefixes import end_of_prefix
+from django_pagestats.merging.portions import portions
+from django_pagestats.merging.prefixes import begins
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats import below
-from django_pagestats.stats.folded import ROWS_PER_STATEMENT, portions
+from django_pagestats.stats.folded import ROWS_PER_STATEMENT
 from django_pagestats.stats.ranges import Bound, Span, page_span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
@@ -71,10 +72,10 @@ def visitors_of_tree(taken: Snapshot, root: str, *, start: Bound, end: Bound) ->
         span = page_span(start, end, lambda: moment.calendar)
         if span.is_empty or not can_hold(moment.using, root):
             return Sets(moment, span, taken._origin).of(BitMap())
-        if below._is_the_site(moment, span, root):
+        if below.is_the_site(moment, span, root):
             return None
         trees = _Trees(moment, [root])
-        folded = below._visitors(moment.folded, span, BitMap(trees.paths))
+        folded = below.visitors_of_pages(moment.folded, span, BitMap(trees.paths))
         sets = Sets(moment, span, taken._origin)
         tailed = [path for path in sets.tail.paths if trees.of(path)]
         return sets.of(folded, sets.tail.session_keys_of(span, PAGES, tailed))
@@ -93,7 +94,7 @@ class _Trees:
         self.paths = dict(self._pages(_common(roots))) if roots else {}
 
     def _pages(self, prefix: str) -> Iterator[tuple[int, str]]:
-        pages = Subject.objects.using(self.moment.using).filter(_begins(prefix), dimension=PAGES.id)
+        pages = Subject.objects.using(self.moment.using).filter(begins("value", prefix), dimension=PAGES.id)
         found = pages.values_list("pk", "value").iterator()
         return ((pk, path) for pk, path in found if self.of(path))
 
@@ -148,8 +149,3 @@ def _common(texts: Collection[str]) -> str:
     first, last = min(texts), max(texts)
     same = (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
     return first[: next(same, len(first))]
-
-
-def _begins(prefix: str) -> Q:
-    end = end_of_prefix(prefix)
-    return Q(value__gte=prefix) if end is None else Q(value__gte=prefix, value__lt=end)

@@ -6,7 +6,7 @@ from django_pagestats.dimensions import ENTRY, NamedDimension, is_current
 from django_pagestats.stats.answers import DimensionInfo, ValueStats
 from django_pagestats.stats.conditions import dimension_of, dimension_of_source, topic_of
 from django_pagestats.stats.questions import count_page_views_of_topic, count_values_of, top_of
-from django_pagestats.stats.ranges import Bound, page_span
+from django_pagestats.stats.ranges import Bound
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.topics import Topic
 
@@ -32,7 +32,7 @@ def count_visits(moment: Moment, path: str | None, start: Bound, end: Bound) -> 
 
 def _page_views_of_all(moment: Moment, dimension: NamedDimension, start: Bound, end: Bound) -> int:
     """Of all values together: each page view counts at most once in a dimension."""
-    span = moment.span(page_span(start, end, lambda: moment.calendar))
+    span = moment.span_of_days(start, end)
     if span.is_empty:
         return 0
     return moment.folded.page_views_of_all(span, dimension) + moment.tail_of(span).page_views_of_all(span, dimension)

@@ -17,11 +17,11 @@ from django.db.models import Max, Min
 
 from django_pagestats.buckets import day_date, epoch_seconds
 from django_pagestats.dimensions import ENTRY, NamedDimension
-from django_pagestats.ids import known_subject_ids
+from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import State, can_hold
 from django_pagestats.models import PageView, Subject
 from django_pagestats.stats.conditions import dimension_of, dimension_of_source
-from django_pagestats.stats.folded import Ranked, portions
+from django_pagestats.stats.folded import Ranked
 from django_pagestats.stats.questions import SETS_AT_A_TIME, Counted, count_page_views, with_visitors
 from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, page_span
 from django_pagestats.stats.reading import Moment
@@ -119,7 +119,7 @@ def place_of(taken: Snapshot, *, start: Bound = None, end: Bound = None) -> tupl
 
     def found(moment: Moment) -> tuple[int, int, State | None]:
         total = count_page_views(moment, None, None, start, end)
-        span = moment.span(page_span(start, end, lambda: moment.calendar))
+        span = moment.span_of_days(start, end)
         is_folded = span.is_empty or not moment.tail_of(span).page_views(span, None)
         state = moment.folded.state
         return state.generation, total, None if is_folded else state
@@ -155,7 +155,7 @@ class _Walk:
     def __init__(self, moment: Moment, dimension: str | None, start: Bound, end: Bound) -> None:
         self.moment = moment
         self.dimension: NamedDimension = PAGES if dimension is None else dimension_of(moment, dimension)
-        self.span: Span = moment.span(page_span(start, end, lambda: moment.calendar))
+        self.span: Span = moment.span_of_days(start, end)
         self.is_empty = self.span.is_empty
 
     def of_tail(self) -> Sequence[str]:
@@ -189,8 +189,7 @@ class _Walk:
         held = [] if self.is_empty else [text for text in texts if can_hold(self.moment.using, text)]
         if not held:
             return []
-        self.moment.folded.begin()  # before the ids are looked up: a value that these aggregates count has its id
-        subjects = known_subject_ids(self.moment.using, held, self.dimension.id)
+        subjects = self.moment.folded.subject_ids(self.dimension, held)
         totals = self.moment.folded.subject_totals(self.span, self.dimension, subjects.values())
         tail = self.moment.tail_of(self.span).page_views_by_value(self.span, self.dimension, held)
         found = ((text, totals.get(subjects.get(text, 0), 0) + tail.get(text, 0), subjects.get(text)) for text in held)

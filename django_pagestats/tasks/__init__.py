@@ -15,8 +15,9 @@ from django.db import DatabaseError, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from django_pagestats.conf import conf
-from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
-from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER, LINK, TEND, queue_options
+from django_pagestats.exceptions import PageStatsError, RunLockedError
+from django_pagestats.tasks.giving import give
+from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER, LINK, TEND
 
 IS_INSTALLED = apps.is_installed("django_pagestats")
 if IS_INSTALLED:  # models cannot be imported without their app
@@ -234,16 +235,11 @@ def _on_commit(using: str, call: Callable[[], None]) -> None:
 
 
 def _async_link(*arguments: Any) -> None:
-    from django_q.tasks import async_task
-
-    try:
-        async_task(LINK, *arguments, q_options=queue_options())
-    except Exception as error:  # each broker has its own
-        raise QueueUnreachableError(
-            f"The queue did not take a task of run {arguments[1]} ({error}). The run stays, and goes on when the queue"
-            " is back: by the schedule, by whoever follows it, or by another start; 'manage.py backfill_aggregates"
-            " --sync' goes on with it at once."
-        ) from error
+    otherwise = (
+        "The run stays, and goes on when the queue is back: by the schedule, by whoever follows it, or by another"
+        " start; 'manage.py backfill_aggregates --sync' goes on with it at once."
+    )
+    give(LINK, *arguments, of=f"run {arguments[1]}", otherwise=otherwise)
 
 
 def _schedule_link(arguments: Link, at: datetime) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import transaction
 
-from django_pagestats.exceptions import QueueUnreachableError
 from django_pagestats.models import Check
-from django_pagestats.tasks.names import CHECK, queue_options
+from django_pagestats.tasks.giving import give
+from django_pagestats.tasks.names import CHECK
 from django_pagestats.verify import remembering
 
 
@@ -29,12 +29,5 @@ def enqueue_check(using: str, check_id: int, epoch: int) -> None:
 
 
 def _enqueue(*arguments: Any) -> None:
-    from django_q.tasks import async_task
-
-    try:
-        async_task(CHECK, *arguments, q_options=queue_options())
-    except Exception as error:  # each broker has its own
-        raise QueueUnreachableError(
-            f"The queue did not take a task of check {arguments[1]} ({error}). On the command line manage.py"
-            " verify_aggregates --start --end does the same."
-        ) from error
+    otherwise = "On the command line manage.py verify_aggregates --start --end does the same."
+    give(CHECK, *arguments, of=f"check {arguments[1]}", otherwise=otherwise)

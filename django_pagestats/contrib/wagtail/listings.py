@@ -6,11 +6,10 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.utils.functional import lazy
-from django.utils.translation import ngettext
 from wagtail.admin.ui.tables import BaseColumn
 from wagtail.admin.ui.tables.pages import NavigateToChildrenColumn
 
-from django_pagestats.beside.lists import Number, Numbers
+from django_pagestats.beside.lists import Number, Numbers, column_label
 from django_pagestats.beside.recent import DAYS
 from django_pagestats.contrib.wagtail.pages import may_view, path_of_page, statistics_url
 
@@ -26,7 +25,7 @@ class PageStatisticsColumn(BaseColumn):
     def __init__(
         self, name: str = "page_statistics", *, days: int = DAYS, include_subpages: bool = False, **kwargs: Any
     ) -> None:
-        super().__init__(name, **{"label": _Label(days, include_subpages), "width": "14%", **kwargs})
+        super().__init__(name, **{"label": _Label(days, include_subpages=include_subpages), "width": "14%", **kwargs})
         self.days, self.include_subpages = days, include_subpages
 
     def get_cell_context_data(self, instance: Any, parent_context: Any) -> dict[str, Any]:
@@ -72,14 +71,8 @@ class PageStatisticsListingMixin:
             view.columns = with_column(view.columns, column)
 
 
-def _label(days: int, include_subpages: bool) -> str:
-    if include_subpages:
-        return ngettext("Page views with subpages, %s day", "Page views with subpages, %s days", days) % days
-    return ngettext("Page views, %s day", "Page views, %s days", days) % days
-
-
 #: in the language of the reader: a report's columns are made once
-_Label = lazy(_label, str)
+_Label = lazy(column_label, str)
 
 
 def with_column(columns: list[Any], column: BaseColumn) -> list[Any]:

@@ -21,8 +21,9 @@ from django_pagestats.exceptions import AnswerUnsettledError, TailTooLongError
 from django_pagestats.merging import database_for
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
-from django_pagestats.stats.folded import BEFORE_ALL, Folded, Ranked
+from django_pagestats.stats.folded import Folded, Ranked
 from django_pagestats.stats.ranges import Interval, Span, calendar_of
+from django_pagestats.stats.statements import BEFORE_ALL
 from django_pagestats.stats.topics import Topic
 
 #: the bucket where all is one group

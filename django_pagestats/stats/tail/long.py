@@ -30,11 +30,13 @@ from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import MOST_VISITORS
 from django_pagestats.merging import database_for
 from django_pagestats.merging.ordering import count_before, count_united_paths, read_places, read_ranking
-from django_pagestats.merging.prefixes import end_of_prefix
+from django_pagestats.merging.portions import portions
+from django_pagestats.merging.prefixes import begins
 from django_pagestats.merging.reading import State, read_with_visitors
 from django_pagestats.models import Generation, PageView
-from django_pagestats.stats.folded import BEFORE_ALL, Folded, MovedError, Ranked, portions
+from django_pagestats.stats.folded import Folded, Ranked
 from django_pagestats.stats.ranges import EVERYTHING, Segment, Span, intervals, segments
+from django_pagestats.stats.statements import BEFORE_ALL, MovedError
 from django_pagestats.stats.tail.base import (
     LATE_PAGE_VIEWS,
     ONE_GROUP,
@@ -254,8 +256,7 @@ class LongTail(Tail):
     # -- the pages whose paths begin with a text
 
     def rows_below(self, span: Span, prefix: str) -> QuerySet[PageView]:
-        rows, end = self.rows(span).filter(path__gte=prefix), end_of_prefix(prefix)
-        return rows if end is None else rows.filter(path__lt=end)
+        return self.rows(span).filter(begins("path", prefix))
 
     def new_visitors_below(self, span: Span, prefix: str, folded: BitMap) -> int:
         one = Value(ONE_GROUP, output_field=IntegerField())

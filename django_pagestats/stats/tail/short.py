@@ -17,10 +17,12 @@ from django_pagestats.dimensions import NamedDimension
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.ids import known_subject_ids, known_visitor_ids
 from django_pagestats.merging import PageViewRow
+from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import State
 from django_pagestats.models import PageView
-from django_pagestats.stats.folded import BEFORE_ALL, Folded, Ranked, portions
+from django_pagestats.stats.folded import Folded, Ranked
 from django_pagestats.stats.ranges import EVERYTHING, Span, intervals
+from django_pagestats.stats.statements import BEFORE_ALL
 from django_pagestats.stats.tail.base import (
     LATE_PAGE_VIEWS,
     ONE_GROUP,

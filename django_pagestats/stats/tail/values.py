@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django_pagestats.dimensions import NamedDimension, Spread, Spreading, Values
 from django_pagestats.merging.reading import read_attributes
-from django_pagestats.stats.folded import MovedError
+from django_pagestats.stats.statements import MovedError
 from django_pagestats.tally import Counts
 
 #: page views whose attributes are read by one statement
