@@ -166,7 +166,7 @@ def test_times_are_named_in_full_with_weekday_and_year() -> None:
         "de": (
             "Montag, 30. November 2026, 14:00",
             "Montag, 30. November 2026",
-            "23. November 2026 to 29. November 2026",
+            "23. November 2026 bis 29. November 2026",
             "November 2026",
         ),
     }.items():
