@@ -187,12 +187,16 @@ def test_a_site_that_names_no_hosts_has_any(settings: Any) -> None:
 @pytest.mark.django_db
 def test_hostile_names_are_shown_as_they_are() -> None:
     client = client_with("view_statistics")
-    for number, name in enumerate(HOSTILE):
-        Group.objects.create(name=name[:150])
-        view(f"/groups/{name[:150]}/".replace("%", "%25"), number + 1)
+    charset = connection.settings_dict["TEST"].get("CHARSET")
+    # the table of groups is Django's: a database that was made with latin1 holds no other names in it
+    names = [name[:150] for name in HOSTILE if charset != "latin1" or name.isascii()]
+    for number, name in enumerate(names):
+        Group.objects.create(name=name)
+        view(f"/groups/{name}/", number + 1)
     text = text_of(client.get("/admin/auth/group/"))
     assert "<script>alert" not in text
-    assert sorted(re.findall(r'pagestats-count">(?:<a[^>]*>)?(\d+)', text)) == ["1", "2", "3", "4", "5"]
+    shown = re.findall(r'pagestats-count">(?:<a[^>]*>)?(\d+)', text)
+    assert sorted(shown) == [str(number + 1) for number in range(len(names))]
     for group in Group.objects.all():
         assert "<script>alert" not in text_of(client.get(f"/admin/auth/group/{group.pk}/change/"))
 
