@@ -18,7 +18,7 @@ from django_pagestats.api import tokens, urls
 from django_pagestats.api.tokens import create_token, find_token
 from django_pagestats.exceptions import TokenRefusedError
 from django_pagestats.models import PageView, Token
-from tests.factories import insert_page_views
+from tests.factories import fold, insert_page_views
 from tests.test_api import API, every_question, problem
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.test_api"), pytest.mark.in_turn(2)]
@@ -151,6 +151,75 @@ def test_a_token_of_a_part_is_refused_everything_else() -> None:
     assert status("top", dimension="section") == status("active_pages") == status("dimensions") == 403
     # a wrong question is told apart from a forbidden one only where it may be asked
     assert status("pages", path="/docs/", start="x") == 400
+
+
+def told_of_the_blog(client: Client, **others: str) -> list[tuple[int, dict[str, str], bytes]]:
+    """Status, headers and text of all that a token of the blog may ask."""
+    march = {"granularity": "day", "start": "2025-03-01", "end": "2025-04-01"}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("pages", {"path": ["/blog/a/", "/blog/nobody/"]}),
+        ("pages", {"path": "/blog/a/", "format": "csv"}),
+        ("time_series", {"path": "/blog/a/", **march}),
+        ("time_series", {"where": "section:blog", **march}),
+        ("visitors", {"path": ["/blog/a/", "/blog/b/"], "where": "section:blog"}),
+        ("top_pages", {"prefix": "/blog/", "limit": "1", **others}),
+        ("top_pages", {"prefix": "/blog/", "limit": "1", "end": "2025-04-01", "format": "csv"}),
+        ("top_pages", {"prefix": "/blog/", "limit": "1", "order": "value"}),
+    ]
+    responses = [client.get(API + name, question) for name, question in asked]
+    return [(it.status_code, dict(it.headers), it.content) for it in responses]
+
+
+@pytest.mark.usefixtures("page_views", "no_settling")
+def test_a_token_of_a_part_does_not_learn_that_others_have_page_views() -> None:
+    """Neither by what an answer has in it, nor by whether it has changed, nor by whether a list goes on."""
+    client = bearing(secret_of(sections=["blog"]))
+    fold()
+    before = told_of_the_blog(client)
+    cursor = json.loads(before[5][2])["next"]
+    goes_on = told_of_the_blog(client, cursor=cursor)
+    assert cursor and {status for status, _, _ in before + goes_on} == {200}
+    assert all("ETag" in headers for _, headers, _ in before)
+    at = datetime(2025, 3, 20, tzinfo=timezone.utc)
+    for is_folded in (False, True):
+        insert_page_views([("/docs/", "ada", at), ("/other/", "somebody", at)])
+        if is_folded:
+            fold()
+        assert told_of_the_blog(client) == before, is_folded
+        assert told_of_the_blog(client, cursor=cursor) == goes_on, is_folded
+    # and each of its own it learns
+    question, etag = {"path": ["/blog/a/", "/blog/nobody/"]}, before[0][1]["ETag"]
+    unchanged = client.get(f"{API}pages", question, headers={"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.content, unchanged["ETag"]) == (304, b"", etag)
+    assert unchanged["Cache-Control"] == "private, no-cache"
+    insert_page_views([("/blog/a/", "eve", at)])
+    assert client.get(f"{API}pages", question, headers={"If-None-Match": etag}).status_code == 200
+    after = told_of_the_blog(client)
+    assert all(one[1]["ETag"] != other[1]["ETag"] for one, other in zip(before, after, strict=True))
+    assert problem(client.get(f"{API}top_pages", {"prefix": "/blog/", "limit": "1", "cursor": cursor}), 409)
+
+
+@pytest.mark.usefixtures("page_views")
+def test_a_token_of_a_part_is_told_nothing_of_what_is_wrong_elsewhere(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.PAGESTATS_TAIL_LIMIT = 3
+    question = {"path": "/blog/a/"}
+    found = problem(bearing(secret_of(paths=["/blog/a/"])).get(f"{API}visitors", question), 503)
+    assert found["detail"] == "It cannot be answered now: the site's log says why."
+    assert "PAGESTATS_TAIL_LIMIT" in caplog.text
+    told_all = problem(bearing(secret_of(name="all")).get(f"{API}visitors", question), 503)
+    assert "PAGESTATS_TAIL_LIMIT" in told_all["detail"]
+
+
+@pytest.mark.usefixtures("page_views")
+def test_an_answer_that_is_the_same_takes_three_statements() -> None:
+    """The token, the state of the aggregates, and how many page views are not folded up to which."""
+    client = bearing(secret_of())
+    etag = client.get(f"{API}summary")["ETag"]
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(f"{API}summary", headers={"If-None-Match": etag}).status_code == 304
+    assert len(captured) == 3, captured.captured_queries
 
 
 @pytest.mark.usefixtures("page_views")

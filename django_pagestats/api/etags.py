@@ -1,19 +1,24 @@
-"""By what an answer is known to be the one of before, without computing it."""
+"""By what an answer is known to be the one of before.
+
+To whom all is open, without computing it: by the aggregates, and the page views after them. These tell of the whole
+site: whoever may ask about a part only would see each page view of the others in them, whatever they are hidden behind.
+So a token of a part has them of the answer itself.
+"""
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 
-from django.db.models import Max
+from django.db.models import Count, Max
+from django.http import HttpResponse
 
 from django_pagestats import __version__
 from django_pagestats.api.answering import Question
+from django_pagestats.api.digests import digest_of
 from django_pagestats.conf import conf
 from django_pagestats.merging.reading import read_state
 from django_pagestats.models import PageView
 from django_pagestats.stats.statements import BEFORE_ALL
-from django_pagestats.stats.tail.base import pending_after
 
 
 def etag_of(question: Question, using: str) -> str | None:
@@ -24,19 +29,26 @@ def etag_of(question: Question, using: str) -> str | None:
     ETag older than the answer, and such a one is never met again.
     """
     state = read_state(using)
-    pending, is_exact = pending_after(using, BEFORE_ALL if state is None else state.cursor)
-    if not is_exact:
+    cursor = BEFORE_ALL if state is None else state.cursor
+    tail = PageView.objects.using(using).filter(pk__gt=cursor).order_by("pk")[: conf.TAIL_LIMIT + 1]
+    pending = tail.aggregate(count=Count("pk"), highest=Max("pk"))
+    if pending["count"] > conf.TAIL_LIMIT:
         return None
-    highest = PageView.objects.using(using).aggregate(highest=Max("pk"))["highest"]
     parameters = {name: str(value) for name, value in question.parameters.items()}
     made_of = [
         __version__,
         state,
-        highest,
         pending,
         conf.TIME_ZONE,  # before the first fold it is these that answer
         dict(conf.DIMENSIONS),
         question.name,
         parameters,
     ]
-    return f'"{sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]}"'
+    return f'"{digest_of(made_of)}"'
+
+
+def etag_of_answer(response: HttpResponse) -> str:
+    """Of an answer that is there: of its rows, and of where a list goes on."""
+    told = sha256(response.content)
+    told.update(response.headers.get("Link", "").encode())
+    return f'"{told.hexdigest()[:32]}"'

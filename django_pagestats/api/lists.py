@@ -1,9 +1,10 @@
 """Lists that are read in parts, as long as they may be, each answer bounded.
 
 In the order of page views a value may rise past the place at which a list was left: then a part that followed would
-lack it. So the cursor knows what the range had, and an answer to it is refused (409) once that has moved. In the order
-of values each has its place whatever comes in: such a list goes on, and has every value once that had page views when
-it began; its numbers are those of the instant of each answer.
+lack it. So the cursor knows what the list was made of, as a digest, and an answer to it is refused (409) once that has
+moved. Below a prefix it is of the pages there alone: a token of a section must not learn when others have page views.
+In the order of values each has its place whatever comes in: such a list goes on, and has every value once that had page
+views when it began; its numbers are those of the instant of each answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from django_pagestats.api.answering import Answer, Asked
+from django_pagestats.api.digests import digest_of, is_digest_of
 from django_pagestats.api.problems import BadRequestError, ListMovedError
 from django_pagestats.stats import Snapshot
 from django_pagestats.stats.listing import Wanted, list_values
@@ -56,34 +58,49 @@ def _by_value(asked: Asked, taken: Snapshot, dimension: str | None, prefix: str,
 def _by_page_views(
     asked: Asked, taken: Snapshot, dimension: str | None, prefix: str, after: Any
 ) -> tuple[list[Any], Any]:
-    limit, offset = asked["limit"], 0
-    # a State is a tuple, of which JSON makes a list
-    place = json.loads(json.dumps(place_of(taken, **asked.bounds)))
-    if after is not None:
-        offset = _offset(asked, after)
-        if after[1] != place:
-            raise ListMovedError(
-                "Page views of this range came in, or were folded, since the list was begun: its order may have moved,"
-                " and the rows that follow may lack a page. Begin again without cursor; or take a larger limit, an end"
-                " that is over, or order=value, which goes on whatever comes in.",
-                "cursor",
-                asked["cursor"],
-            )
+    limit = asked["limit"]
+    offset = 0 if after is None else _offset(asked, after)
+    rows: list[tuple[str, int, int]]
+    place: list[Any]
     if prefix:
-        found = list_values(taken, Wanted(prefix=prefix, **asked.bounds), limit=limit + 1, offset=offset).rows
-        rows = [(it.value, it.page_views, it.visitors) for it in found]
-    elif dimension is None:
-        pages = taken.top_pages(limit + 1, offset=offset, **asked.bounds)
-        rows = [(it.path, it.page_views, it.visitors) for it in pages]
+        listed = list_values(taken, Wanted(prefix=prefix, **asked.bounds), limit=limit + 1, offset=offset)
+        place = [_question(asked), [(it.subject or it.value, it.page_views) for it in listed.ranking]]
+        _check_unmoved(asked, after, place)
+        rows = [(it.value, it.page_views, it.visitors) for it in listed.rows]
     else:
-        values = taken.top(dimension, limit + 1, offset=offset, **asked.bounds)
-        rows = [(it.value, it.page_views, it.visitors) for it in values]
-    return rows[:limit], [offset + limit, place] if len(rows) > limit else None
+        place = [_question(asked), place_of(taken, **asked.bounds)]
+        _check_unmoved(asked, after, place)
+        rows = _top(asked, taken, dimension, limit=limit + 1, offset=offset)
+    return rows[:limit], [offset + limit, digest_of(place)] if len(rows) > limit else None
+
+
+def _top(
+    asked: Asked, taken: Snapshot, dimension: str | None, *, limit: int, offset: int
+) -> list[tuple[str, int, int]]:
+    if dimension is None:
+        pages = taken.top_pages(limit, offset=offset, **asked.bounds)
+        return [(it.path, it.page_views, it.visitors) for it in pages]
+    values = taken.top(dimension, limit, offset=offset, **asked.bounds)
+    return [(it.value, it.page_views, it.visitors) for it in values]
+
+
+def _check_unmoved(asked: Asked, after: Any, place: object) -> None:
+    """Raise ListMovedError where the list is not made of what it was made of as the cursor was given."""
+    if after is not None and not is_digest_of(after[1], place):
+        raise ListMovedError(
+            "Page views of this list came in, or were folded, since it was begun: its order may have moved, and the"
+            " rows that follow may lack a page. Begin again without cursor; or take a larger limit, an end that is"
+            " over, or order=value, which goes on whatever comes in.",
+            "cursor",
+            asked["cursor"],
+        )
 
 
 def _offset(asked: Asked, after: Any) -> int:
-    if isinstance(after, list) and len(after) == 2 and type(after[0]) is int and 0 < after[0] < MOST_OFFSET:
-        return int(after[0])
+    if isinstance(after, list) and list(map(type, after)) == [int, str] and after[1].isascii():
+        offset = int(after[0])
+        if 0 < offset < MOST_OFFSET:
+            return offset
     raise _no_cursor(asked)
 
 

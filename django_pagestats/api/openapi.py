@@ -22,7 +22,10 @@ PROBLEMS = {
     "403": "Who asks may not ask this.",
     "503": "It cannot be answered now.",
 }
-ETAG = "As long as no page view comes in and none is folded, an answer is the same."
+ETAG = (
+    "As long as no page view comes in and none is folded, an answer is the same. A token of a part has an ETag of the"
+    " answer itself."
+)
 
 
 def document(url: str) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             }
         )
     if any(parameter.name == "cursor" for parameter in operation.parameters):
-        conflict = "Page views of the range came in, and the list is ordered by them: begin again."
+        conflict = "Page views of the list came in, and it is ordered by them: begin again."
         found["responses"] |= _problems({"409": conflict})
     return found
 

@@ -16,7 +16,7 @@ from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from django_pagestats.api import etags
-from django_pagestats.api.access import access_of
+from django_pagestats.api.access import Access, access_of
 from django_pagestats.api.answering import Answer, Asked, Question, check_access
 from django_pagestats.api.openapi import document
 from django_pagestats.api.operations import Operation, checked_rows
@@ -93,19 +93,32 @@ def _answered(operation: Operation, request: HttpRequest) -> HttpResponse:
     paths, wheres = (listed(operation.parameters, parameters, name) for name in ("path", "where"))
     question = Question(operation.name, parameters, paths, wheres)
     asked = Asked(question, access, router.db_for_read(Aggregate))
-    etag = None
     try:
         check_access(asked)
-        if operation.is_of_page_views:
-            etag = etags.etag_of(question, asked.using)
-            if etag is not None and (unchanged := get_conditional_response(request, etag=etag)) is not None:
-                return _kept(unchanged, etag)
-        answer = operation.answer(asked)
-        response = _rendered(operation, request, parameters["format"], answer)
+        return _conditionally(operation, request, asked)
     except PageStatsError as error:
-        raise _problem_of(error) from error
+        raise _problem_of(error, access) from error
     except ValueError as error:  # what `stats` says of a question that it cannot answer names the value and the fix
         raise BadRequestError(str(error)) from error
+
+
+def _conditionally(operation: Operation, request: HttpRequest, asked: Asked) -> HttpResponse:
+    """The answer or, where it is the one that who asks has already, 304."""
+
+    def unchanged(etag: str | None) -> HttpResponse | None:
+        found = None if etag is None else get_conditional_response(request, etag=etag)
+        return None if found is None else _kept(found, etag)
+
+    etag, is_everything = None, asked.access.is_everything
+    if operation.is_of_page_views and is_everything:
+        etag = etags.etag_of(asked.question, asked.using)
+        if (found := unchanged(etag)) is not None:
+            return found
+    response = _rendered(operation, request, asked["format"], operation.answer(asked))
+    if not is_everything:
+        etag = etags.etag_of_answer(response)
+        if (found := unchanged(etag)) is not None:
+            return found
     return _kept(response, etag)
 
 
@@ -138,7 +151,11 @@ def _body(operation: Operation, answer: Answer) -> dict[str, Any]:
     return {**fields, "rows": rows} if operation.is_list else {**fields, **rows[0]}
 
 
-def _problem_of(error: PageStatsError) -> ProblemError:
+def _problem_of(error: PageStatsError, access: Access) -> ProblemError:
+    if not access.is_everything:
+        # how much is not folded, or what is wrong with which page view, is about the whole site
+        logger.error("An answer of the API failed.", exc_info=error)
+        return UnavailableError("It cannot be answered now: the site's log says why.")
     if isinstance(error, UnknownDimensionError):
         return BadRequestError(str(error))
     if isinstance(error, (AnswerUnsettledError, TailTooLongError)):

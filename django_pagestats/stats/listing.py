@@ -57,6 +57,8 @@ class Listed:
     count: int
     #: the distinct visitors of `rows`: fewer than the sum of their visitors where somebody is in several
     people: int
+    #: all rows of the whole list by page views, as they were ranked; empty where only those that are wanted were
+    ranking: Sequence[Ranked] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def list_values(taken: Snapshot, wanted: Wanted, *, limit: int = 10, offset: int
             found = lister.ordered(upto=MOST_PAGES if wanted.is_reversed else offset + limit)
             ranked, count = found[offset : offset + limit], len(lister.all)
         rows = list(lister.rows(ranked))
-        return Listed(rows, count, lister.people(ranked, [row.value for row in rows]))
+        people = lister.people(ranked, [row.value for row in rows])
+        return Listed(rows, count, people, lister.all)
 
     return taken._ask(listed)
 
