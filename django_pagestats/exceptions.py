@@ -69,6 +69,17 @@ class DimensionError(PageStatsError):
 class UnknownDimensionError(PageStatsError):
     """The generation that answers does not have the dimension; the message names those it has, and the rebuild."""
 
+    #: the dimension that was asked for; empty where one was looked for by its source
+    name = ""
+
+
+class ArgumentError(ValueError):
+    """An argument of a question of `stats` is none; `name` is the argument's, and the message says what would do."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
 
 class TailTooLongError(PageStatsError):
     """More page views are not folded yet than an answer can count in memory; the message names the backfill."""

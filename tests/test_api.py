@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
@@ -29,7 +30,11 @@ from tests.stats_oracle import clean, fold_naively
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.test_api"), pytest.mark.in_turn(2)]
 
-urlpatterns = [*urls_of_site, path("numbers/", include("django_pagestats.api.urls"))]
+urlpatterns = [
+    *urls_of_site,
+    path("numbers/", include("django_pagestats.api.urls")),
+    path("numbers/of-the-site", lambda request: HttpResponse("its own")),
+]
 
 API = "/numbers/"
 MARCH = {"start": "2025-03-05", "end": "2025-04-01"}
@@ -365,15 +370,19 @@ class Lists(TestCase):
 # -- what is refused
 
 
-REFUSED: list[tuple[str, Any, str | None, str]] = [
+REFUSED: list[tuple[str, Any, str, str]] = [
     ("summary", {"strat": "2025-03-01"}, "strat", "There is no parameter 'strat': start, end, format would do."),
     ("summary", {"start": "yesterday"}, "start", "start='yesterday': a date such as"),
     ("summary", {"start": "2025-02-30"}, "start", "start='2025-02-30': a date such as"),
     ("summary", {"start": "20250301"}, "start", "start='20250301': a date such as"),
     ("summary", {"start": "2025-03-01T10:00:00 01:00"}, "start", "%2B in a URL"),
     ("summary", {"start": "2025-03-01T10:00:00"}, "start", "a date such as"),
-    ("summary", {"start": "2025-03-01T10:00:00Z"}, None, "is not the beginning of a day in UTC"),
-    ("summary", {"start": "2025-03-02", "end": "2025-03-01"}, None, "start=2025-03-02 is after end=2025-03-01"),
+    ("summary", {"start": "2025-03-01T10:00:00Z"}, "start", "+00:00 is not the beginning of a day in UTC"),
+    ("summary", {"end": "2025-03-01T10:00:00+02:30"}, "end", "end=2025-03-01T10:00:00+02:30 is not the beginning"),
+    ("summary", {"start": "2025-03-02", "end": "2025-03-01"}, "start", "start=2025-03-02 is after end=2025-03-01"),
+    ("summary", {"end": "0001-01-01T00:00:00Z"}, "end", "end=0001-01-01T00:00:00+00:00 is out of range: a date"),
+    ("visitors", {"path": "/", "start": "2025-03-01T10:30:00Z"}, "start", "is not the beginning of a day in UTC"),
+    ("visitors", {"start": "2025-03-01T10:30:00Z"}, "start", "is not the beginning of an hour in UTC"),
     ("summary", {"start": ["2025-03-01", "2025-03-02"]}, "start", "start comes 2 times: once would do."),
     ("summary", {"format": "xml"}, "format", 'format=\'xml\': "json" or "csv" would do.'),
     ("pages", {}, "path", "path is missing"),
@@ -385,20 +394,28 @@ REFUSED: list[tuple[str, Any, str | None, str]] = [
     (
         "time_series",
         {"granularity": "day", "path": "/", "where": "country:DE", **MARCH},
-        None,
-        "one condition in all",
+        "where",
+        "where='country:DE' beside a path: one of them would do.",
     ),
-    ("time_series", {"granularity": "hour", "path": "/", **MARCH}, None, 'granularity="day"'),
-    ("time_series", {"granularity": "day", "start": "0002-01-02", "end": "9000-01-01"}, None, "too far apart"),
+    ("time_series", {"granularity": "hour", "path": "/", **MARCH}, "granularity", 'granularity="day"'),
+    (
+        "time_series",
+        {"granularity": "hour", "start": "0001-01-01", "end": "2025-01-01"},
+        "start",
+        "start=0001-01-01 is out of range: a date from year 2 to 9997 would do.",
+    ),
+    ("time_series", {"granularity": "day", "start": "0002-01-02", "end": "9000-01-01"}, "end", "too far apart"),
     ("top_pages", {"limit": "0"}, "limit", "limit='0': a whole number from 1 to 1,000 would do."),
     ("top_pages", {"limit": "1001"}, "limit", "from 1 to 1,000"),
     ("top_pages", {"limit": "\N{FULLWIDTH DIGIT ONE}"}, "limit", "from 1 to 1,000"),
     ("top", {}, "dimension", "dimension is missing: 'source' would do."),
-    ("top", {"dimension": "nothing"}, None, "no dimension 'nothing'. There are: source, "),
-    ("top", {"dimension": "page"}, None, "no dimension 'page'"),
+    ("top", {"dimension": "nothing"}, "dimension", "no dimension 'nothing'. There are: source, "),
+    ("top", {"dimension": "page"}, "dimension", "no dimension 'page'"),
     ("visitors", {"where": "country"}, "where", "a dimension, a colon and a value"),
-    ("visitors", {"where": "nothing:x"}, None, "no dimension 'nothing'"),
+    ("visitors", {"where": ["section:a", "nothing:x"]}, "where", "no dimension 'nothing'"),
+    ("time_series", {"granularity": "day", "where": "nothing:x", **MARCH}, "where", "no dimension 'nothing'"),
     ("active_visitors", {"minutes": "1441"}, "minutes", "from 1 to 1,440"),
+    ("active_visitors", {"minutes": "0.5"}, "minutes", "minutes='0.5': a whole number from 1 to 1,440 would do."),
     ("openapi.json", {"a": "b"}, "a", "no parameters"),
 ]
 
@@ -406,7 +423,11 @@ REFUSED: list[tuple[str, Any, str | None, str]] = [
 def test_what_cannot_be_asked(client: Client) -> None:
     for name, question, parameter, told in REFUSED:
         found = problem(client.get(API + name, question), 400)
-        assert told in found["detail"] and found.get("parameter") == parameter, (name, question)
+        assert told in found["detail"] and found["parameter"] == parameter, (name, question)
+        asked = question.get(parameter)
+        if isinstance(asked, str) and len(asked) < 200:
+            assert found["value"] == asked, (name, question)
+        assert "datetime" not in found["detail"] and "{" not in found["detail"], found
 
 
 def test_with_very_many_page_views_not_folded(client: Client, settings: Any) -> None:
@@ -523,6 +544,13 @@ def test_every_url_is_one_of_the_described(client: Client) -> None:
     from django_pagestats.api import urls
 
     assert [it.name for it in urls.urlpatterns] == ["openapi", *(it.name for it in OPERATIONS)]
+
+
+def test_what_is_no_question_below_its_path_is_the_sites(client: Client) -> None:
+    assert client.get(API + "of-the-site").content == b"its own"
+    for name in ("nothing", "summary/", ""):
+        response = client.get(API + name)
+        assert response.status_code == 404 and response["Content-Type"].startswith("text/html"), name
 
 
 def every_question() -> Iterator[tuple[str, dict[str, str]]]:

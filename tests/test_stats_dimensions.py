@@ -194,7 +194,7 @@ def test_what_is_no_condition_and_no_dimension() -> None:
             snapshot.top("country", offset=wrong)
     with pytest.raises(ValueError, match="path=5"):
         stats.count_visits(5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="Hours are kept of the whole site"):
+    with pytest.raises(ValueError, match="hours are kept of the whole site"):
         stats.time_series("hour", DAY, DAY, where={"country": "DE"})
     with pytest.raises(ValueError, match="not the beginning of a day"):
         stats.top("country", start=START)

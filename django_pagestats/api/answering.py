@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from django_pagestats import stats
 from django_pagestats.api.access import Access
+from django_pagestats.api.problems import BadRequestError
 from django_pagestats.exceptions import TailTooLongError, UnknownDimensionError
 from django_pagestats.stats import Snapshot, VisitorSet
 from django_pagestats.stats.walking import numbers_of, visits_of
@@ -108,6 +109,14 @@ def pages(asked: Asked) -> Answer:
 
 def time_series(asked: Asked) -> Answer:
     where = None if asked["where"] is None else dict([asked["where"]])
+    if where is not None and asked["path"] is not None:
+        condition = ":".join(asked["where"])
+        raise BadRequestError(
+            f"where={condition!r} beside a path: one of them would do. Page views of both are in no aggregate; how many"
+            " visitors they have in common /visitors tells.",
+            "where",
+            condition,
+        )
     with asked.snapshot() as taken:
         points = taken.time_series(asked["granularity"], **asked.bounds, path=asked["path"], where=where)
         return Answer([(it.start, it.page_views, it.visitors) for it in points], {"time_zone": taken.time_zone})

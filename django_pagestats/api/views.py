@@ -16,11 +16,11 @@ from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from django_pagestats.api import etags
-from django_pagestats.api.access import Access, access_of
+from django_pagestats.api.access import access_of
 from django_pagestats.api.answering import Answer, Asked, Question, check_access
 from django_pagestats.api.openapi import document
 from django_pagestats.api.operations import Operation, checked_rows
-from django_pagestats.api.parameters import listed, parsed
+from django_pagestats.api.parameters import MOST_SHOWN, listed, parsed
 from django_pagestats.api.problems import (
     BadRequestError,
     MethodNotAllowedError,
@@ -32,6 +32,7 @@ from django_pagestats.api.rendering import csv_text, dumped
 from django_pagestats.decorators import not_counted
 from django_pagestats.exceptions import (
     AnswerUnsettledError,
+    ArgumentError,
     PageStatsError,
     TailTooLongError,
     UnknownDimensionError,
@@ -79,8 +80,8 @@ def _view(answered: Callable[[HttpRequest], HttpResponse]) -> View:
 
 def _described(request: HttpRequest) -> HttpResponse:
     access_of(request, datetime.now(timezone.utc))
-    if request.GET:
-        raise BadRequestError("The document has no parameters.", next(iter(request.GET)), None)
+    for name, value in request.GET.items():
+        raise BadRequestError("The document has no parameters.", name[:MOST_SHOWN], str(value)[:MOST_SHOWN])
     text = dumped(document(request.path.rpartition("/")[0] or "/"))
     response = HttpResponse(text, content_type="application/json")
     response.headers["Cache-Control"] = KEPT_BY_ONE
@@ -97,9 +98,9 @@ def _answered(operation: Operation, request: HttpRequest) -> HttpResponse:
         check_access(asked)
         return _conditionally(operation, request, asked)
     except PageStatsError as error:
-        raise _problem_of(error, access) from error
-    except ValueError as error:  # what `stats` says of a question that it cannot answer names the value and the fix
-        raise BadRequestError(str(error)) from error
+        raise _problem_of(error, asked) from error
+    except ArgumentError as error:  # it names the value and the fix
+        raise BadRequestError(str(error), error.name, request.GET.get(error.name, "")[:MOST_SHOWN]) from error
 
 
 def _conditionally(operation: Operation, request: HttpRequest, asked: Asked) -> HttpResponse:
@@ -151,13 +152,14 @@ def _body(operation: Operation, answer: Answer) -> dict[str, Any]:
     return {**fields, "rows": rows} if operation.is_list else {**fields, **rows[0]}
 
 
-def _problem_of(error: PageStatsError, access: Access) -> ProblemError:
-    if not access.is_everything:
+def _problem_of(error: PageStatsError, asked: Asked) -> ProblemError:
+    if not asked.access.is_everything:
         # how much is not folded, or what is wrong with which page view, is about the whole site
         logger.error("An answer of the API failed.", exc_info=error)
         return UnavailableError("It cannot be answered now: the site's log says why.")
     if isinstance(error, UnknownDimensionError):
-        return BadRequestError(str(error))
+        wheres = [f"{name}:{value}" for name, value in asked.question.wheres if name == error.name]
+        return BadRequestError(str(error), "where" if wheres else "dimension", wheres[0] if wheres else error.name)
     if isinstance(error, (AnswerUnsettledError, TailTooLongError)):
         return UnavailableError(str(error))
     # it may name a page view, which who asks need not be allowed to see

@@ -69,7 +69,9 @@ def _unknown(moment: Moment, which: str, *, is_set: bool, name: str = "") -> Unk
         cure = f"PAGESTATS_DIMENSIONS has one, {with_rebuild}"
     else:
         cure = f"Add one to PAGESTATS_DIMENSIONS, {with_rebuild}"
-    return UnknownDimensionError(f"The aggregates that answer have {which}. There are: {names}. {cure}.")
+    error = UnknownDimensionError(f"The aggregates that answer have {which}. There are: {names}. {cure}.")
+    error.name = name
+    return error
 
 
 def may_exist(moment: Moment, topic: Topic | None) -> bool:

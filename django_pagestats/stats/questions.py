@@ -8,12 +8,13 @@ from datetime import datetime
 from pyroaring import BitMap
 
 from django_pagestats.dimensions import NamedDimension
+from django_pagestats.exceptions import ArgumentError
 from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.stats.answers import PageStats, Point, Summary
 from django_pagestats.stats.conditions import Condition, may_exist, span_of, topic_of
 from django_pagestats.stats.folded import Ranked
-from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, existing_buckets, page_span, series_span
+from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, existing_buckets, page_span, series_span, shown
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.topics import PAGES, Topic
 
@@ -124,9 +125,11 @@ def time_series(
     if span.is_empty:
         return []
     if span.buckets(MOST_POINTS) is None:
-        raise ValueError(
-            f"start={start} and end={end} are too far apart for one series: {MOST_POINTS:,} points would do, that is"
-            f" {MOST_POINTS // 365 if granularity == 'day' else MOST_POINTS // 8_766} years of {granularity}s."
+        raise ArgumentError(
+            f"start={shown(start)} and end={shown(end)} are too far apart for one series: {MOST_POINTS:,} points would"
+            f" do, that is {MOST_POINTS // 365 if granularity == 'day' else MOST_POINTS // 8_766} years of"
+            f" {granularity}s.",
+            "end",
         )
     found = _buckets(moment, span, topic) if may_exist(moment, topic) else {}
     return [Point(begins, *found.get(bucket, (0, 0))) for bucket, begins in existing_buckets(span, moment.calendar)]
@@ -154,7 +157,11 @@ def _series_span(moment: Moment, granularity: str, start: Bound, end: Bound, top
     if granularity == "day":
         return page_span(start, end, lambda: moment.calendar)
     if topic is not None:
-        raise ValueError('Hours are kept of the whole site: granularity="day", or no path and no where, would do.')
+        raise ArgumentError(
+            f'granularity={granularity!r}: hours are kept of the whole site; granularity="day", or no path and no'
+            " where, would do.",
+            "granularity",
+        )
     return series_span(start, end, lambda: moment.calendar)
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from django_pagestats.buckets import HOUR_SECONDS, Calendar, Granularity, day_date, day_number, epoch_seconds, instant
+from django_pagestats.exceptions import ArgumentError
 
 Bound = date | datetime | None
 #: seconds since the epoch, half-open; None: no bound on this side
@@ -95,13 +96,13 @@ def series_span(start: Bound, end: Bound, calendar: Callable[[], Calendar]) -> S
     for name, bound in (("start", start), ("end", end)):
         is_date = isinstance(bound, date) and not isinstance(bound, datetime)
         if is_date and not FIRST_DAY <= _day_of_date(name, bound) <= LAST_DAY:
-            raise ValueError(f"{name}={_show(bound)} is out of range: a date from year 2 to 9997 would do.")
+            raise ArgumentError(f"{name}={shown(bound)} is out of range: a date from year 2 to 9997 would do.", name)
     return hour_span(start, end, calendar)
 
 
 def _ordered(granularity: Granularity, low: int | None, high: int | None, start: Bound, end: Bound) -> Span:
     if low is not None and high is not None and low > high:
-        raise ValueError(f"start={_show(start)} is after end={_show(end)}: a range is [start, end).")
+        raise ArgumentError(f"start={shown(start)} is after end={shown(end)}: a range is [start, end).", "start")
     return Span(granularity, low, high)
 
 
@@ -121,8 +122,9 @@ def _day(name: str, bound: Bound, calendar: Callable[[], Calendar]) -> int | Non
     seconds, days = epoch_seconds(bound), calendar()
     day = days.day(seconds)
     if bound.microsecond or not days.begins_day(seconds):
-        raise ValueError(
-            f"{name}={_show(bound)} is not the beginning of a day in {days.zone.key}: {_either(name, day, day + 1)}"
+        raise ArgumentError(
+            f"{name}={shown(bound)} is not the beginning of a day in {days.zone.key}: {_either(name, day, day + 1)}",
+            name,
         )
     return day
 
@@ -140,33 +142,36 @@ def _hour(name: str, bound: Bound, calendar: Callable[[], Calendar]) -> int | No
     hour = hours.hour(seconds)
     if fraction or not hours.begins_hour(seconds):
         before, after = (instant(hours.hour_start(near)).astimezone(hours.zone) for near in (hour, hour + 1))
-        raise ValueError(
-            f"{name}={_show(bound)} is not the beginning of an hour in {hours.zone.key}:"
-            f" {_show(before)} or {_show(after)} would do."
+        raise ArgumentError(
+            f"{name}={shown(bound)} is not the beginning of an hour in {hours.zone.key}:"
+            f" {shown(before)} or {shown(after)} would do.",
+            name,
         )
     return hour
 
 
 def _either(name: str, day: int, following: int) -> str:
-    return f"{name}={_show(day_date(day))} or {name}={_show(day_date(following))} would do."
+    return f"{name}={shown(day_date(day))} or {name}={shown(day_date(following))} would do."
 
 
 def _day_of_date(name: str, bound: object) -> int:
     if not isinstance(bound, date):
-        raise ValueError(f"{name}={bound!r} is no range bound: a date or an aware datetime would do.")
+        raise ArgumentError(f"{name}={bound!r} is no range bound: a date or an aware datetime would do.", name)
     return day_number(bound)
 
 
 def _check_instant(name: str, bound: datetime) -> None:
     if bound.utcoffset() is None:
-        raise ValueError(
-            f"{name}={bound!r} is naive: a date, or an aware datetime (django.utils.timezone.make_aware) would do."
+        raise ArgumentError(
+            f"{name}={bound!r} is naive: a date, or an aware datetime (django.utils.timezone.make_aware) would do.",
+            name,
         )
     if not 1 < bound.year < 9_999:
-        raise ValueError(f"{name}={bound!r} is out of range: a date, or None for an open range would do.")
+        raise ArgumentError(f"{name}={shown(bound)} is out of range: a date, or an open range, would do.", name)
 
 
-def _show(bound: object) -> str:
+def shown(bound: object) -> str:
+    """A bound as an error shows it."""
     return bound.isoformat() if isinstance(bound, date) else repr(bound)
 
 
