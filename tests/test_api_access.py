@@ -305,10 +305,21 @@ def test_the_command() -> None:
     assert "revoked" in told("list") and "blog" in told("list")
 
 
-def test_expiry_is_in_the_zone_of_the_statistics(settings: Any) -> None:
-    settings.PAGESTATS_TIME_ZONE = "Asia/Tokyo"
+@pytest.mark.parametrize(
+    ("zone", "expires_at"),
+    [
+        ("Asia/Tokyo", datetime(2199, 1, 30, 15, tzinfo=timezone.utc)),
+        ("America/Bogota", datetime(2199, 1, 31, 5, tzinfo=timezone.utc)),
+    ],
+)
+def test_expiry_is_in_the_zone_of_the_statistics(zone: str, expires_at: datetime, settings: Any) -> None:
+    settings.PAGESTATS_TIME_ZONE = zone
     told("create", "it", "--expires", "2199-01-31")
-    assert Token.objects.get().expires_at == datetime(2199, 1, 30, 15, tzinfo=timezone.utc)
+    Token.objects.update(created_at=expires_at - timedelta(seconds=1))
+    assert Token.objects.get().expires_at == expires_at
+    # the day that was given, and that of the site on which it was made
+    row = told("list").splitlines()[1].split()
+    assert row[:5] == ["it", "in", "force", "2199-01-30", "2199-01-31"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from django.core.management.base import CommandError
 
 from django_pagestats.api.tokens import create_token, revoke_token, state_of
+from django_pagestats.clock import local_day
 from django_pagestats.conf import conf
 from django_pagestats.management.base import DatabaseCommand
 from django_pagestats.models import Token
@@ -38,7 +39,10 @@ class Command(DatabaseCommand):
         create.add_argument(
             "--expires", type=_day, metavar="YYYY-MM-DD", help="Ends as this day begins, in PAGESTATS_TIME_ZONE."
         )
-        listed = verbs.add_parser("list", help="Show all tokens, without their secrets.")
+        listed = verbs.add_parser(
+            "list",
+            help="Show all tokens, without their secrets; days are of PAGESTATS_TIME_ZONE, as are those of create.",
+        )
         listed.add_argument("--json", action="store_true", help="Print one JSON object.")
         verbs.add_parser("revoke", help="End a token, at once.").add_argument("name")
 
@@ -108,8 +112,8 @@ def _table(tokens: list[Token], now: datetime) -> Iterator[str]:
         (
             token.name,
             state_of(token, now),
-            f"{token.created_at:%Y-%m-%d}",
-            "never" if token.expires_at is None else f"{token.expires_at:%Y-%m-%d}",
+            str(local_day(token.created_at)),
+            "never" if token.expires_at is None else str(local_day(token.expires_at)),
             "never" if token.last_used_on is None else str(token.last_used_on),
             _restriction(token),
         )
