@@ -85,6 +85,10 @@ def test_the_time_zone_is_the_sites_by_default(settings: Any) -> None:
         ("KEEP_UP", [None, 1, "always"]),
         ("FIRST_DAY_OF_WEEK", [-1, 7, True, "1", 1.0]),
         ("MAIL_TO", [None, "a@example.com", ["a"], ["a@b\nBcc: c@d"], ["a@b, c@d"], [1], ["@b"]]),
+        (
+            "MAIL_TO",
+            [["a@b,"], [",a@b"], ["A <a@b>, <c@d>"], ["A, B <a@b>"], ["a@b <c@d>"], ["a@b c@d"], ["A (c, d@e) <a@b>"]],
+        ),
         ("MAIL_EVERY", [None, "day", ["week"]]),
         ("DASHBOARD_URL", ["", "/statistics/", "https://a/?b", "https://a b/", "javascript:1"]),
         ("NOTES_FROM_LOG", [None, "auth.User", ["User"], ["a.b.c"], [1]]),
@@ -117,7 +121,10 @@ def test_values_that_will_not_do(settings: Any, name: str, values: list[object])
         ("RATE_LIMIT", ["300/m", "1/s"]),
         ("KEEP_UP", ["auto", True, False]),
         ("FIRST_DAY_OF_WEEK", [None, 0, 6]),
-        ("MAIL_TO", [[], ("a@example.com", "Ada Ö <ada@example.com>")]),
+        (
+            "MAIL_TO",
+            [[], ("a@example.com", "Ada Ö <ada@example.com>", '"Doe, \\"J\\" @ x" <j@example.com>', "<a@b.c>")],
+        ),
         ("MAIL_EVERY", ["week", "month"]),
         ("DASHBOARD_URL", [None, "https://example.com", "http://a:8000/statistics/"]),
         ("NOTES_FROM_LOG", [[], ("auth.User", "blog.article")]),

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Collection
 from datetime import time
-from email.utils import parseaddr
 from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
@@ -18,8 +17,10 @@ ATTRIBUTE_NAME = re.compile(r"[a-z0-9_]{1,32}")
 RESERVED_DIMENSIONS = ("site", "page", "path")
 #: what PAGESTATS_RATE_LIMIT looks like: a number of requests a second, minute, hour or day
 RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
-#: roughly: what cannot be one is found, and the mail server knows the rest
-MAIL_ADDRESS = re.compile(r"[^\s@<>(),;:\"]+@[^\s@<>(),;:\"]+")
+_ADDRESS = r"[^\s@<>(),;:\"\[\]\\]+@[^\s@<>(),;:\"\[\]\\]+"
+#: one address, or "Name <address>"; roughly: what cannot be one is found, and the mail server knows the rest.
+#: Not by email.utils, which takes the first of several for all, or none of them, as Python's version has it.
+MAIL_ADDRESS = re.compile(rf'{_ADDRESS}|(?:"(?:[^"\\]|\\.)*"|[^@<>(),;:"\[\]\\]*) ?<{_ADDRESS}>')
 #: a REMOTE_ADDR that is empty, as behind a Unix socket, in PAGESTATS_TRUSTED_PROXIES
 UNIX_SOCKET = "unix"
 
@@ -246,7 +247,7 @@ def mail_addresses(value: object) -> Complaint:
     if (complaint := texts(value)) is not None:
         return complaint.replace("texts", "e-mail addresses")
     for text in value:  # type: ignore[attr-defined]
-        if not MAIL_ADDRESS.fullmatch(parseaddr(text)[1]) or not text.isprintable():
+        if not MAIL_ADDRESS.fullmatch(text) or not text.isprintable():
             return f"has {text!r}, which is no e-mail address: {value!r}"
     return None
 
