@@ -235,6 +235,7 @@ def test_other_actions_are_left_to_django(root: Client) -> None:
         {"action": ["backfill_aggregates", ""], "index": "1"},
         {"action": ["backfill_aggregates"], "index": "7"},
         {"action": ["backfill_aggregates"], "index": "x", "_selected_action": "1"},
+        {"action": ["backfill_aggregates"], "index": "9" * 5_000, "_selected_action": "1"},
     ):
         root.post(PAGE_VIEWS, posted)
     assert BackfillRun.objects.count() <= 1

@@ -356,15 +356,16 @@ def test_what_fails_in_the_site_costs_a_note_and_is_logged(
 ) -> None:
     for item in articles:
         log(item, CHANGE, TODAY)
-    LogEntry.objects.create(
-        user_id=articles[0].pk,
-        content_type=ContentType.objects.get_for_model(User),
-        object_id="no number",
-        object_repr="x",
-        action_flag=CHANGE,
-        action_time=TODAY,
-        change_message="",
-    )
+    for object_id in ("no number", "9" * 30, "-" + "9" * 30, "9" * 5_000, "1.5"):
+        LogEntry.objects.create(
+            user_id=articles[0].pk,
+            content_type=ContentType.objects.get_for_model(User),
+            object_id=object_id,
+            object_repr="x",
+            action_flag=CHANGE,
+            action_time=TODAY,
+            change_message="",
+        )
 
     def url(self: User) -> str:
         return {"ada": "/users/ada/", "é": "/é/"}[self.username]
@@ -383,6 +384,20 @@ def test_what_fails_in_the_site_costs_a_note_and_is_logged(
     with scope_of({"range": "28d"}, using="default", now=NOW, is_public=False) as scope:
         assert notes_of(scope, "/users/ada/").notes == []
         assert scope.taken.count_page_views() == 59 * 7, "the transaction goes on"
+    assert "cannot be read" in caplog.text
+
+
+def test_a_manager_that_fails_costs_the_notes_and_not_the_page(
+    articles: list[User], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: object) -> None:
+        raise RuntimeError("the site's own")
+
+    log(articles[0], CHANGE, TODAY)
+    note("of the site", "2025-04-03")
+    monkeypatch.setattr(type(User._default_manager), "get_queryset", broken)
+    with caplog.at_level(logging.ERROR, "django_pagestats"):
+        assert of_page("/users/ada/") == [(date(2025, 4, 3), "of the site")]
     assert "cannot be read" in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import admin, messages
@@ -114,6 +115,6 @@ def chosen_action(request: HttpRequest) -> str | None:
     """The action whose button was pushed: a list may have one above and one below."""
     chosen = request.POST.getlist("action")
     index = request.POST.get("index", "0")
-    if index.isdecimal() and int(index) < len(chosen):
-        return chosen[int(index)]
-    return None
+    if not re.fullmatch("[0-9]{1,3}", index):  # one of thousands of digits is no number for Python
+        return None
+    return next(iter(chosen[int(index) :]), None)

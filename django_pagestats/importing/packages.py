@@ -21,6 +21,7 @@ from django_pagestats.importing.formats.base import Parts
 from django_pagestats.importing.lines import LineReader
 from django_pagestats.importing.rows import Outcome, RowReader
 from django_pagestats.importing.visitors import site_secret
+from django_pagestats.keys import keys_of
 from django_pagestats.models import Reason
 
 _Rows = Sequence[Mapping[str, Any]]
@@ -132,16 +133,18 @@ class HitCount(PackageReader):
 
 def _urls(rows: _Rows, using: str) -> dict[int, dict[str, str]]:
     """The pages of the objects that were hit: type of content -> primary key as text -> URL."""
-    keys: dict[int, set[Any]] = defaultdict(set)
+    texts: dict[int, set[str]] = defaultdict(set)
     for row in rows:
-        keys[row["hitcount__content_type_id"]].add(row["hitcount__object_pk"])
+        texts[row["hitcount__content_type_id"]].add(str(row["hitcount__object_pk"]))
     urls: dict[int, dict[str, str]] = {}
-    for content_type, pks in keys.items():
+    for content_type, of_type in texts.items():
         model = ContentType.objects.db_manager(using).get_for_id(content_type).model_class()
-        objects: Iterable[Any] = ()
+        keys: dict[str, Any] = {}
+        objects: dict[Any, Any] = {}
         if model is not None and hasattr(model, "get_absolute_url"):
-            objects = model._default_manager.using(using).in_bulk(pks).values()
-        urls[content_type] = {str(instance.pk): instance.get_absolute_url() for instance in objects}
+            keys = keys_of(model, of_type, using=using)
+            objects = model._default_manager.using(using).in_bulk(keys.values())
+        urls[content_type] = {text: objects[key].get_absolute_url() for text, key in keys.items() if key in objects}
     return urls
 
 

@@ -19,6 +19,7 @@ from django_pagestats.importing.duplicates import Duplicates
 from django_pagestats.importing.outcomes import OnProgress, Progress, Skip, Summary
 from django_pagestats.importing.policies import ImportedPolicy
 from django_pagestats.importing.rows import Fields, FieldsReader, RowReader, check_model
+from django_pagestats.keys import key_column
 from django_pagestats.merging.charsets import refuse_garbling
 from django_pagestats.models import ImportSource, PageView
 
@@ -101,7 +102,7 @@ class _Table:
         self._source_using = source_using
         self._policy = ImportedPolicy(using)
         self._duplicates = Duplicates(conf.DUPLICATE_SECONDS, using)
-        self._pk = _key_column(model)
+        self._pk = key_column(model)
         self._rows = model._default_manager.using(source_using).order_by("pk")
         self._key = _key(self._label, reader.key, source_using)
 
@@ -188,14 +189,6 @@ class _Table:
             else:
                 self.summary.skip(Skip[outcome.reason.name], f"primary key {row['pk']}: {outcome}")
         return page_views
-
-
-def _key_column(model: type[models.Model]) -> Any:
-    """The column of the primary key, also where that is a link to a parent."""
-    field: Any = model._meta.pk
-    while field.remote_field is not None:
-        field = field.target_field
-    return field
 
 
 def _key(label: str, columns: str, source_using: str) -> str:

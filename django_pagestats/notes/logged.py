@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.core.exceptions import ValidationError
 from django.db import DatabaseError, models, router, transaction
 from django.utils.translation import gettext, ngettext
 
 from django_pagestats.buckets import Calendar, day_date, day_number, epoch_seconds, instant
 from django_pagestats.conf import conf
+from django_pagestats.keys import keys_of
 from django_pagestats.recording import page_of_url
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def changes_of(path: str, start: date, end: date, *, calendar: Calendar) -> list
     try:
         entries = _entries(wanted, start, end, calendar)
         of_page = _objects_at(path, entries)
-    except DatabaseError:
+    except Exception:  # a model's manager is the site's code, and a key may be one that no driver takes
         logger.exception("the admin's log, or an object that it names, cannot be read: its notes are left out")
         return []
     ours = (entry for entry in entries if (entry.label, entry.object_id) in of_page)
@@ -91,15 +90,11 @@ def _with_page(path: str, label: str, object_ids: Iterable[str]) -> list[str]:
         model = apps.get_model(label)
     except LookupError:  # its app is gone, and the log is not
         return []
-    by_key: dict[Any, str] = {}
-    for object_id in object_ids:
-        # of a time when the model had other keys
-        with suppress(ValidationError):
-            by_key[model._meta.pk.to_python(object_id)] = object_id
     using = router.db_for_read(model)
+    keys = keys_of(model, object_ids, using=using)
     with transaction.atomic(using=using):
-        objects = model._default_manager.using(using).in_bulk(by_key)
-        return [by_key[key] for key, item in objects.items() if _page_of(item) == path]
+        objects = model._default_manager.using(using).in_bulk(keys.values())
+        return [text for text, key in keys.items() if key in objects and _page_of(objects[key]) == path]
 
 
 def _page_of(item: Any) -> str | None:
