@@ -198,6 +198,11 @@ def test_today_is_that_of_the_statistics(settings: Any, monkeypatch: pytest.Monk
         (["x", "--day", "1969-12-31"], "1969-12-31: a note is of a day from 1970-01-01"),
         (["x", "--path", "/" + "x" * 2_048], "2049 characters: at most 2048"),
         (["x", "--path", "/a\nb"], "control character"),
+        (["x", "--path", ""], "--path '' is empty"),
+        (["x", "--path", "pricing/"], "No page has the path 'pricing/': a path such as '/pricing/'"),
+        (["x", "--path", " /pricing/"], "No page has the path ' /pricing/'"),
+        (["x", "--path", "?page=2"], "No page has the path '?page=2'"),
+        (["x", "--path", "https://[example.org/"], "No page has the path 'https://[example.org/'"),
         (["x", "--database", "elsewhere"], "There is no database 'elsewhere'"),
     ],
 )
@@ -205,6 +210,39 @@ def test_what_no_chart_could_show_is_refused_by_name(words: list[str], told: str
     with pytest.raises(CommandError, match=re.escape(told)):
         written(*words)
     assert not Note.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("https://example.org/a?utm_source=mail#top", "/a"),
+        ("https://example.org", "/"),
+        ("/caf%C3%A9/?page=2&x=1", "/café/?page=2"),
+        ("/a b ", "/a b "),
+    ],
+)
+def test_a_path_is_that_of_the_page_views(settings: Any, given: str, path: str) -> None:
+    settings.PAGESTATS_QUERY = ["page"]
+    written("x", "--path", given)
+    assert Note.objects.get().path == path
+
+
+def test_what_has_page_views_is_a_page_however_it_is_written(settings: Any) -> None:
+    odd = ["about", "https://example.org/", "/a?sort=2", "/100%25"]
+    insert_page_views((path, "key", TODAY) for path in odd)
+    for path in odd:
+        written("x", "--path", path)
+    assert set(Note.objects.values_list("path", flat=True)) == set(odd)
+
+
+def test_a_page_that_the_site_cannot_tell_is_refused(settings: Any) -> None:
+    settings.PAGESTATS_PATH = "tests.test_notes.failing"
+    with pytest.raises(CommandError, match="PAGESTATS_PATH fails: KeyError"):
+        written("x", "--path", "https://example.org/a")
+
+
+def failing(request: object, path: str) -> str:
+    raise KeyError(path)
 
 
 # -- the admin
@@ -252,6 +290,7 @@ def test_a_note_that_is_added_on_the_dashboard_of_a_page_is_of_that_page() -> No
         ({"day": "2025-04-01", "text": "a\0b"}, "Null characters are not allowed"),
         ({"day": "2300-04-01", "text": "a"}, "A note is of a day from"),
         ({"day": "2025-04-01", "text": "a", "path": "/a\x1fb"}, "control character"),
+        ({"day": "2025-04-01", "text": "a", "path": "pricing/"}, "No page has the path"),
     ],
 )
 def test_the_form_says_what_it_does_not_take(given: dict[str, str], told: str) -> None:

@@ -17,8 +17,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.admin.readonly import dashboard_url
+from django_pagestats.exceptions import PageStatsError
 from django_pagestats.models import Note
-from django_pagestats.notes import FIRST_DAY, LAST_DAY, NoteError, check_note_path, check_text
+from django_pagestats.notes import FIRST_DAY, LAST_DAY, check_note_path, check_text
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -51,7 +52,7 @@ class NoteForm(ModelForm):
     def _checked(self, check: Any, name: str) -> str:
         try:
             return str(check(self.cleaned_data[name]))
-        except NoteError as error:
+        except PageStatsError as error:
             raise ValidationError(str(error)) from error
 
 

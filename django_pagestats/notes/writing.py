@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from django_pagestats import intake
+from django_pagestats import intake, stats
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.models import NOTE_MAX_LENGTH, Note
+from django_pagestats.recording import page_of_url
 
 #: page views are of these years
 FIRST_DAY, LAST_DAY = date(intake.FIRST_YEAR, 1, 1), date(intake.LAST_YEAR, 12, 31)
@@ -23,7 +24,7 @@ def annotate(text: str, *, day: date, path: str = "", is_public: bool = False, u
     it. Raises NoteError for a text, path or day that no chart could show.
     """
     text = check_text(text)
-    path = check_note_path(path)
+    path = check_note_path(path, using=using)
     if not FIRST_DAY <= day <= LAST_DAY:
         raise NoteError(f"{day}: a note is of a day from {FIRST_DAY} to {LAST_DAY}, as page views are.")
     notes = Note.objects.using(using)
@@ -48,9 +49,34 @@ def check_text(text: str) -> str:
     return text
 
 
-def check_note_path(path: str) -> str:
-    """The path as it is, empty for the whole site; raises NoteError for one that no page view can have."""
+def check_note_path(path: str, *, using: str | None = None) -> str:
+    """The path as page views of its page have it, empty for the whole site; raises NoteError where there is no page.
+
+    What has page views is taken as it is. Else a URL gives its page's path, and so does a path with escapes or a query.
+    """
     try:
-        return intake.check_page(path) if path else ""
+        if not path or _is_plain(intake.check_page(path)) or stats.count_page_views(path, using=using):
+            return path
     except intake.RefusedError as error:
         raise NoteError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+    page = _page_of(path)
+    if page is None:
+        raise NoteError(
+            f"No page has the path {intake.shown(path)}: a path such as '/pricing/', as the dashboard names it, or the"
+            " URL of a page would do."
+        )
+    return page
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it is its own path, whatever page views there are: no URL, no escapes and no query."""
+    return path.startswith("/") and not set("%?#") & set(path)
+
+
+def _page_of(url: str) -> str | None:
+    try:
+        return page_of_url(url)
+    except Exception as error:  # PAGESTATS_PATH is the site's code
+        raise NoteError(
+            f"The page of {intake.shown(url)} cannot be told, for PAGESTATS_PATH fails: {error!r}."
+        ) from error

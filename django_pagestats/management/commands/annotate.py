@@ -24,11 +24,13 @@ class Command(DatabaseCommand):
             "--day", metavar="YYYY-MM-DD", help="The day; by default today, in the time zone of the statistics."
         )
         parser.add_argument(
-            "--path", default="", help="Of one page, as the dashboard names it; by default of the whole site."
+            "--path", help="Of one page, as the dashboard names it, or its URL; by default of the whole site."
         )
         parser.add_argument("--public", action="store_true", help="Show it on a dashboard that is open to all, too.")
 
     def check_options(self, options: dict[str, Any]) -> None:
+        if options["path"] == "":
+            raise CommandError("--path '' is empty: leave it out for a note of the whole site.")
         if options["day"] is None:
             return
         try:
@@ -40,7 +42,7 @@ class Command(DatabaseCommand):
         # in the zone of the statistics
         day = options["day"] or today_of(datetime.now(timezone.utc), calendar_in_use(database))
         note, is_new = notes.annotate(
-            options["text"], day=day, path=options["path"], is_public=options["public"], using=database
+            options["text"], day=day, path=options["path"] or "", is_public=options["public"], using=database
         )
         if options["verbosity"] > 0:
             of = f" of {note.path}" if note.path else ""
