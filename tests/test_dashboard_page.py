@@ -504,6 +504,13 @@ REFUSED = [
     (f"{FREE}&pages_q=%00", ["it is left out"]),
     (f"{FREE}&compare=free&compare_from=2025-02-03&compare_to=2025-03-01&pages_q=/a", []),
     ("?range=28d&from=x", []),
+    ("?range=zz", ["no such range"]),
+    (f"{FREE}&compare=zz", ["no such comparison"]),
+    (f"{FREE}&interval=zz", ["no such interval"]),
+    (f"{FREE}&pages_sort=-zz", ["order that was asked for"]),
+    (f"{FREE}&pages_p=0", ["no such page of a list"]),
+    (f"{FREE}&csv=zz", ["no such CSV"]),
+    (f"{FREE}&compare=year&interval=week&pages_sort=-change&pages_p=2", []),
 ]
 
 
@@ -513,6 +520,37 @@ def test_what_cannot_be_shown_is_said(db: None, query: str, told: list[str]) -> 
     text = text_of(client_with("view_statistics").get(SITE + query))
     found = re.findall('<p class="pagestats-attention" role="status">(.*?)</p>', text)
     assert len(found) == bool(told) and [it for it in told if it not in "".join(found)] == []
+
+
+OF_DAYS = ["no such range", "no such comparison", "no such interval", "no such CSV"]
+OF_ROWS = ["order that was asked for", "no such page of a list"]
+ON_PAGES = [
+    (SITE, [*OF_DAYS, *OF_ROWS]),
+    (ADMIN, [*OF_DAYS, *OF_ROWS]),
+    (f"{ADMIN}page/", [*OF_DAYS, *OF_ROWS]),
+    (PUBLIC, [*OF_DAYS, *OF_ROWS]),
+    (f"{ADMIN}loyalty/", [*OF_DAYS, "This page is of the whole site"]),
+    (f"{ADMIN}audit/", [*OF_DAYS, "This page is of the whole site", "no such page of a list"]),
+]
+
+
+@pytest.mark.parametrize(("url", "told"), ON_PAGES)
+def test_it_is_said_on_every_page(db: None, url: str, told: list[str]) -> None:
+    insert_page_views([("/a", "key", datetime(2025, 3, 20, tzinfo=timezone.utc))])
+    query = "?range=zz&compare=zz&interval=zz&pages_sort=zz&pages_p=zz&unseen_p=zz&csv=zz&path=/a"
+    text = text_of(client_with("view_statistics").get(url + query))
+    (found,) = re.findall('<p class="pagestats-attention" role="status">(.*?)</p>', text)
+    assert [it for it in (*OF_DAYS, *OF_ROWS, "This page is of the whole site") if it in found] == [
+        it for it in (*OF_DAYS, *OF_ROWS, "This page is of the whole site") if it in told
+    ]
+
+
+def test_the_head_of_a_csv_says_it(rows: list[Row]) -> None:
+    with file_of({"range": "zz", "pages_sort": "zz", "csv": "pages"}) as file:
+        lines = file.read().decode("utf-8-sig").splitlines()
+    head = [line for line in lines if line.startswith('"# ')]
+    assert sum("no such range" in line for line in head) == sum("order that was asked" in line for line in head) == 1
+    assert "no such CSV" not in "".join(head)
 
 
 # -- languages

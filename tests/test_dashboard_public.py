@@ -173,13 +173,21 @@ def test_ranges_of_a_few_days_cannot_be_chosen(query: dict[str, str], wanted: st
     insert_page_views([*visits("/", 9, BEFORE), *visits("/", 9, AT)])
     page = shown(query)
     assert page["state"].query() == wanted
-    assert bool(page["refused"]) == (query["range"] not in wanted or "compare_from" in query)
+    assert bool(page["refused"]) == (
+        query["range"] not in wanted or not {"compare_from", "pages_sort"}.isdisjoint(query)
+    )
     assert shown(query, is_public=False)["state"].query().startswith("?range=" + query["range"])
     queries = {page["menus"].before, page["menus"].after, *(item.query for item in page["menus"].ranges)}
     assert {shown(dict(part.split("=") for part in it[1:].split("&")))["state"].query() for it in queries if it} == {
         it for it in queries if it
     }, "no link leads to what is not to be had"
     assert "compare_from" not in text_of_public(query)
+
+
+def test_a_search_of_values_is_said_to_be_left_out() -> None:
+    fold_naively(insert_page_views([("/", "key", AT, {"source": "bing.com"})]))
+    for query, told in (({"source_q": "b"}, ["Only pages can be searched for here"]), ({"pages_q": "/a"}, [])):
+        assert [it.partition(":")[0] for it in shown({"range": "7d", **query})["refused"]] == told
 
 
 def test_statements_hardly_grow_with_rows() -> None:

@@ -18,7 +18,7 @@ from django_pagestats.dashboard.ranges import DAY, Days
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.sitemaps import Site, Stretch, names, stretches
 from django_pagestats.dashboard.surroundings import scope_of_everybody, surroundings
-from django_pagestats.dashboard.unseen import page_number, unseen_of
+from django_pagestats.dashboard.unseen import PAGE, page_number, unseen_of
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.stats.changes import Moved, most_changed, new_pages
 
@@ -86,7 +86,7 @@ def audit_page_of(query: Mapping[str, Any], *, using: str, now: datetime, site: 
     stretch = next(stretches(site, size=MOST_ADDRESSES, seconds=SECONDS)) if names() or site.objects else None
     with scope_of_everybody(query, using=using, now=now) as scope:
         return {
-            **surroundings(scope, query),
+            **surroundings(scope, query, page=PAGE),
             "title": gettext("Content audit"),
             "changes": _or_why(lambda: _changes(scope), lambda why: Changes([], [], why, is_known=False)),
             "new": _or_why(lambda: _new(scope), lambda why: Newcomers([], why)),
@@ -215,7 +215,7 @@ def _unseen(scope: Scope, stretch: Stretch, query: Mapping[str, Any]) -> Unseen:
     state = scope.state.query()
 
     def turned(to: int) -> str:
-        return f"{state}&unseen_p={to}" if 1 <= to <= pages else ""
+        return f"{state}&{PAGE}={to}" if 1 <= to <= pages else ""
 
     return Unseen(
         [Row(it.path, visible(it.path), href_of(it.path), section=visible(it.section)) for it in shown],

@@ -16,6 +16,7 @@ from django_pagestats.dashboard.crossed import crossed_lines
 from django_pagestats.dashboard.figures import compared_days, totals_of
 from django_pagestats.dashboard.filters import GROUPS
 from django_pagestats.dashboard.kinds import Kind
+from django_pagestats.dashboard.refused import refused_choices
 from django_pagestats.dashboard.scope import Scope, bounds, scope_of
 from django_pagestats.dashboard.tables import wanted_of
 from django_pagestats.dashboard.trust import ahead_of, trust_of
@@ -47,7 +48,7 @@ def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime)
             if kind is None:
                 raise NoTableError
             audience = _audience_of(scope, kind)
-            rows([line] for line in _head(scope, kind, audience))
+            rows([line] for line in _head(scope, kind, audience, refused_choices(query, scope)))
             rows(_rows(scope, kind) if audience is None else _crossed_rows(scope, kind, audience))
             return f"{name.strip('-')}-{scope.days.start}-{scope.days.last}.csv"
 
@@ -90,11 +91,12 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(GUARDED) else text
 
 
-def _head(scope: Scope, kind: Kind, audience: Audience | None) -> Iterator[str]:
+def _head(scope: Scope, kind: Kind, audience: Audience | None, told: Iterable[str]) -> Iterator[str]:
     trust = trust_of(scope, totals_of(scope) if audience is None else audience_totals(scope, audience))
     search = scope.state.table(kind.name).search
     of = "path" if kind.are_pages else "channel" if kind.are_channels else f"value of {kind.dimension}"
     yield f"# {kind.title} from {scope.days.start} to {scope.days.last}, both days included"
+    yield from (f"# {it}" for it in told)
     if search:
         yield f"# Only {of if kind.are_pages else 'value'}s that begin with {search}"
     yield f"# Time zone: {scope.zone}. {trust.instant}"

@@ -1,4 +1,4 @@
-"""What a query asks for and does not get: so that nobody takes other days for those that were chosen."""
+"""What a query asks for and does not get: so that nobody takes other days or rows for those that were chosen."""
 
 from __future__ import annotations
 
@@ -11,36 +11,84 @@ from django_pagestats.dashboard.filters import MOST_FILTERS, MOST_PUBLIC_FILTERS
 from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import FIRST_DAY, FREE, LAST_DAY, MOST_DAYS
 from django_pagestats.dashboard.scope import Scope
+from django_pagestats.dashboard.state import list_page
+
+#: what a query may say of a table
+OF_TABLES = ("q", "sort", "p")
 
 
 def refused(query: Mapping[str, Any], scope: Scope) -> list[str]:
-    """A sentence for each choice of days or of rows in a query that its state does not have."""
-    return list(_refused(query, scope, is_public=scope.is_public))
+    """A sentence for each choice of days, rows or visitors in a query that its state does not have.
+
+    Whatever it has as `csv` is one: what can be had as CSV is no page.
+    """
+    return [*refused_choices(query, scope), *_refused_csv(query)]
 
 
-def _refused(query: Mapping[str, Any], scope: Scope, *, is_public: bool) -> Iterator[str]:
-    state = scope.state
-    if query.get("range") == FREE and state.range.free is None:
+def refused_choices(query: Mapping[str, Any], scope: Scope) -> list[str]:
+    """The same without the CSV: for its head."""
+    return [*_refused_days(query, scope), *_refused_rows(query, scope), *_refused_filters(query, scope)]
+
+
+def refused_of_everybody(query: Mapping[str, Any], scope: Scope, *, page: str = "") -> list[str]:
+    """The same for a page of the whole site, which knows no tables, filters and goals.
+
+    `page` is the name of the parameter that turns its own list; empty: it has none.
+    """
+    return [*refused_choices_of_everybody(query, scope, page=page), *_refused_csv(query)]
+
+
+def refused_choices_of_everybody(query: Mapping[str, Any], scope: Scope, *, page: str = "") -> list[str]:
+    """The same without the CSV: for its head."""
+    told = list(_refused_days(query, scope))
+    of_tables = [f"{kind.name}_{name}" for kind in scope.kinds for name in OF_TABLES]
+    if asked_filters(query) or any(query.get(name) for name in ("path", "goal", *of_tables)):
+        told.append(gettext("This page is of the whole site: a page, filters, a goal and tables' rows are left out."))
+    if _is_no_page(query.get(page)):
+        told.append(_no_page())
+    return told
+
+
+def _refused_days(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
+    state, is_public = scope.state, scope.is_public
+    wanted, compared, interval = (query.get(name) for name in ("range", "compare", "interval"))
+    if wanted == FREE and state.range.free is None:
         yield gettext("The days that were chosen cannot be shown, so these are others.")
         yield _which()
         if is_public:
             yield gettext("They are %s days at least.") % LEAST_DAYS
-    if query.get("compare") == FREE and state.against.free is None:
+    elif wanted and wanted != state.range.name:
+        yield gettext("There is no such range as was asked for, so these are the usual days.")
+    if compared == FREE and state.against.free is None:
         yield gettext("The days to compare with that were chosen cannot be had, so they are others.")
         if not is_public:
             yield _which()
+    elif compared and compared != state.against.name:
+        yield gettext("There is no such comparison as was asked for, so it is the usual one.")
+    if interval and interval != state.interval:
+        yield gettext("There is no such interval of the chart as was asked for, so it is the usual one.")
+
+
+def _refused_rows(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
+    state = scope.state
     # the public has no search of values
-    kinds = [it for it in scope.kinds if it.are_pages or not is_public]
+    kinds = [it for it in scope.kinds if it.are_pages or not scope.is_public]
     left_out = [it for it in kinds if query.get(f"{it.name}_q") and not state.table(it.name).search]
     if any(kind.are_pages for kind in left_out):
         yield gettext("No path can begin with what was searched for: it is left out.")
     elif left_out:
         yield gettext("Nothing can begin with what was searched for: it is left out.")
+    if any(query.get(f"{it.name}_q") for it in scope.kinds if it not in kinds):
+        yield gettext("Only pages can be searched for here: what was searched for in other tables is left out.")
 
-    yield from _refused_filters(query, scope, is_public=is_public)
+    sorts = ((query.get(f"{it.name}_sort"), state.table(it.name).sort) for it in scope.kinds)
+    if any(asked and asked != sort for asked, sort in sorts):
+        yield gettext("A table cannot be in the order that was asked for, so it is in its usual one.")
+    if any(_is_no_page(query.get(f"{it.name}_p")) for it in scope.kinds):
+        yield _no_page()
 
 
-def _refused_filters(query: Mapping[str, Any], scope: Scope, *, is_public: bool) -> Iterator[str]:
+def _refused_filters(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
     state, names = scope.state, [kind.name for kind in scope.kinds]
     if query.get("path") and not state.path:
         yield gettext("No page can have the path that was asked for, so this is the whole site.")
@@ -50,13 +98,26 @@ def _refused_filters(query: Mapping[str, Any], scope: Scope, *, is_public: bool)
     if None in found:
         yield gettext("A filter that was asked for cannot be had: it is left out.")
     if any(it is not None and it not in state.filters for it in found):
-        most = MOST_PUBLIC_FILTERS if is_public else MOST_FILTERS
+        most = MOST_PUBLIC_FILTERS if scope.is_public else MOST_FILTERS
         told = ngettext(
             "There is %(most)s filter at the most, the page's among them: the others are left out.",
             "There are %(most)s filters at the most, the page's among them: the others are left out.",
             most,
         )
         yield told % {"most": most}
+
+
+def _refused_csv(query: Mapping[str, Any]) -> Iterator[str]:
+    if query.get("csv"):
+        yield gettext("There is no such CSV as was asked for, so this is the page.")
+
+
+def _is_no_page(asked: object) -> bool:
+    return bool(asked) and list_page(asked) is None
+
+
+def _no_page() -> str:
+    return gettext("There is no such page of a list as was asked for, so it is the first one.")
 
 
 def _which() -> str:

@@ -169,8 +169,15 @@ def _table(query: Mapping[str, Any], name: str, columns: tuple[str, ...]) -> Tab
     return Table(
         search if isinstance(search, str) and _may_be_searched(search) else "",
         sort if isinstance(sort, str) and sort.removeprefix("-") in columns else "",
-        int(page) if isinstance(page, str) and re.fullmatch("[1-9][0-9]{0,6}", page) and int(page) <= MOST_PAGES else 1,
+        list_page(page) or 1,
     )
+
+
+def list_page(text: object) -> int | None:
+    """The page of a list that a text names; None: it names none."""
+    if not isinstance(text, str) or not re.fullmatch("[1-9][0-9]{0,6}", text) or int(text) > MOST_PAGES:
+        return None
+    return int(text)
 
 
 def _may_be_searched(text: str) -> bool:

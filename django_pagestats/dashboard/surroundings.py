@@ -11,7 +11,7 @@ from typing import Any
 from django_pagestats.dashboard.figures import Totals
 from django_pagestats.dashboard.menus import compare_query, menus_of
 from django_pagestats.dashboard.page import Empty
-from django_pagestats.dashboard.refused import refused
+from django_pagestats.dashboard.refused import refused_of_everybody
 from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.dashboard.trust import trust_of
 from django_pagestats.stats.together import pending_of
@@ -24,11 +24,11 @@ def scope_of_everybody(query: Mapping[str, Any], *, using: str, now: datetime) -
         yield replace(scope, state=scope.state.of_everybody())
 
 
-def surroundings(scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
-    """For the templates of a page that is not for the public."""
+def surroundings(scope: Scope, query: Mapping[str, Any], *, page: str = "") -> dict[str, Any]:
+    """For the templates of a page that is not for the public; `page` is the parameter that turns its list."""
     return {
         "menus": menus_of(scope),
-        "refused": refused(query, scope),
+        "refused": refused_of_everybody(query, scope, page=page),
         "compare_query": compare_query(scope),
         "trust": trust_of(scope, _pending(scope)),
         "empty": Empty(is_new=True) if scope.since is None else None,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
 
 from django_pagestats.dashboard.exporting import WriteRows, csv_file, guarded
+from django_pagestats.dashboard.refused import refused_choices_of_everybody
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.sitemaps import Address, Site, stretches
+from django_pagestats.dashboard.state import list_page
 from django_pagestats.dashboard.surroundings import scope_of_everybody
 from django_pagestats.recording import is_counted_url
 from django_pagestats.stats.changes import seen_of
 
 #: addresses that are asked about in one snapshot, for the CSV
 STRETCH = 50_000
+#: the parameter of the page of the list
+PAGE = "unseen_p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,7 @@ class Found:
 
 def page_number(query: Mapping[str, Any]) -> int:
     """The page of the list that a query asks for."""
-    number = query.get("unseen_p")
-    return int(number) if isinstance(number, str) and re.fullmatch("[1-9][0-9]{0,6}", number) else 1
+    return list_page(query.get(PAGE)) or 1
 
 
 def unseen_of(scope: Scope, addresses: Sequence[Address]) -> Found:
@@ -47,7 +49,7 @@ def unseen_csv(query: Mapping[str, Any], *, using: str, now: datetime, site: Sit
 
     def write(rows: WriteRows) -> str:
         with scope_of_everybody(query, using=using, now=now) as scope:
-            rows([line] for line in _head(scope))
+            rows([line] for line in _head(scope, refused_choices_of_everybody(query, scope)))
             name = f"unseen-{scope.days.start}-{scope.days.last}.csv"
         rows([["path", "sitemap"]])
         rows(_rows(query, using, now, site))
@@ -56,8 +58,9 @@ def unseen_csv(query: Mapping[str, Any], *, using: str, now: datetime, site: Sit
     return csv_file(write)
 
 
-def _head(scope: Scope) -> Iterator[str]:
+def _head(scope: Scope, told: Sequence[str]) -> Iterator[str]:
     yield f"# Pages that the site has and nobody saw from {scope.days.start} to {scope.days.last}, both days included"
+    yield from (f"# {it}" for it in told)
     yield f"# Time zone: {scope.zone}"
     if scope.is_left_out:
         yield "# The page views of these days are not all counted yet: nothing is told"
