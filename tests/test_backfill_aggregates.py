@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django_q.models import OrmQ
 
@@ -32,6 +32,7 @@ from django_pagestats.clock import database_now
 from django_pagestats.exceptions import QueueUnreachableError, RunLockedError
 from django_pagestats.folding import chunks
 from django_pagestats.management import following, progress
+from django_pagestats.management.commands import backfill_aggregates
 from django_pagestats.merging import database_for
 from django_pagestats.models import Aggregate, BackfillRun, Generation, PageView
 from testproject.cluster import MANAGE
@@ -184,6 +185,19 @@ def test_sync_does_it_here_and_says_what_it_did() -> None:
     assert f"run {the_run().pk} succeeded: 100.0 %, 30 page views" in out, "a line where there is no terminal"
     assert queued() == []
     assert_all_counted()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("words", [["--sync"], ["--wait"], ["--sync", "--rebuild"], ["--resume", "--sync"]])
+def test_inside_a_transaction_nothing_is_begun_that_commits_chunks(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill_aggregates, "follow", lambda *_: pytest.fail("nothing would ever be seen to end"))
+    make_page_views(3)
+    with transaction.atomic():
+        with pytest.raises(CommandError, match=r"commits each chunk by itself.*end that first"):
+            command(*words)
+        assert not BackfillRun.objects.exists()
 
 
 @pytest.mark.django_db

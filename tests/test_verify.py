@@ -681,6 +681,11 @@ def test_repair_leaves_alone_what_is_right(generation: Generation) -> None:
     assert "differences: 0" in verify(repair=True)
 
 
+def test_repair_inside_a_transaction_is_refused_at_once(generation: Generation) -> None:
+    with transaction.atomic(), pytest.raises(CommandError, match="end that first"):
+        verify(repair=True)
+
+
 def test_repair_after_a_restore(generation: Generation) -> None:
     """The last page views are gone: only a rebuild helps, and it does."""
     last = PageView.objects.latest("pk").pk

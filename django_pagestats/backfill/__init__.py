@@ -5,7 +5,7 @@ every statement of its chunks names the new one. So a task that comes twice, lat
 over changes nothing, and a run whose worker died is revived by raising the epoch and enqueueing a link.
 """
 
-from django_pagestats.backfill.chain import RESTS, Enqueue, enqueue_nothing, leave_to_page
+from django_pagestats.backfill.chain import RESTS, Enqueue, check_outside, enqueue_nothing, leave_to_page
 from django_pagestats.backfill.generations import State, activate, count_rows, discard, kept, state_of
 from django_pagestats.backfill.helping import help_build
 from django_pagestats.backfill.here import run_here
@@ -43,6 +43,7 @@ __all__ = [
     "active_run",
     "cancel",
     "change_nice",
+    "check_outside",
     "count_rows",
     "current_run",
     "discard",

@@ -57,6 +57,24 @@ def lease() -> timedelta:
     return timedelta(seconds=conf.LEASE_SECONDS)
 
 
+def check_outside(using: str) -> None:
+    """Raise InsideTransactionError within a transaction, which would undo chunks together: each commits by itself.
+
+    A test's own does not count.
+    """
+    if _is_inside(using):
+        raise InsideTransactionError(
+            "A run commits each chunk by itself, and is seen by others meanwhile, and this was asked for inside another"
+            f" transaction on {using!r}: end that first (transaction.atomic(), or ATOMIC_REQUESTS), and ask again, as"
+            " from transaction.on_commit()."
+        )
+
+
+def _is_inside(using: str) -> bool:
+    blocks = connections[using].atomic_blocks
+    return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
+
+
 @contextmanager
 def brief_transaction(
     using: str,
@@ -70,8 +88,7 @@ def brief_transaction(
     RunLockedError too where somebody else was faster in changing it: inside the caller's transaction the site's
     isolation level counts. Or about a generation; one that switches raises InsideTransactionError there.
     """
-    blocks = connections[using].atomic_blocks
-    if is_switch and blocks and not getattr(blocks[-1], "_from_testcase", False):
+    if is_switch and _is_inside(using):
         raise InsideTransactionError(
             "Another generation comes to answer in a transaction of its own, and this was asked for inside another one:"
             " end that first, and ask again."

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections
 
 from django_pagestats.backfill import claims, wishes
-from django_pagestats.backfill.chain import enqueue_nothing
+from django_pagestats.backfill.chain import check_outside, enqueue_nothing
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.parts import workers_of
 from django_pagestats.backfill.starting import Started, start
@@ -46,9 +46,10 @@ def run_here(
     `watch` is called with the run after each chunk, and stops the work by returning True; the run then stays where it
     is, and the next call goes on. `workers`: how many are to build a generation at once, this process and others that
     it starts. A run that somebody pauses or cancels meanwhile is returned as it is then. Raises
-    DifferentRunError if a run of another kind is active, PausedError if the run is paused, and TakenOverError if
-    another worker took it over meanwhile.
+    DifferentRunError if a run of another kind is active, PausedError if the run is paused, TakenOverError if another
+    worker took it over meanwhile, and InsideTransactionError, before anything is done, within a transaction.
     """
+    check_outside(using)
     run = active_run(using)
     if run is not None and run.status == Status.PAUSED:
         raise PausedError(f"{wishes.paused(run, via)}.")

@@ -39,6 +39,8 @@ class Command(DatabaseCommand):
         if options["status"]:
             self.telling.status()
             return
+        if options["sync"] or options["wait"]:  # nobody would take a task that is not committed
+            backfill.check_outside(database)
         if options["activate"] is not None or options["discard"] is not None:
             told = self._change_generation(database, options)
         elif wish := next((name for name in WISHES if options[name]), None):

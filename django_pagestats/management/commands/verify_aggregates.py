@@ -56,6 +56,8 @@ class Command(DatabaseCommand):
 
     def work(self, *, database: str, **options: Any) -> None:
         repair: bool = options["repair"]
+        if repair:
+            backfill.check_outside(database)
         self.is_json: bool = options["json"]
         self.speaks = options["verbosity"] > 0 and not self.is_json
         self.processes: int = options["processes"]
