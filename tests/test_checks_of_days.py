@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.test import Client
+from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from django_pagestats import tasks
@@ -208,6 +210,29 @@ def test_who_may_and_how(wrong: int, settings: Any, monkeypatch: pytest.MonkeyPa
     assert "manage.py verify_aggregates --start 2025-03-02 --end 2025-03-09" in shown
     owner.handler.enforce_csrf_checks = False
     assert owner.post(BUTTON + QUERY).status_code == 403
+
+
+@pytest.mark.parametrize("is_sync", [False, True])
+def test_a_queue_that_is_down_does_not_break_the_callers_transaction(
+    wrong: int, is_sync: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With ATOMIC_REQUESTS the hook runs after the view: an error would be a 500, and drop the site's own hooks."""
+    ran = []
+
+    def unreachable(*args: Any, **options: Any) -> None:
+        assert not connection.in_atomic_block, "django-q2 would close its connection, and roll it back"
+        raise QueueUnreachableError("no queue today")
+
+    monkeypatch.setattr(Conf, "SYNC", is_sync)
+    monkeypatch.setattr("django_pagestats.tasks.checking._enqueue", unreachable)
+    monkeypatch.setattr("django_pagestats.verify.remembering.work", unreachable)
+    with transaction.atomic():
+        tasks.start_check("default", start=START, end=END, actor="ada")
+        transaction.on_commit(lambda: ran.append("the site's"))
+    assert ran == ["the site's"] and "no queue today" in caplog.text
+    Check.objects.all().delete()
+    with pytest.raises(QueueUnreachableError):
+        tasks.start_check("default", start=START, end=END, actor="ada")
 
 
 def test_the_public_is_told_nothing_of_it(wrong: int) -> None:

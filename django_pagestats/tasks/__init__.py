@@ -6,17 +6,16 @@ A cluster imports this module by its name, for what is left in its queue, also w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import PageStatsError, RunLockedError
-from django_pagestats.tasks.giving import give
+from django_pagestats.tasks.giving import give, on_commit
 from django_pagestats.tasks.names import A_CLUSTER, GROUP, HOW_TO_HAVE_A_CLUSTER, LINK, TEND
 
 IS_INSTALLED = apps.is_installed("django_pagestats")
@@ -215,23 +214,16 @@ def enqueue(using: str, run_id: int, epoch: int, *, at: datetime | None = None, 
 
     arguments = (using, run_id, epoch) if segment is None else (using, run_id, epoch, segment)
     if at is not None:
-        _on_commit(using, lambda: _schedule_link(arguments, at))
+        on_commit(using, lambda: _schedule_link(arguments, at))
     elif Conf.SYNC:
         # a chain would call itself until the stack ends: fold to the end in one loop instead
-        _on_commit(using, lambda: backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=None))
+        on_commit(using, lambda: backfill.work(using, run_id, epoch, enqueue=enqueue, seconds=None))
     elif using == Conf.ORM and connections[using].in_atomic_block:
         # the queue's table is in this very database: the task is there if, and only if, the transaction commits
         _async_link(*arguments)
     else:
         # inside the transaction, django-q2 would close its connection, and roll it back without a word
-        _on_commit(using, lambda: _async_link(*arguments))
-
-
-def _on_commit(using: str, call: Callable[[], None]) -> None:
-    # an error after the commit of the caller's transaction would be that of a request, and drop what else waits for it:
-    # there it is logged (by the name of `call`, which a partial does not have), and the run goes on after its lease
-    is_the_callers = len(connections[using].atomic_blocks) > 1
-    transaction.on_commit(call, using=using, robust=is_the_callers)
+        on_commit(using, lambda: _async_link(*arguments))
 
 
 def _async_link(*arguments: Any) -> None:

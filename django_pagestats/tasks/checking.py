@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from django.db import transaction
-
 from django_pagestats.models import Check
-from django_pagestats.tasks.giving import give
+from django_pagestats.tasks.giving import give, on_commit
 from django_pagestats.tasks.names import CHECK
 from django_pagestats.verify import remembering
 
@@ -22,10 +20,12 @@ def enqueue_check(using: str, check_id: int, epoch: int) -> None:
     """Give the next task to the cluster when the current transaction commits."""
     from django_q.conf import Conf
 
+    # no transaction of ours is around it: its row is committed already, unless the caller's transaction has it
     if Conf.SYNC:  # to its end in one loop, as a run: a chain would call itself
-        remembering.work(using, check_id, epoch, seconds=None, enqueue=enqueue_check)
+        work = remembering.work
+        on_commit(using, lambda: work(using, check_id, epoch, seconds=None, enqueue=enqueue_check), blocks=0)
     else:
-        transaction.on_commit(lambda: _enqueue(using, check_id, epoch), using=using)
+        on_commit(using, lambda: _enqueue(using, check_id, epoch), blocks=0)
 
 
 def _enqueue(*arguments: Any) -> None:
