@@ -64,6 +64,8 @@ def test_the_default_ones_are_those_of_the_table() -> None:
     assert dict(rows) == DIMENSIONS and [name for name, _ in rows] == list(DIMENSIONS)
     assert "there are nine:" in PAGE and len(DIMENSIONS) == 9
     assert (section("/blog/2026/"), section("/")) == ("blog", "/")
+    assert [section(path) for path in ("/blog/?page=2", "/?page=2", "//blog/")] == ["blog", "/", "blog"]
+    assert [section(path) for path in ("about", "app/start", "blog?page=2")] == ["about", "app", "blog"]
 
 
 @pytest.mark.django_db

@@ -38,5 +38,5 @@ def entry(path: str, attributes: Mapping[str, str]) -> str | None:
 
 
 def section(path: str) -> str:
-    """The first segment of a path: "blog" of "/blog/2026/"; "/" where there is none."""
+    """The first segment of a path, without its query: "blog" of "/blog/2026/" and "blog?page=2"; "/" of none."""
     return next((segment for segment in path.partition("?")[0].split("/") if segment), "/")
