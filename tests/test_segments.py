@@ -134,7 +134,7 @@ def test_where_there_is_one_writer_there_is_one_worker(monkeypatch: pytest.Monke
 @pytest.mark.django_db
 @pytest.mark.parametrize("order", [0, -1, "segments first", "run first"])
 def test_whoever_comes_first_all_is_counted_once(order: Any) -> None:
-    links = begun(120, chunk_size=7)
+    links = begun(60, chunk_size=7)
     while links.sent:
         which = order
         if isinstance(order, str):
@@ -142,7 +142,7 @@ def test_whoever_comes_first_all_is_counted_once(order: Any) -> None:
             which = next((n for n, link in enumerate(links.sent) if is_of_a_segment(link) == wanted), 0)
         links.deliver(links.sent.pop(which))
         assert_exact()
-    assert (the_run().status, the_run().rows_folded) == ("succeeded", 120)
+    assert (the_run().status, the_run().rows_folded) == ("succeeded", 60)
     assert_all_counted()
 
 
@@ -478,7 +478,7 @@ def begun_pass(links: Links) -> Links:
 @pytest.mark.usefixtures("few_rows")
 @pytest.mark.parametrize("of_a_segment", [True, False], ids=["segments first", "run first"])
 def test_a_pass_is_shared_by_subject(of_a_segment: bool) -> None:
-    links = begun_pass(begun(90))
+    links = begun_pass(begun(45))
     assert len(of_segments(links)) == 2
     second, third = segments("all_time")
     assert second.upto == third.after

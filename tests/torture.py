@@ -33,6 +33,11 @@ def turn(shift: int = 0, *, of: Sequence[str] = KINDS) -> str:
     return of[((KINDS.index(named) if named else today.toordinal()) + shift) % len(of)]
 
 
+def part(of: int) -> int:
+    """Which of so many parts of something long is for today; in the long form all of them are done."""
+    return datetime.now(timezone.utc).date().toordinal() // len(KINDS) % of
+
+
 def is_chosen(item: pytest.Item) -> bool:
     """Whether a test belongs to this form, on this database."""
     if IS_LONG:
