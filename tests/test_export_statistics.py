@@ -37,6 +37,14 @@ def exported(*arguments: str) -> str:
     return out.getvalue()
 
 
+def refused(told: str, *arguments: str) -> None:
+    """With an error, before anything is written."""
+    out = io.StringIO()
+    with pytest.raises(CommandError, match=told):
+        call_command("export_statistics", *arguments, stdout=out)
+    assert out.getvalue() == "", arguments
+
+
 def rows_of(text: str) -> list[tuple[str, ...]]:
     head, *rows = csv.reader(io.StringIO(text, newline=""))
     assert head == COLUMNS
@@ -115,9 +123,10 @@ def test_a_part_only() -> None:
 def test_without_what_is_not_folded(settings: Any, tmp_path: Path) -> None:
     settings.PAGESTATS_TAIL_LIMIT = 5
     target = tmp_path / "it.csv"
-    with pytest.raises(CommandError, match="backfill_aggregates"):
-        exported("--output", str(target))
-    assert os.listdir(tmp_path) == []  # no half of a file
+    for arguments in ([], ["--pages"], ["--totals", "--dimension", "source"], ["--format", "jsonl", *RANGE]):
+        refused("backfill_aggregates", *arguments)
+        refused("backfill_aggregates", *arguments, "--output", str(target))
+    assert os.listdir(tmp_path) == []
     assert rows_of(exported("--totals", "--series", "day", *RANGE))  # which can be counted, slowly
     with stats.snapshot(exact=False) as folded:
         pages = [(it.path, str(it.page_views), str(it.visitors)) for it in folded.top_pages(1_000)]
@@ -139,13 +148,17 @@ def test_of_nothing() -> None:
 def test_what_it_refuses(tmp_path: Path) -> None:
     for arguments, told in (
         (["--start", "2025-03-02", "--end", "2025-03-01"], "start=2025-03-02 is after end=2025-03-01"),
+        (["--totals", "--start", "2025-03-02", "--end", "2025-03-01"], "start=2025-03-02 is after end=2025-03-01"),
+        (["--series", "day", "--start", "2025-03-02", "--end", "2025-03-01"], "is after end=2025-03-01"),
         (["--start", "March"], "must be a day such as 2025-03-01, not 'March'"),
+        (["--start", "2025-03-02", "--end", "2025-03-01", "--pages", "--format", "jsonl"], "is after end=2025-03-01"),
+        (["--series", "hour", "--end", "9999-01-01"], "end=9999-01-01 is out of range"),
         (["--dimension", "nothing"], "no dimension 'nothing'. There are: source, "),
+        (["--totals", "--dimension", "source", "--dimension", "nothing"], "no dimension 'nothing'"),
         (["--output", str(tmp_path / "no" / "it.csv")], "cannot be written"),
         (["--database", "nowhere"], "There is no database 'nowhere'"),
     ):
-        with pytest.raises(CommandError, match=told):
-            exported(*arguments)
+        refused(told, *arguments)
 
 
 class Exports(TestCase):

@@ -12,7 +12,8 @@ from django_pagestats import __version__
 from django_pagestats.api.rendering import csv_text, written
 from django_pagestats.merging.portions import portions
 from django_pagestats.stats import Snapshot
-from django_pagestats.stats.walking import days_of, each_value
+from django_pagestats.stats.ranges import calendar_of, series_span
+from django_pagestats.stats.walking import check_values, days_of, each_value
 
 #: of which the points of a series are in memory at a time
 SERIES_DAYS = 400
@@ -42,12 +43,18 @@ class Wanted:
         return {"start": self.start, "end": self.end}
 
 
+def check(taken: Snapshot, wanted: Wanted) -> None:
+    """To be asked before anything is written; raises ValueError, UnknownDimensionError, TailTooLongError."""
+    if wanted.totals or wanted.series:
+        taken.count_page_views(**wanted.bounds)
+    if wanted.series == "hour":
+        series_span(wanted.start, wanted.end, lambda: calendar_of(taken.time_zone))
+    for name in ([None] if wanted.pages else []) + _dimensions(taken, wanted):
+        check_values(taken, name, **wanted.bounds)
+
+
 def rows_of(taken: Snapshot, wanted: Wanted) -> Iterator[Row]:
-    """All rows that are wanted; raises ValueError, UnknownDimensionError, TailTooLongError."""
-    known = [it.name for it in taken.dimensions()]
-    names = known if wanted.dimensions is None else wanted.dimensions
-    for name in set(names).difference(known):  # told before anything is written
-        taken.count_values(name, **wanted.bounds)
+    """All rows that are wanted, if `check` has nothing against it."""
     if wanted.totals:
         page_views, visitors = taken.count_page_views(**wanted.bounds), taken.count_unique_visitors(**wanted.bounds)
         yield "all", None, "site", None, page_views, visitors
@@ -56,9 +63,13 @@ def rows_of(taken: Snapshot, wanted: Wanted) -> Iterator[Row]:
     if wanted.pages:
         for path, page_views, visitors in each_value(taken, None, **wanted.bounds):
             yield "all", None, "page", path, page_views, visitors
-    for name in names:
+    for name in _dimensions(taken, wanted):
         for value, page_views, visitors in each_value(taken, name, **wanted.bounds):
             yield "all", None, name, value, page_views, visitors
+
+
+def _dimensions(taken: Snapshot, wanted: Wanted) -> list[str]:
+    return [it.name for it in taken.dimensions()] if wanted.dimensions is None else list(wanted.dimensions)
 
 
 def _series(taken: Snapshot, wanted: Wanted, granularity: str) -> Iterator[Row]:

@@ -58,6 +58,11 @@ def each_value(taken: Snapshot, dimension: str | None, *, start: Bound = None, e
         yield from ask(partial(_Walk.of, texts=texts))
 
 
+def check_values(taken: Snapshot, dimension: str | None, *, start: Bound = None, end: Bound = None) -> None:
+    """Raise what `each_value` would, before anything is read: ValueError, UnknownDimensionError, TailTooLongError."""
+    taken._ask(lambda moment: _Walk(moment, dimension, start, end).of_tail())
+
+
 def values_after(
     taken: Snapshot,
     dimension: str | None,

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 
 from django_pagestats import stats
 from django_pagestats.management.base import DatabaseCommand
-from django_pagestats.management.exporting import Wanted, Write, head_of, rows_of, write_csv, write_json_lines
+from django_pagestats.management.exporting import Wanted, Write, check, head_of, rows_of, write_csv, write_json_lines
 
 
 class Command(DatabaseCommand):
@@ -46,8 +46,7 @@ class Command(DatabaseCommand):
     def work(self, *, database: str, **options: Any) -> None:
         wanted, output = _wanted(options), options["output"]
         try:
-            with _open(self, output) as write:
-                count = self._export(write, wanted, database, options)
+            count = self._export(wanted, database, options)
         except ValueError as error:
             raise CommandError(str(error)) from error
         except BrokenPipeError:
@@ -60,12 +59,14 @@ class Command(DatabaseCommand):
         if output and options["verbosity"]:
             self.stdout.write(f"{count:,} rows are in {output}.")
 
-    def _export(self, write: Write, wanted: Wanted, database: str, options: dict[str, Any]) -> int:
+    def _export(self, wanted: Wanted, database: str, options: dict[str, Any]) -> int:
         with stats.snapshot(exact=not options["folded"], using=database) as taken:
-            rows = rows_of(taken, wanted)
-            if options["format"] == "csv":
-                return write_csv(rows, write)
-            return write_json_lines(rows, write, head=head_of(taken, wanted, now=datetime.now(timezone.utc)))
+            check(taken, wanted)  # what is refused leaves nothing behind, on standard output neither
+            head = head_of(taken, wanted, now=datetime.now(timezone.utc))
+            with _open(self, options["output"]) as write:
+                if options["format"] == "csv":
+                    return write_csv(rows_of(taken, wanted), write)
+                return write_json_lines(rows_of(taken, wanted), write, head=head)
 
 
 def _day(text: str) -> date:
