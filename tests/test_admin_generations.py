@@ -9,6 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 
 from django_pagestats import backfill, folding, stats
 from django_pagestats.admin import generations
@@ -127,6 +128,14 @@ def test_only_kept_ones_have_buttons(root: Client) -> None:
     assert buttons(root, new) == []
     assert root.get(f"{GENERATIONS}77/change/").status_code == 302
     assert root.get(f"{GENERATIONS}77/activate/").status_code == 404
+
+
+def test_what_is_logged_is_english_whoever_reads_the_answer(root: Client) -> None:
+    old, _ = two_generations()
+    with translation.override("de"):
+        page = root.post(url(old, "discard"), follow=True)
+        assert messages_of(page)[0].startswith(f"Generation {old.pk} wird nicht mehr aufbewahrt: Ihre Aggregate")
+    assert LogEntry.objects.get().change_message.startswith(f"Generation {old.pk} is kept no longer: its aggregates")
 
 
 @pytest.mark.parametrize("keep_old", [True, False])

@@ -89,7 +89,7 @@ def test_what_is_refused_is_an_error(name: str) -> None:
     for number in ("777", "9" * 23):
         with pytest.raises(CommandError) as caught:
             command(name, number)
-        assert str(caught.value) == f"There is no generation {number}: those that are kept are {old.pk}."
+        assert str(caught.value) == f"There is no generation {number}: the one that is kept is {old.pk}."
     make_page_views(10, seed=2)
     command()
     with pytest.raises(CommandError, match=r"is queued: let it end, or cancel it, first\."):

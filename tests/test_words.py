@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone, translation
 
 from django_pagestats import backfill
-from django_pagestats.backfill import wishes
-from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.backfill import generations, wishes, words
+from django_pagestats.models import BackfillRun, Generation, RunEvent
 from django_pagestats.tasks import queue_is_installed
 from tests.chains import Links, the_run
 from tests.factories import make_page_views
@@ -21,6 +23,8 @@ ADMIN = "/admin/django_pagestats/"
 WHOLE_COMMAND = re.compile(r"['“](manage\.py )?backfill_aggregates[^'”]*['”]|Run backfill_aggregates --rebuild")
 OPTION = re.compile(r"--[a-z]")
 BUTTON = re.compile(r"“[A-Z][A-Za-z ]+”")
+NUMBER = re.compile(r"[0-9]+")
+ENGLISH = re.compile(r"\b(run|is|was|will|has|rests|answers|page view)\b", re.IGNORECASE)
 
 
 def messages_of_both_doors() -> dict[str, list[str]]:
@@ -51,7 +55,7 @@ def messages_of_both_doors() -> dict[str, list[str]]:
         make_page_views(5)
         kept = Generation.objects.exclude(kept_at=None).get()
         said.append(backfill.activate("default", kept.pk, keep_old=True, via=door))
-        told[door] = [answer.message for answer in said] + [started.message]
+        told[door] = [str(answer.message) for answer in [*said, started]]
     return told
 
 
@@ -66,6 +70,64 @@ def test_each_door_has_its_own_words() -> None:
         assert not BUTTON.search(message), message
     assert sum("“Resume” on its page goes on with it, “Cancel run” gives it up" in told for told in told["admin"]) == 3
     assert sum("--resume goes on with it, --cancel gives it up" in told for told in told["command"]) == 3
+
+
+@pytest.mark.once
+@pytest.mark.django_db
+def test_the_admin_is_told_in_the_readers_language_and_the_command_in_english() -> None:
+    make_page_views(30)
+    english, german = messages_of_both_doors(), {}
+    with translation.override("de"):
+        german = messages_of_both_doors()
+    assert [NUMBER.sub("N", text) for text in german["command"]] == [NUMBER.sub("N", it) for it in english["command"]]
+    for text, before in zip(german["admin"], english["admin"], strict=True):
+        assert re.match("Kein Lauf|(Lauf|Generation) [0-9]+ ", text), text
+        assert not ENGLISH.search(WHOLE_COMMAND.sub("", text)) and ENGLISH.search(before), text
+    stored = list(RunEvent.objects.exclude(reason="").values_list("reason", flat=True))
+    assert stored and not [text for text in stored if not text.isascii() or re.search("Lauf|Portion", text)]
+    assert sum("„Fortsetzen“ auf seiner Seite macht mit ihm weiter" in text for text in german["admin"]) == 3
+
+
+COUNTS = [
+    ("en", 1, "1 page view came after those that it counts: answers count it by itself"),
+    ("en", 1_234, "1,234 page views came after those that it counts: answers count them one by one"),
+    ("de", 1, "1 Seitenaufruf kam nach denen, die sie zählt: Antworten zählen ihn einzeln"),
+    ("de", 1_234, "1.234 Seitenaufrufe kamen nach denen, die sie zählt: Antworten zählen sie einzeln"),
+    ("de", 50_001, "Mehr als 50.000 Seitenaufrufe kamen nach denen, die sie zählt"),
+]
+
+
+@pytest.mark.parametrize(("language", "count", "told"), COUNTS)
+def test_a_number_of_page_views_is_told_as_the_language_has_it(language: str, count: int, told: str) -> None:
+    with translation.override("de"):  # it is told when it is shown, and not when it is made
+        text, of_command = generations._of_tail(count, "admin"), generations._of_tail(count, "command")
+    with translation.override(language):
+        assert str(text).startswith(told)
+    assert words.english(text).startswith(str(of_command)[:60]), "which is what is stored"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "keine Generation ist aufbewahrt"), (1, "aufbewahrt ist 1"), (2, "aufbewahrt sind 1, 2")]
+)
+def test_which_generations_are_kept_is_told_as_the_language_has_it(count: int, told: str) -> None:
+    now = timezone.now()
+    rows = (Generation(pk=n + 1, time_zone="UTC", created_at=now, kept_at=now) for n in range(count))
+    Generation.objects.bulk_create(rows)
+    with translation.override("de"):
+        answer = backfill.discard("default", 7, via="admin")
+        assert answer.message == f"Es gibt keine Generation 7: {told}"
+
+
+@pytest.mark.django_db
+def test_who_takes_no_task_is_told_in_the_readers_language() -> None:
+    make_page_views(3)
+    links = Links()
+    links.start()
+    now = the_run().created_at + timedelta(seconds=20)
+    with translation.override("de"):
+        assert str(backfill.missing_cluster(the_run(), now, "admin")).startswith("Seit 20 s hat kein Worker den Lauf")
+        assert str(backfill.missing_cluster(the_run(), now)).startswith("No worker has taken run")
 
 
 @pytest.mark.django_db

@@ -56,7 +56,7 @@ class ChangesGenerations(HasControls):
         else:
             answer = self.answer(request, backfill.discard, *which)
         if answer is not None and answer.outcome == "done":
-            self.log_change(request, generation, answer.message)
+            self.log_change(request, generation, backfill.english(answer.message))
 
     def _ask(self, request: HttpRequest, generation: Generation, verb: str) -> HttpResponse:
         title = {

@@ -24,7 +24,7 @@ from django_pagestats.admin.wording import FIGURES, PARTS, Wording, event_texts
 from django_pagestats.charts.steps import HEIGHT, WIDTH
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import PageStatsError, QueueUnreachableError, RunLockedError
-from django_pagestats.models import BackfillRun, WorkedBy
+from django_pagestats.models import BackfillRun, RunEvent, WorkedBy
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class ShowsLive(ObeysWishes):
         may_work = self.has_control_permission(request)
         works = may_work and is_left_to_page(run, now)
         who_works = page_notice(run, now, may_work=may_work)
-        problems = [text for text in (backfill.missing_cluster(run, now), who_works) if text]
+        problems = [str(text) for text in (backfill.missing_cluster(run, now, RunEvent.Via.ADMIN), who_works) if text]
         events = list(run.events.using(database_of(run)).filter(pk__gt=after).order_by("-pk")[:EVENTS])
         return {
             "run_id": run.pk,

@@ -24,7 +24,7 @@ from django_pagestats.admin.wording import Wording, time
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, RunEvent
 from django_pagestats.silence import last_viewed_at, silence
 
 
@@ -67,7 +67,7 @@ class BackfillRunAdmin(ShowsNotices, ShowsLive, StartsBackfill):
 
 def _nobody_works(run: BackfillRun, now: datetime) -> str:
     """Where that is so; and that its page would."""
-    missing = backfill.missing_cluster(run, now)
+    missing = str(backfill.missing_cluster(run, now, RunEvent.Via.ADMIN))
     if missing and is_left_to_page(run, now):
         return f"{missing} {gettext('Its page does the work, too, while it is open.')}"
     return missing

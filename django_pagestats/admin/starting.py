@@ -72,7 +72,7 @@ class StartsBackfill(ReadOnlyAdmin):
     def _with_link(self, request: HttpRequest, started: Started) -> SafeString | str:
         url = self._run_url(request, started.run)
         if started.run is None or not url:
-            return started.message
+            return str(started.message)
         return format_html('{}. <a href="{}">{}</a>', started.message, url, gettext("Show run %d") % started.run.pk)
 
     def _run_url(self, request: HttpRequest, run: BackfillRun | None) -> str:

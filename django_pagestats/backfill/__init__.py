@@ -29,6 +29,7 @@ from django_pagestats.backfill.looking import (
 from django_pagestats.backfill.pages import is_left_to_page, work_for_page
 from django_pagestats.backfill.starting import Started, revive, start
 from django_pagestats.backfill.wishes import Answer, cancel, change_nice, pause, paused, possible, resume
+from django_pagestats.backfill.words import Text, english
 from django_pagestats.backfill.working import work
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Started",
     "State",
     "Step",
+    "Text",
     "activate",
     "active_run",
     "cancel",
@@ -47,6 +49,7 @@ __all__ = [
     "count_rows",
     "current_run",
     "discard",
+    "english",
     "enqueue_nothing",
     "help_build",
     "is_left_to_page",

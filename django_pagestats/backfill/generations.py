@@ -6,13 +6,14 @@ import logging
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from django_pagestats import folding
 from django_pagestats.backfill import switching
 from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.wishes import Answer
-from django_pagestats.backfill.words import words
+from django_pagestats.backfill.words import KINDS, STATES, Text, joined, number, said, words
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
@@ -33,7 +34,7 @@ def activate(using: str, generation_id: int, *, keep_old: bool = False, actor: s
             locked = switching.lock(using, generation_id)
             if locked is None:
                 continue
-            if answer := _no_activation(using, generation_id, locked.get(generation_id)):
+            if answer := _no_activation(using, generation_id, locked.get(generation_id), via):
                 return answer
             old = [found.pk for found in locked.values() if found.is_active]
             switching.switch(using, generation_id, locked.values(), keep_old=keep_old, now=database_now(using))
@@ -44,39 +45,54 @@ def activate(using: str, generation_id: int, *, keep_old: bool = False, actor: s
         return Answer("done", None, message)
 
 
-def _no_activation(using: str, generation_id: int, found: Generation | None) -> Answer | None:
+def _no_activation(using: str, generation_id: int, found: Generation | None, via: str) -> Answer | None:
     """Why a generation, which is locked, cannot come to answer; None if it can."""
     if found is not None and found.is_active:
-        return Answer("already", None, f"Generation {found.pk} answers already")
+        told = _("Generation {generation} answers already")
+        return Answer("already", None, said(via, told, generation=found.pk))
     if found is None or found.kept_at is None:
-        return Answer("refused", None, f"{_not_kept(using, generation_id, found)}: {_choice(using)}")
+        return Answer("refused", None, _not_kept_but(using, generation_id, found, via))
     # now that the lock is there: whoever starts a run sees, after its own lock, which generation answers
     if run := active_run(using):
-        return Answer("refused", run, f"Run {run.pk} ({run.kind}) is {run.status}: let it end, or cancel it, first")
+        told = _("Run {run} ({kind}) {state}: let it end, or cancel it, first")
+        return Answer("refused", run, said(via, told, run=run.pk, kind=KINDS[run.kind], state=STATES[run.status]))
     try:
         folding.check_not_back(using, found)
     except TableWentBackError as error:
-        return Answer("refused", None, f"Generation {found.pk} cannot answer. {str(error).rstrip('.')}")
+        no_answer = said(via, _("Generation {generation} cannot answer"), generation=found.pk)
+        return Answer("refused", None, joined(via, ". ", no_answer, str(error).rstrip(".")))
     return None
 
 
-def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool, via: str) -> str:
+def _told(using: str, generation_id: int, old: list[int], *, keep_old: bool, via: str) -> Text:
     """What was done, and what it means until the next backfill."""
-    sentences = [f"Generation {generation_id} answers again"]
+    sentences = [said(via, _("Generation {generation} answers again"), generation=generation_id)]
+    deleted = _("The aggregates of generation {generation} are deleted in chunks")
     for pk in old:
-        sentences.append(_kept(pk, via) if keep_old else f"The aggregates of generation {pk} are deleted in chunks")
-    tail = folding.tail_length(using, conf.TAIL_LIMIT)
-    is_long = tail > conf.TAIL_LIMIT
-    if tail:
-        length = f"More than {conf.TAIL_LIMIT:,}" if is_long else f"{tail:,}"
-        slowly = ", slowly," if is_long else ""
-        folder = "" if is_long else "keeping up or "
-        sentences.append(
-            f"{length} page views came after those that it counts: answers count them one by one{slowly} until"
-            f" {folder}{words(via)['backfill']} has folded them"
+        sentences.append(_kept(pk, via) if keep_old else said(via, deleted, generation=pk))
+    if tail := folding.tail_length(using, conf.TAIL_LIMIT):
+        sentences.append(_of_tail(tail, via))
+    others = (folding.other_settings(using).rstrip("."), folding.deleted_page_views(using).rstrip("."))
+    return joined(via, ". ", *sentences, *filter(None, others))
+
+
+def _of_tail(tail: int, via: str) -> Text:
+    """How many page views are not folded into it, and who will; beyond the limit nobody has counted them."""
+    folder = words(via)["backfill"]
+    if tail > conf.TAIL_LIMIT:
+        told = _(
+            "More than {count} page views came after those that it counts: answers count them one by one, slowly, until"
+            " {backfill} has folded them"
         )
-    sentences += [folding.other_settings(using).rstrip("."), folding.deleted_page_views(using).rstrip(".")]
-    return ". ".join(sentence for sentence in sentences if sentence)
+        return said(via, told, count=number(conf.TAIL_LIMIT), backfill=folder)
+    counted = ngettext_lazy(
+        "{count} page view came after those that it counts: answers count it by itself until keeping up or {backfill}"
+        " has folded it",
+        "{count} page views came after those that it counts: answers count them one by one until keeping up or"
+        " {backfill} has folded them",
+        tail,
+    )
+    return said(via, counted, count=number(tail), backfill=folder)
 
 
 def discard(using: str, generation_id: int, *, actor: str = "", via: str) -> Answer:
@@ -88,13 +104,14 @@ def discard(using: str, generation_id: int, *, actor: str = "", via: str) -> Ans
     with brief_transaction(using, of=Generation):
         found = Generation.objects.using(using).select_for_update().filter(pk=generation_id).first()
         if found is not None and found.doomed_at is not None:
-            return Answer("already", None, _not_kept(using, generation_id, found))
+            return Answer("already", None, _not_kept(using, generation_id, found, via))
         if found is None or found.kept_at is None:
-            return Answer("refused", None, f"{_not_kept(using, generation_id, found)}: {_choice(using)}")
+            return Answer("refused", None, _not_kept_but(using, generation_id, found, via))
         now = database_now(using)
         Generation.objects.using(using).filter(pk=generation_id).update(kept_at=None, doomed_at=now)
     logger.info("generation %s: kept no longer, by %s from %s", generation_id, actor or "nobody", via)
-    return Answer("done", None, f"Generation {generation_id} is kept no longer: its aggregates are deleted in chunks")
+    told = _("Generation {generation} is kept no longer: its aggregates are deleted in chunks")
+    return Answer("done", None, said(via, told, generation=generation_id))
 
 
 # -- looking
@@ -127,27 +144,31 @@ def built_by(using: str, generation: Generation) -> BackfillRun | None:
     return BackfillRun.objects.using(using).filter(BackfillRun.BUILDS, generation=generation).first()
 
 
-def _not_kept(using: str, generation_id: int, found: Generation | None) -> str:
+IS_SO: dict[State, Text] = {
+    State.ANSWERS: _("Generation {generation} answers"),
+    State.KEPT: _("Generation {generation} is kept"),
+    State.BUILT: _("Generation {generation} is being built, and not checked yet"),
+    State.LEFT: _("Generation {generation} is left over, and will be deleted"),
+    State.DOOMED: _("Generation {generation} is being deleted"),
+    State.DELETED: _("Generation {generation} was deleted"),
+}
+
+
+def _not_kept(using: str, generation_id: int, found: Generation | None, via: str) -> Text:
     if found is None:
-        return f"There is no generation {generation_id}"
-    run = built_by(using, found)
-    what = {
-        State.ANSWERS: "answers",
-        State.KEPT: "is kept",
-        State.BUILT: "is being built, and not checked yet",
-        State.LEFT: "is left over, and will be deleted",
-        State.DOOMED: "is being deleted",
-        State.DELETED: "was deleted",
-    }[state_of(found, run)]
-    return f"Generation {generation_id} {what}"
+        return said(via, _("There is no generation {generation}"), generation=generation_id)
+    return said(via, IS_SO[state_of(found, built_by(using, found))], generation=generation_id)
 
 
-def _choice(using: str) -> str:
-    numbers = ", ".join(map(str, _kept_ones(using).order_by("pk").values_list("pk", flat=True)))
-    return f"those that are kept are {numbers}" if numbers else "no generation is kept"
+def _not_kept_but(using: str, generation_id: int, found: Generation | None, via: str) -> Text:
+    """That one is not, and which ones are."""
+    numbers = list(_kept_ones(using).order_by("pk").values_list("pk", flat=True))
+    told = ngettext_lazy("the one that is kept is {numbers}", "those that are kept are {numbers}", len(numbers))
+    are = said(via, told, numbers=", ".join(map(str, numbers))) if numbers else said(via, _("no generation is kept"))
+    return joined(via, ": ", _not_kept(using, generation_id, found, via), are)
 
 
-def kept(using: str, via: str = RunEvent.Via.COMMAND) -> list[str]:
+def kept(using: str, via: str = RunEvent.Via.COMMAND) -> list[Text]:
     """What there is to say of each generation that is kept, the last one first, to whoever came by some door."""
     return [_kept(pk, via) for pk in _kept_ones(using).order_by("-kept_at", "-pk").values_list("pk", flat=True)]
 
@@ -156,8 +177,9 @@ def _kept_ones(using: str) -> models.QuerySet[Generation]:
     return Generation.objects.using(using).filter(kept_at__isnull=False)
 
 
-def _kept(pk: int, via: str) -> str:
-    return f"Generation {pk} is kept: {words(via)['activate'].format(pk=pk)}"
+def _kept(pk: int, via: str) -> Text:
+    what = said(via, words(via)["activate"], pk=pk)
+    return said(via, _("Generation {generation} is kept: {what}"), generation=pk, what=what)
 
 
 def count_rows(using: str, generation_id: int, most: int) -> int:

@@ -11,9 +11,10 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import folding
 from django_pagestats.backfill.chain import lease
+from django_pagestats.backfill.words import Text, said
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import TableWentBackError
-from django_pagestats.models import BackfillRun, BuildSegment
+from django_pagestats.models import BackfillRun, BuildSegment, RunEvent
 from django_pagestats.silence import last_viewed_at, silence
 
 Kind = BuildSegment.Kind
@@ -200,28 +201,34 @@ def problem(using: str) -> str | None:
     return folding.deleted_page_views(using) or None
 
 
-def missing_cluster(run: BackfillRun, now: datetime) -> str:
-    """What there is to say if nobody seems to work on the run; `now` by the database's clock."""
+def missing_cluster(run: BackfillRun, now: datetime, via: str = RunEvent.Via.COMMAND) -> Text:
+    """What there is to say if nobody seems to work on the run, at some door; `now` by the database's clock."""
     if not run.is_going or (run.wait_until is not None and run.wait_until + SCHEDULER_TIME > now):
         return ""
-    here = f"or do it with 'manage.py {run.command} --sync'."
+    values = {"run": run.pk, "command": f"manage.py {run.command} --sync"}
     if run.enqueued_at is None:
         if run.lease_until > now:
             return ""
         since = f"{run.progressed_at or run.taken_at or run.created_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"Nobody has worked on run {run.pk} since {since}. A cluster goes on with it by itself; {here}"
+        told = _(
+            "Nobody has worked on run {run} since {since}. A cluster goes on with it by itself; or do it with"
+            " '{command}'."
+        )
+        return said(via, told, **values, since=since)
     waits = (now - run.enqueued_at).total_seconds()
     if waits < QUEUED_SECONDS:
         return ""
     if run.taken_at is None:
-        return (
-            f"No worker has taken run {run.pk} for {waits:.0f} s: no cluster seems to run, or it takes no task. Start"
-            f" one with 'manage.py qcluster', or restart the one that runs, {here}"
+        told = _(
+            "No worker has taken run {run} for {seconds} s: no cluster seems to run, or it takes no task. Start one"
+            " with 'manage.py qcluster', or restart the one that runs, or do it with '{command}'."
         )
-    return (
-        f"No worker has taken a task of run {run.pk} since {run.taken_at:%Y-%m-%d %H:%M:%S} UTC; one has waited for"
-        f" {waits:.0f} s: start the cluster, or restart the cluster if one runs, {here}"
+        return said(via, told, **values, seconds=f"{waits:.0f}")
+    told = _(
+        "No worker has taken a task of run {run} since {since}; one has waited for {seconds} s: start the cluster, or"
+        " restart the cluster if one runs, or do it with '{command}'."
     )
+    return said(via, told, **values, since=f"{run.taken_at:%Y-%m-%d %H:%M:%S} UTC", seconds=f"{waits:.0f}")
 
 
 def is_stuck(run: BackfillRun, now: datetime) -> bool:

@@ -10,12 +10,15 @@ from datetime import datetime
 from django.db import IntegrityError, connections
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats import folding, horizon
 from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, conflict, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.parts import is_worth_sharing, workers_of
+from django_pagestats.backfill.words import KINDS, Text, from_where, joined, said
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError, RunLockedError
@@ -30,6 +33,19 @@ Kind = BackfillRun.Kind
 Status = BackfillRun.Status
 
 
+STARTED: dict[str, Text] = {
+    Kind.BACKFILL: _("Backfill started: run {run}"),
+    Kind.REBUILD: _("Rebuild started: run {run}"),
+}
+NOT_STARTED: dict[str, Text] = {
+    Kind.BACKFILL: _("no backfill was started, since one run is active at a time"),
+    Kind.REBUILD: _("no rebuild was started, since one run is active at a time"),
+}
+REVIVED = pgettext_lazy("Run 7 ...", "was without a worker and is revived")
+ALREADY: dict[str, Text] = {
+    Status.QUEUED: pgettext_lazy("Run 7 ...", "is already queued"),
+    Status.RUNNING: pgettext_lazy("Run 7 ...", "is already running"),
+}
 #: a start begins anew when another generation came to answer meanwhile; more often than this nobody does that
 TRIES = 5
 #: whoever looks after a run comes again soon, and does not hold up a page or a tick meanwhile
@@ -51,11 +67,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Started:
-    """What a start did; `message` is the sentence for whoever asked."""
+    """What a start did; `message` is the sentence for whoever asked: see `words`."""
 
     outcome: str  #: "started", "active", "empty" or "nothing_new"
     run: BackfillRun | None
-    message: str
+    message: Text
 
 
 def start(
@@ -78,7 +94,7 @@ def start(
     """
     folding.check_autocommit(using)
     wanted = Wanted(kind, actor, via, chunk_size, nice, keep_old, workers_of(using, workers))
-    for _ in range(TRIES - 1):
+    for _try in range(TRIES - 1):
         with suppress(GenerationReplacedError):
             return _start(using, wanted, enqueue)
     return _start(using, wanted, enqueue)
@@ -93,14 +109,13 @@ def _start(using: str, wanted: Wanted, enqueue: Enqueue) -> Started:
     if highest is None and (generation is None or generation.cursor <= 0 or kind == Kind.BACKFILL):
         if generation is not None and kind == Kind.BACKFILL:
             folding.check_not_back(using, generation)
-        return Started("empty", None, "No page views to backfill")
+        return Started("empty", None, said(wanted.via, _("No page views to backfill")))
     if kind == Kind.BACKFILL:
         generation = folding.ensure_active_generation(using)
         folding.check_not_back(using, generation)
         if highest == generation.cursor and not folding.is_far_behind(generation):
-            return Started(
-                "nothing_new", None, _with_problem(using, "Nothing new to backfill: every page view is counted")
-            )
+            told = said(wanted.via, _("Nothing new to backfill: every page view is counted"))
+            return Started("nothing_new", None, _with_problem(using, told, wanted.via))
     try:
         run = _create(using, wanted, enqueue)
     except IntegrityError as error:
@@ -111,13 +126,13 @@ def _start(using: str, wanted: Wanted, enqueue: Enqueue) -> Started:
             raise RunLockedError(conflict(using, "run")) from error
         raise
     logger.info("run %s: %s started by %s from %s", run.pk, run.kind, wanted.actor or "nobody", wanted.via)
-    message = f"{run.kind.capitalize()} started: run {run.pk}"
-    return Started("started", run, message if kind == Kind.REBUILD else _with_problem(using, message))
+    message = said(wanted.via, STARTED[run.kind], run=run.pk)
+    return Started("started", run, message if kind == Kind.REBUILD else _with_problem(using, message, wanted.via))
 
 
-def _with_problem(using: str, message: str) -> str:
+def _with_problem(using: str, message: Text, via: str) -> Text:
     deleted = folding.deleted_page_views(using)
-    return f"{message}. {deleted}" if deleted else message
+    return joined(via, ". ", message, deleted) if deleted else message
 
 
 def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
@@ -167,19 +182,26 @@ def _is_first(using: str, wanted: Wanted, page_views: int) -> bool:
 
 
 def _already_active(using: str, run: BackfillRun, wanted: Wanted, enqueue: Enqueue) -> Started:
+    via = wanted.via
     if run.status == Status.PAUSED:
-        return Started(
-            "active", run, f"{wishes.paused(run, wanted.via)}. Nothing was started: one run is active at a time"
-        )
+        told = said(via, _("Nothing was started: one run is active at a time"))
+        return Started("active", run, joined(via, ". ", wishes.paused(run, via), told))
     revived = revive(using, enqueue=enqueue)
-    what = "was without a worker and is revived" if revived is not None else f"is already {run.status}"
-    message = f"Run {run.pk} ({run.kind}, started from {run.via}) {what}"
+    message = said(
+        via,
+        _("Run {run} ({kind}, started from {where}) {is_so}"),
+        run=run.pk,
+        kind=KINDS[run.kind],
+        where=from_where(run.via),
+        is_so=REVIVED if revived is not None else ALREADY[run.status],
+    )
     if run.kind != wanted.kind:
-        message += f": no {wanted.kind} was started, since one run is active at a time"
+        message = joined(via, ": ", message, NOT_STARTED[wanted.kind])
     elif wanted.chunk_size is not None and wanted.chunk_size != run.fixed_chunk_size:
-        message += f": the chunk size of {wanted.chunk_size} is not used"
+        is_left = said(via, _("the chunk size of {size} is not used"), size=wanted.chunk_size)
+        message = joined(via, ": ", message, is_left)
     if run.kind == wanted.kind and wanted.keep_old and _keep_old(run):
-        message += ". The generation that it replaces will be kept"
+        message = joined(via, ". ", message, _("The generation that it replaces will be kept"))
     return Started("active", run, message)
 
 

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
+from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.backfill import states
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run, current_run
-from django_pagestats.backfill.words import words
+from django_pagestats.backfill.words import KINDS, STATES, Text, joined, said, words
 from django_pagestats.clock import database_now
 from django_pagestats.conf.complaints import rest_factor
 from django_pagestats.models import BackfillRun, Generation
@@ -32,17 +33,32 @@ NO_WISH: dict[str, Any] = {
 }
 
 
+#: of a run whose worker obeys at the end of its chunk; and where there is none
+ASKED: dict[str, Text] = {
+    Status.PAUSED: _("Run {run} will be paused at the end of the chunk or step that it is at"),
+    Status.CANCELLED: _("Run {run} will be cancelled at the end of the chunk or step that it is at"),
+}
+NOTHING_TO: dict[str, Text] = {
+    Status.PAUSED: _("there is nothing to pause"),
+    Status.CANCELLED: _("there is nothing to cancel"),
+}
+
+
 class UnfitError(Exception):
     """The generation of a run that was to be resumed is none to go on with; the text says why, and what to do."""
+
+    def __init__(self, why: Text) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a wish; `message` says what happened, and what happens next."""
+    """What came of a wish; `message` says what happened, and what happens next: see `words`."""
 
     outcome: str  #: "done", "already" (it is so), "asked" (at the end of the chunk), or "refused"
     run: BackfillRun | None
-    message: str
+    message: Text
 
 
 def pause(using: str, *, run_id: int | None = None, actor: str = "", via: str) -> Answer:
@@ -69,7 +85,8 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
         if run.status == to:
             return Answer("already", run, paused(run, via))
         if run.cancel_requested_at is not None and to == Status.PAUSED:
-            return Answer("refused", run, f"Run {run.pk} is to be cancelled, and cannot be paused any more")
+            told = _("Run {run} is to be cancelled, and cannot be paused any more")
+            return Answer("refused", run, said(via, told, run=run.pk))
         now = database_now(using)
         wish = {"requested_by": actor[:255], "requested_via": via}
         if is_at_work(run, now):
@@ -79,7 +96,7 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
                 is_asked = same.update(**wish, **{column: now})
             if is_asked:
                 logger.info("run %s: to be %s, asked for by %s from %s", run.pk, to, actor or "nobody", via)
-                return Answer("asked", run, f"Run {run.pk} will be {to} at the end of the chunk or step that it is at")
+                return Answer("asked", run, said(via, ASKED[to], run=run.pk))
             continue
         for name, value in wish.items():
             setattr(run, name, value)
@@ -89,13 +106,13 @@ def _stop(using: str, to: str, *, run_id: int | None, actor: str, via: str) -> A
             return Answer("done", run, _told(run, via))
     last = current_run(using)
     if last is not None and last.status == to and run_id in (None, last.pk):
-        return Answer("already", last, f"Run {last.pk} {last.state}")
-    verb = "pause" if to == Status.PAUSED else "cancel"
-    return Answer("refused", None, f"{_not_active(run_id)}: there is nothing to {verb}")
+        return Answer("already", last, said(via, _("Run {run} {state}"), run=last.pk, state=STATES[last.status]))
+    return Answer("refused", None, _not_active(run_id, NOTHING_TO[to], via))
 
 
-def _not_active(run_id: int | None) -> str:
-    return "No run is active" if run_id is None else f"Run {run_id} is not active any more"
+def _not_active(run_id: int | None, so: Text, via: str) -> Text:
+    told = _("No run is active") if run_id is None else _("Run {run} is not active any more")
+    return joined(via, ": ", said(via, told, run=run_id), so)
 
 
 def is_at_work(run: BackfillRun, now: datetime) -> bool:
@@ -133,22 +150,33 @@ def _change(
     return done
 
 
-def _told(run: BackfillRun, via: str) -> str:
+def _told(run: BackfillRun, via: str) -> Text:
     if run.status == Status.PAUSED:
-        return f"{paused(run, via)}. Answers stay exact meanwhile"
-    rest = (
-        "the aggregates in use stay as they are, and those that it had built are deleted in chunks"
+        return joined(via, ". ", paused(run, via), _("Answers stay exact meanwhile"))
+    told = (
+        _(
+            "Run {run} ({kind}) is cancelled: the aggregates in use stay as they are, and those that it had built are"
+            " deleted in chunks"
+        )
         if run.builds
-        else "what it has folded stays, answers stay exact, and a new backfill goes on from there"
+        else _(
+            "Run {run} ({kind}) is cancelled: what it has folded stays, answers stay exact, and a new backfill goes on"
+            " from there"
+        )
     )
-    return f"Run {run.pk} ({run.kind}) is cancelled: {rest}"
+    return said(via, told, run=run.pk, kind=KINDS[run.kind])
 
 
-def paused(run: BackfillRun, via: str) -> str:
+def paused(run: BackfillRun, via: str) -> Text:
     """What there is to say of a run that stands still, to whoever came by some door."""
     its = words(via)
-    by = f" by {run.requested_by}" if run.requested_by else ""
-    return f"Run {run.pk} ({run.kind}) is paused{by}: {its['resume']} goes on with it, {its['cancel']} gives it up"
+    told = (
+        _("Run {run} ({kind}) is paused by {who}: {resume} goes on with it, {cancel} gives it up")
+        if run.requested_by
+        else _("Run {run} ({kind}) is paused: {resume} goes on with it, {cancel} gives it up")
+    )
+    values = {"run": run.pk, "kind": KINDS[run.kind], "who": run.requested_by}
+    return said(via, told, **values, resume=its["resume"], cancel=its["cancel"])
 
 
 def possible(using: str, run: BackfillRun) -> list[str]:
@@ -173,18 +201,23 @@ def change_nice(using: str, nice: float | None, *, run_id: int | None = None, ac
         raise ValueError(f"The rest after a chunk {complaint}")
     run = active_run(using)
     if run is None or run_id not in (None, run.pk):
-        return Answer("refused", run, f"{_not_active(run_id)}: there is nothing to change")
+        return Answer("refused", run, _not_active(run_id, _("there is nothing to change"), via))
     what = "as PAGESTATS_NICE says" if nice is None else f"{nice:g} times as long as it took"
+    told = (
+        _("Run {run} rests after each chunk as PAGESTATS_NICE says, from the next chunk on")
+        if nice is None
+        else _("Run {run} rests after each chunk {nice} times as long as it took, from the next chunk on")
+    )
     with brief_transaction(using):
         runs = BackfillRun.objects.using(using).filter(pk=run.pk, active_key=BackfillRun.ACTIVE)
         if not runs.update(nice=nice):
-            return Answer("refused", run, f"Run {run.pk} has ended meanwhile")
+            return Answer("refused", run, said(via, _("Run {run} has ended meanwhile"), run=run.pk))
         now = database_now(using)
         reason = f"rests after each chunk {what}"
         states.record(run, run.status, run.status, now=now, actor=actor, via=via, reason=reason)
     run.nice = nice
     logger.info("run %s: %s, asked for by %s from %s", run.pk, reason, actor or "nobody", via)
-    return Answer("done", run, f"Run {run.pk} {reason}, from the next chunk on")
+    return Answer("done", run, said(via, told, run=run.pk, nice="" if nice is None else f"{nice:g}"))
 
 
 def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, enqueue: Enqueue) -> Answer:
@@ -194,27 +227,31 @@ def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, 
     """
     run = current_run(using)
     if run is not None and run_id not in (None, run.pk):
-        return Answer("refused", run, f"Run {run_id} is not the last one any more, and cannot be resumed")
-    if run is None or run.status in (Status.SUCCEEDED, Status.CANCELLED):
-        last = "" if run is None else f": the last one, run {run.pk}, {run.state}"
-        return Answer("refused", run, f"No run can be resumed{last}")
+        told = _("Run {run} is not the last one any more, and cannot be resumed")
+        return Answer("refused", run, said(via, told, run=run_id))
+    if run is None:
+        return Answer("refused", None, said(via, _("No run can be resumed")))
+    if run.status in (Status.SUCCEEDED, Status.CANCELLED):
+        told = _("No run can be resumed: the last one, run {run}, {state}")
+        return Answer("refused", run, said(via, told, run=run.pk, state=STATES[run.status]))
     if run.is_going:
-        return _withdraw(using, run)
+        return _withdraw(using, run, via)
     try:
         resumed = _resume(using, run, actor=actor, via=via, enqueue=enqueue)
     except IntegrityError:  # the database has room for one active run
         resumed = False
     except UnfitError as error:
-        return Answer("refused", run, f"Run {run.pk} cannot be resumed, since {error}")
+        told = _("Run {run} cannot be resumed, since {why}")
+        return Answer("refused", run, said(via, told, run=run.pk, why=error.why))
     if not resumed:
         fresh = current_run(using)
         if fresh == run and fresh is not None and fresh.is_going:  # somebody else resumed it at the same time
-            return _withdraw(using, fresh)
-        return Answer("refused", run, f"Run {run.pk} has changed meanwhile: {words(via)['look']}")
+            return _withdraw(using, fresh, via)
+        told = _("Run {run} has changed meanwhile: {look}")
+        return Answer("refused", run, said(via, told, run=run.pk, look=words(via)["look"]))
     logger.info("run %s: resumed by %s from %s", run.pk, actor or "nobody", via)
-    return Answer(
-        "done", run, f"Run {run.pk} ({run.kind}) is resumed, and goes on after page view {run.generation.cursor}"
-    )
+    told = _("Run {run} ({kind}) is resumed, and goes on after page view {cursor}")
+    return Answer("done", run, said(via, told, run=run.pk, kind=KINDS[run.kind], cursor=run.generation.cursor))
 
 
 def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqueue) -> bool:
@@ -244,22 +281,27 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
         # locked, so that a sweep, or whoever makes another generation answer, either is seen here or sees this run
         generation = Generation.objects.using(using).select_for_update().get(pk=run.generation_id)
         if not (run.builds or generation.is_active):
-            raise UnfitError("another generation answers by now: start a new one")
+            raise UnfitError(_("another generation answers by now: start a new one"))
         if generation.doomed_at is not None:
             raise UnfitError(
-                "its aggregates do not add up, or are being deleted: start a new one with"
-                " 'manage.py backfill_aggregates --rebuild'"
+                _(
+                    "its aggregates do not add up, or are being deleted: start a new one with"
+                    " 'manage.py backfill_aggregates --rebuild'"
+                )
             )
         enqueue(using, run.pk, run.epoch)
     return True
 
 
-def _withdraw(using: str, run: BackfillRun) -> Answer:
+def _withdraw(using: str, run: BackfillRun, via: str) -> Answer:
     wished = BackfillRun.objects.using(using).filter(pk=run.pk, pause_requested_at__isnull=False, status=run.status)
     with brief_transaction(using):
         is_withdrawn = wished.filter(cancel_requested_at=None).update(**NO_WISH)
     if is_withdrawn:
-        return Answer("done", run, f"Run {run.pk} goes on: the pause that was asked for is withdrawn")
+        told = _("Run {run} goes on: the pause that was asked for is withdrawn")
+        return Answer("done", run, said(via, told, run=run.pk))
     if run.cancel_requested_at is not None:
-        return Answer("refused", run, f"Run {run.pk} is to be cancelled, and cannot be resumed any more")
-    return Answer("already", run, f"Run {run.pk} is {run.status}: there is nothing to resume")
+        told = _("Run {run} is to be cancelled, and cannot be resumed any more")
+        return Answer("refused", run, said(via, told, run=run.pk))
+    told = _("Run {run} {state}: there is nothing to resume")
+    return Answer("already", run, said(via, told, run=run.pk, state=STATES[run.status]))

@@ -32,7 +32,7 @@ def _follow(using: str, run: BackfillRun, bar: ProgressBar) -> BackfillRun:
     while run.is_going:
         missing = backfill.missing_cluster(run, clock.now())
         if missing and not has_warned:
-            bar.note(missing)
+            bar.note(str(missing))
         has_warned = bool(missing)
         bar.show(run)
         time.sleep(POLL_SECONDS)

@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
 def _figures(run: BackfillRun, so_far: backfill.Progress) -> str:
     text = f"{so_far.page_views:,} page views"
     if (step := backfill.step(run)) not in (None, backfill.Step.FOLD):
-        text += f", {step.label} ({backfill.step_percent(run):.0f} %)"
+        text += f", {backfill.english(step.label)} ({backfill.step_percent(run):.0f} %)"
     if so_far.rows_per_second is not None:
         text += f", {so_far.rows_per_second:,.0f}/s"
     if so_far.eta_seconds is not None:

@@ -29,14 +29,14 @@ class Telling:
         self.is_json = is_json
         self.is_silent = is_silent or is_json
 
-    def say(self, text: str) -> None:
+    def say(self, text: backfill.Text) -> None:
         if not self.is_silent:
-            self.out.write(text)
+            self.out.write(str(text))
 
-    def report(self, outcome: str, message: str) -> None:
+    def report(self, outcome: str, message: backfill.Text) -> None:
         """The one object of --json: what came of it, and how the run stands."""
         if self.is_json:
-            self.out.write(json.dumps({"outcome": outcome, "message": message, **backfill.status(self.using)}))
+            self.out.write(json.dumps({"outcome": outcome, "message": str(message), **backfill.status(self.using)}))
 
     def answer(self, answer: backfill.Answer) -> None:
         """What came of a wish; one that is refused ends the command."""
@@ -112,7 +112,7 @@ class Telling:
         for told in backfill.kept(self.using):
             self.out.write(f"{told}.")
         if missing := backfill.missing_cluster(run, database_now(self.using)):
-            self.out.write(missing)
+            self.out.write(str(missing))
 
 
 def _at_most(tail: int) -> str:

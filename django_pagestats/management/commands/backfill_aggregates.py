@@ -49,7 +49,7 @@ class Command(DatabaseCommand):
             told = self._begin(database, options)
         self.telling.report(*told)
 
-    def _begin(self, using: str, options: dict[str, Any]) -> tuple[str, str]:
+    def _begin(self, using: str, options: dict[str, Any]) -> tuple[str, backfill.Text]:
         wanted = {
             "kind": BackfillRun.Kind.REBUILD if options["rebuild"] else BackfillRun.Kind.BACKFILL,
             "chunk_size": options["chunk_size"],
@@ -67,7 +67,7 @@ class Command(DatabaseCommand):
 
     # -- pausing, going on, giving up
 
-    def _wish(self, using: str, wish: str, options: dict[str, Any]) -> tuple[str, str]:
+    def _wish(self, using: str, wish: str, options: dict[str, Any]) -> tuple[str, backfill.Text]:
         if wish == "resume" and options["sync"]:
             answer = backfill.resume(using, via=RunEvent.Via.COMMAND, enqueue=backfill.enqueue_nothing)
         else:
@@ -90,7 +90,7 @@ class Command(DatabaseCommand):
 
     # -- generations
 
-    def _change_generation(self, using: str, options: dict[str, Any]) -> tuple[str, str]:
+    def _change_generation(self, using: str, options: dict[str, Any]) -> tuple[str, backfill.Text]:
         if options["discard"] is not None:
             answer = backfill.discard(using, options["discard"], via=RunEvent.Via.COMMAND)
         else:
