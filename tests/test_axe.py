@@ -1,4 +1,4 @@
-"""Nobody is kept out: axe-core finds nothing on any of our pages, wide and narrow, light and dark."""
+"""Nobody is kept out: axe-core finds nothing on our pages and in the mail, light and dark, the main ones narrow too."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import re
 import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.utils import translation
 
 from django_pagestats import folding
-from django_pagestats.models import BackfillRun, Note
+from django_pagestats.mailing import sending
+from django_pagestats.models import Generation, Note
 from django_pagestats.views import DashboardView
 from testproject.urls import urlpatterns as of_project
 from tests import axe, servers
@@ -21,26 +25,42 @@ from tests.test_admin import make_run
 from tests.test_admin_browser import Browser, browser, driver, window  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.test_axe"), pytest.mark.once]
-urlpatterns = [path("open/", DashboardView.as_view(public=True)), *of_project]
+
+
+def in_german(request: HttpRequest) -> HttpResponse:
+    with translation.override("de"):
+        return DashboardView.as_view(public=True)(request).render()
+
+
+urlpatterns = [path("open/", DashboardView.as_view(public=True)), path("offen/", in_german), *of_project]
 
 ADMIN = "/admin/django_pagestats/"
 PAGE = f"{ADMIN}dashboard/"
-#: of the whole site, of a part of it, beside it, for everybody, and the lists and forms of the admin
-PAGES = [
+#: of the whole site, of a part of it, beside it, for everybody, and the page of a run: narrow, too
+MAIN = [
     f"{PAGE}?range=28d",
-    f"{PAGE}?range=91d&interval=week&compare=year",
     f"{PAGE}?range=7d&f=source:news.example&goal=/docs/3/",
-    f"{PAGE}?range=7d&f=source:news.example&f=country:DE",
-    f"{PAGE}?range=free&from=2010-01-02&to=2010-01-01",
     f"{PAGE}page/?path=/blog/1/",
     f"{PAGE}loyalty/?range=28d",
     f"{PAGE}audit/?range=28d",
     "/open/?range=28d",
+    f"{ADMIN}backfillrun/%(run)s/change/",
+]
+#: the same of other questions and in another language, and the lists, forms and questions of the admin
+OTHERS = [
+    f"{PAGE}?range=91d&interval=week&compare=year",
+    f"{PAGE}?range=7d&f=source:news.example&f=country:DE",
+    f"{PAGE}?range=free&from=2010-01-02&to=2010-01-01",
+    "/offen/?range=28d",
+    "/ps/choice",
     f"{ADMIN}note/",
     f"{ADMIN}note/add/",
     f"{ADMIN}backfillrun/",
-    f"{ADMIN}backfillrun/%(run)s/change/",
+    f"{ADMIN}backfillrun/%(run)s/cancel/",
     f"{ADMIN}generation/",
+    f"{ADMIN}generation/%(kept)s/change/",
+    f"{ADMIN}generation/%(kept)s/activate/",
+    f"{ADMIN}generation/%(kept)s/discard/",
     f"{ADMIN}pageview/",
     f"{ADMIN}leftout/",
     f"{ADMIN}token/",
@@ -59,17 +79,17 @@ def source(pytestconfig: pytest.Config) -> str:
         servers.missing(f"npm pack axe-core: {error} {error.stderr}")
 
 
-def found(shown: Browser, source: str, pages: list[str]) -> dict[str, list[str]]:
+def found(shown: Browser, source: str, pages: list[str], *, widths: tuple[int, ...]) -> dict[str, list[str]]:
     """Where axe says what of these pages."""
     said: dict[str, list[str]] = {}
     for page in pages:
-        shown.open(page)
+        shown.driver.get(page)
         assert "Not Found" not in shown.driver.title, page
         assert shown.run(f"return document.querySelectorAll('{PILLS}').length") == len(
             re.findall("[?&](?:f|goal|path)=", page)
         )
         shown.run(OPENED)
-        for width in (1_280, 360):
+        for width in widths:
             # only colours are other ones in another theme
             for theme, rules in (("light", None), ("dark", ["color-contrast"])):
                 shown.show_at(width, theme)
@@ -78,14 +98,23 @@ def found(shown: Browser, source: str, pages: list[str]) -> dict[str, list[str]]
     return said
 
 
-def test_it_finds_nothing_on_any_page(browser: Browser, source: str, settings: Any) -> None:  # noqa: F811
+def test_it_finds_nothing_on_any_page(browser: Browser, source: str, settings: Any, tmp_path: Path) -> None:  # noqa: F811
     settings.PAGESTATS_SITEMAPS = "tests.test_dashboard_audit.BROKEN"
-    said = found(browser, source, [PAGE])
+    said = found(browser, source, [browser.url + PAGE], widths=(1_280, 360))
     record()
-    run = BackfillRun.objects.first() or make_run(status="paused")
-    for line, where in found(browser, source, [page % {"run": run.pk} for page in PAGES]).items():
-        said.setdefault(line, []).extend(where)
+    mail = tmp_path / "mail.html"  # no page of the site: its policy would stop the styles within it
+    mail.write_text(sending.written("default", now=datetime.now(timezone.utc)).html)
+    rows = {"run": make_run(status="paused").pk, "kept": an_old_generation().pk}
+    main, others = ([browser.url + page % rows for page in pages] for pages in (MAIN, OTHERS))
+    for pages, widths in (([*main, mail.as_uri()], (1_280, 360)), (others, (1_280,))):
+        for line, where in found(browser, source, pages, widths=widths).items():
+            said.setdefault(line, []).extend(where)
     assert not said, "\n".join(f"{line}\n    {', '.join(where)}" for line, where in said.items())
+
+
+def an_old_generation() -> Generation:
+    now = datetime.now(timezone.utc)
+    return Generation.objects.create(time_zone="UTC", created_at=now, kept_at=now)
 
 
 def record() -> None:
