@@ -46,10 +46,13 @@ KEPT = [PageView, Check, ImportSource, SiteSecret, Salt, VisitorPolicy, LeftOut,
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_settling"), pytest.mark.once]
 
 
+def section_of_docs() -> str:
+    return DOCS.read_text().partition("## Dump and restore\n")[2].partition("\n## ")[0]
+
+
 def documented_excludes() -> list[str]:
     """The words after `dumpdata` in the docs."""
-    section = DOCS.read_text().partition("## Dump and restore\n")[2].partition("\n## ")[0]
-    return re.findall(r"(?:--exclude|-e) (django_pagestats\.\w+)", section)
+    return re.findall(r"(?:--exclude|-e) (django_pagestats\.\w+)", section_of_docs())
 
 
 def answers() -> object:
@@ -89,6 +92,8 @@ def test_the_docs_name_every_model_that_is_derived_and_no_other() -> None:
     assert set(documented_excludes()) == {model._meta.label for model in DERIVED}
     tables = {model for model in apps.get_app_config("django_pagestats").get_models() if not model._meta.proxy}
     assert tables == {*DERIVED, *KEPT}
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section_of_docs(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"\w+", row)} == {model.__name__ for model in KEPT}
 
 
 def test_without_what_is_derived_a_backfill_makes_it_again(
