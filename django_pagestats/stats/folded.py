@@ -174,8 +174,8 @@ class Folded(TopicRows):
         )
         yield from ((bucket, subject, deserialized(visitor_set)) for bucket, subject, visitor_set in rows)
 
-    def sets_by_bucket(self, span: Span, topic: Topic) -> Iterator[tuple[int, BitMap]]:
-        """Each bucket of a topic's with the ids of its visitors, in order."""
+    def sets_by_bucket(self, span: Span, topic: Topic | None) -> Iterator[tuple[int, BitMap]]:
+        """Each bucket of a topic's, or of the site's, with the ids of its visitors, in order."""
         return self.sets_in_order(span, topic, self.buckets(span, topic))
 
     def subject_series(self, span: Span, dimension: NamedDimension, values: Iterable[str]) -> dict[str, dict[int, int]]:

@@ -28,12 +28,12 @@ Of = tuple[str | None, Condition | None]
 def visitors_by_day(
     taken: Snapshot, path: str | None = None, *, where: Condition | None = None, start: Bound, end: Bound
 ) -> dict[date, VisitorSet]:
-    """day -> the visitors of a path or of a value on it, of those days that have any; a statement for 128 days."""
+    """day -> the visitors of the site, a path or a value on it, of days that have any; a statement for 128 of them."""
 
     def asked(moment: Moment) -> dict[date, VisitorSet]:
         topic = topic_of(moment, path, where)
         span = _days(moment, start, end)
-        if topic is None or not may_exist(moment, topic) or span.is_empty:
+        if span.is_empty or not may_exist(moment, topic):
             return {}
         folded = dict(moment.folded.sets_by_bucket(span, topic))
         maker = Sets(moment, span, taken._origin)
