@@ -37,8 +37,8 @@ def pagestats_chart(
 ) -> SafeString | showing.Nothing:
     """Page views as bars and visitors as a line, day by day, today included; '' for what has no page.
 
-    `public`: a day with fewer than five visitors is left empty. `title` is its accessible name. Raises ValueError for
-    days that a chart cannot have.
+    `public`: a day with fewer than five visitors, or none, is left empty. `title` is its accessible name. Raises
+    ValueError for days that a chart cannot have.
     """
     if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= MOST_DAYS:
         raise ValueError(f"days={days!r}: a whole number, 1 to {MOST_DAYS}, would do.")

@@ -6,7 +6,6 @@ import csv
 import io
 import random
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -25,7 +24,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from django_pagestats import folding
-from django_pagestats.dashboard import audience_figures
 from django_pagestats.dashboard.exporting import table_csv
 from django_pagestats.dashboard.page import page_of
 from django_pagestats.models import PageView
@@ -446,7 +444,6 @@ def test_a_function_that_fails_says_why_there_are_no_filters(monkeypatch: pytest
     monkeypatch.setattr("django_pagestats.dashboard.audience.visitors_of", fail)
     found = page({"f": ["source:x"]})
     assert "so they are left out. section of '/a/'" in found["refused"][0] and "crossed" not in found
-    assert "section" not in page({"f": ["source:x"]}, is_public=True)["refused"][0]
     assert table_csv({**MARCH, "f": ["source:x"]}, "pages", using="default", now=NOW) is None
 
 
@@ -473,72 +470,3 @@ def test_statements_do_not_grow_with_rows(rows: list[Row]) -> None:
     insert_page_views((row.path, f"{row.session_key}{n}", row.viewed_at, row.attributes) for row in now for n in "ab")
     folding.keep_up("default", seconds=60)
     assert statements(query) <= before
-
-
-# -- the public
-
-
-def crowd(path: str, first: int, last: int, **attributes: str) -> list[tuple[Any, ...]]:
-    return [(path, f"key{n}", AT + timedelta(minutes=n), attributes) for n in range(first, last)]
-
-
-def test_the_public_is_told_nothing_of_a_few_nor_by_what_is_left() -> None:
-    insert_page_views([("/old/", "old", AT - timedelta(days=90))])
-    insert_page_views([*crowd("/", 0, 40), *crowd("/a/", 0, 20), *crowd("/few/", 0, 3), *crowd("/most/", 0, 38)])
-    insert_page_views(crowd("/b/", 0, 17))  # of those who saw /a/ all but three
-    insert_page_views(crowd("/c/", 10, 30))  # ten of both
-    shown = page({"path": "/a/"}, is_public=True)
-    assert {row.value: row.visitors for row in tables(shown)["pages"].rows} == {"/": "20", "/c/": "10"}
-    for path in ("/few/", "/nobody/"):
-        shown = page({"path": path}, is_public=True)
-        assert figures(shown)["visitors"].text == "<5" and shown["chart"] is None and not shown["crossed"].tables
-    shown = page({"path": "/most/"}, is_public=True)
-    assert figures(shown)["visitors"].text == "-" and not shown["crossed"].tables
-    shown = page({"path": "/a/", "f": ["pages:/b/"]}, is_public=True)
-    assert figures(shown)["visitors"].text == "-", "three saw the one and not the other"
-    assert figures(page({"path": "/a/", "f": ["pages:/b/"]}))["visitors"].text == "17"
-    shown = page({"path": "/a/", "goal": "/c/"}, is_public=True)
-    assert shown["audience"].reached == ["Of 20 visitors 10 saw /c/ (50.0 %)."], "and not who did so later"
-    assert "is not told" in page({"path": "/a/", "goal": "/b/"}, is_public=True)["audience"].reached[0]
-    assert "is not told" in page({"path": "/a/", "goal": "/few/"}, is_public=True)["audience"].reached[0]
-
-
-def test_the_public_has_two_filters_and_no_days_of_a_few() -> None:
-    insert_page_views([*crowd("/", 0, 40), *crowd("/a/", 0, 20), ("/a/", "key1", AT + timedelta(days=1))])
-    insert_page_views([("/", f"key{n}", AT + timedelta(days=1)) for n in range(30)])
-    shown = page({"path": "/a/"}, is_public=True)
-    counts = {name: texts[0] for name, texts in shown["chart"].rows}
-    assert [text for text in counts.values() if text not in ("-", "0")] == ["20"]
-    shown = page({"f": ["pages:/a/", "pages:/", "pages:/c/"]}, is_public=True)
-    assert len(shown["state"].filters) == 2 and "2 filters at the most" in shown["refused"][0]
-    shown = page({"path": "/a/", "f": ["pages:/", "pages:/c/"]}, is_public=True)
-    assert len(shown["state"].conditions) == 2
-
-
-def test_no_group_of_the_public_s_numbers_gives_a_few() -> None:
-    """Whatever is told of up to two filters and a row: by adding and taking away nobody finds a group of 1 to 4."""
-    insert_page_views(
-        (path, f"key{n}", AT) for k, path in enumerate(("/a/", "/b/", "/c/", "/d/")) for n in range(60) if n % (k + 2)
-    )
-    told: dict[frozenset[str], int] = {}
-    paths = ["/a/", "/b/", "/c/", "/d/"]
-    for first in paths:
-        for second in ["", *paths]:
-            shown = page({"path": first, "f": [f"pages:{second}"] if second else []}, is_public=True)
-            text = figures(shown)["visitors"].text
-            if text.isdigit():
-                told[frozenset({first, second} - {""})] = int(text)
-            table = tables(shown).get("pages")
-            for row in table.rows if table else ():
-                told[frozenset({first, second, row.value} - {""})] = number(row.visitors)
-    assert len(told) > 4
-    seen = defaultdict(set)
-    for view in PageView.objects.all():
-        seen[view.path].add(view.session_key)
-    for names in told:
-        groups = [set().union(*seen.values())]
-        for name in names:
-            groups = [part for group in groups for part in (group & seen[name], group - seen[name]) if part]
-        assert told[names] == len(set.intersection(*(seen[name] for name in names)))
-        assert len(names) == 1 or min(map(len, groups)) >= 5, names
-    assert audience_figures.FEW == 5

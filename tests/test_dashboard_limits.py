@@ -116,13 +116,6 @@ def test_in_the_first_hour_of_the_day_it_is_left_out_of_both_sides_and_said(hour
         assert "All else is not compared." in today["compared"] and figures(today)["visits"].change is None
 
 
-def test_the_public_is_not_told_what_the_last_hour_has() -> None:
-    every_day(20)
-    viewed(TODAY + timedelta(hours=15), 1)
-    assert figures(shown(range="7d"))["page_views"].change.counted == "120"
-    assert figures(shown(range="7d", is_public=True))["page_views"].change.counted == ""
-
-
 # -- not recorded, to come
 
 

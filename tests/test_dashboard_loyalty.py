@@ -31,6 +31,8 @@ ADMIN, SITE, OPEN = "/admin/django_pagestats/dashboard/", "/numbers/", "/open/7/
 NOW = datetime(2025, 4, 5, 15, 20, tzinfo=timezone.utc)
 MARCH = {"range": "free", "from": "2025-03-05", "to": "2025-04-01"}
 QUERY = "?range=free&from=2025-03-05&to=2025-04-01"
+#: days that everybody may choose
+OF_MARCH = "?range=free&from=2025-03-01&to=2025-03-31"
 FIRST = datetime(2025, 3, 1, tzinfo=timezone.utc)
 
 
@@ -219,12 +221,12 @@ def test_they_cannot_be_made_public(view: Any) -> None:
 
 def test_each_page_is_linked_from_the_others_with_its_range(rows: list[Row]) -> None:
     client = client_with("view_statistics")
-    for url in (ADMIN, SITE, OPEN):
+    for url, query in ((ADMIN, QUERY), (SITE, QUERY), (OPEN, OF_MARCH)):
         for page in ("", "loyalty/", "audit/"):
-            text = text_of(client.get(f"{url}{page}{QUERY}"))
+            text = text_of(client.get(f"{url}{page}{query}"))
             links = re.findall(r'<a href="([^"]*)"( aria-current="page")?>(Overview|Loyalty|Content audit)</a>', text)
             assert [link for link, _, _ in links] == [
-                f"{url}{to}{QUERY}".replace("&", "&amp;") for to in ("", "loyalty/", "audit/")
+                f"{url}{to}{query}".replace("&", "&amp;") for to in ("", "loyalty/", "audit/")
             ]
             assert [bool(it) for _, it, _ in links] == [page == to for to in ("", "loyalty/", "audit/")]
     # whom they would lead to a 403, and where they are not mounted, there are none

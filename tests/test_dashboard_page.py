@@ -402,27 +402,6 @@ def test_statements_do_not_grow_with_rows(db: None) -> None:
     assert few <= 63
 
 
-# -- for the public
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_public_sees_no_number_of_a_few_visitors() -> None:
-    at = datetime(2025, 3, 20, 10, tzinfo=timezone.utc)
-    insert_page_views([("/many", f"key{n}", at + timedelta(minutes=n)) for n in range(30)])
-    insert_page_views([("/secret", f"key{n}", at) for n in range(4)] * 7)
-    insert_page_views([("/many", "alone", at + timedelta(days=2)), ("/many", "alone", at - timedelta(days=28))])
-    insert_page_views([("/many", "old", at - timedelta(days=60))])  # else the days before were not recorded
-    page = shown(is_public=True)
-    rows = {row.value: row for row in page["pages"].rows}
-    assert (rows["/many"].page_views, rows["/many"].visitors, rows["/many"].change) == ("31", "31", None)
-    assert list(rows) == ["/many"], "a page that a few have seen is none of the list"
-    days = dict(page["chart"].rows)
-    assert days["Thursday, March 20, 2025"][:2] == ["58", "30"]
-    assert days["Saturday, March 22, 2025"][:2] == ["-", "-"], "somebody alone"
-    response = Client().get(f"{PUBLIC}{FREE}&csv=pages")
-    assert not response.streaming and "Backfill" not in text_of(response) and "secret" not in text_of(response)
-
-
 # -- what it is worth, and where there is nothing
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from django.db import connection
@@ -13,15 +15,19 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from django_pagestats import folding
+from django_pagestats.dashboard import told
+from django_pagestats.dashboard.drawing import day_name
+from django_pagestats.dashboard.numbers import FEW
 from django_pagestats.dashboard.page import page_of
+from django_pagestats.dashboard.untold import places_told
+from django_pagestats.exceptions import TailTooLongError
 from django_pagestats.views import DashboardView
-from tests.factories import insert_page_views
+from tests.factories import Row, insert_page_views
 from tests.stats_oracle import fold_naively
 
 NOW = datetime(2025, 4, 5, 15, 20, tzinfo=timezone.utc)
-MARCH = {"range": "free", "from": "2025-03-05", "to": "2025-04-01"}
+MARCH = {"range": "free", "from": "2025-03-01", "to": "2025-03-31"}
 AT = datetime(2025, 3, 20, 10, tzinfo=timezone.utc)
-BEFORE = AT - timedelta(days=28)
 ARRIVAL = {"source": "search.example"}
 
 
@@ -49,64 +55,268 @@ def visits(path: str, visitors: int, at: datetime, *, each: int = 1) -> Iterator
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.in_turn(2)]
 
 
-@pytest.fixture(autouse=True)
-def recorded_long_ago(transactional_db: None) -> None:
-    """So that the days before were recorded, too: else nothing is compared."""
-    insert_page_views([("/old/", "old", BEFORE - timedelta(days=60))])
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
 
 
-def test_a_page_that_one_visitor_saw_before_has_no_change() -> None:
-    """However many page views she made of it."""
-    insert_page_views([*visits("/doc/", 8, AT), *visits("/doc/", 1, BEFORE, each=12), *visits("/", 9, BEFORE)])
-    (row,) = shown()["pages"].rows
-    assert (row.value, row.visitors, row.change, row.line) == ("/doc/", "8", None, "")
-    (row,) = [row for row in shown(is_public=False)["pages"].rows if row.value == "/doc/"]
-    assert row.change.before == "12" and "polyline" in row.line
+def tables(page: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """The name of a table -> value -> its visitors."""
+    return {
+        table.kind.name: {row.value: number(row.visitors) for row in table.rows} for table in page["crossed"].tables
+    }
 
 
-def test_many_visits_of_a_few_visitors_before_are_not_told() -> None:
-    insert_page_views([*visits("/", 30, AT), *visits("/", 2, BEFORE)])
-    insert_page_views(("/", "/0", BEFORE + timedelta(minutes=n), ARRIVAL) for n in range(20))
-    told = figures(shown())
-    assert {name for name, figure in told.items() if figure.change is not None} == set()
-    assert (told["visits"].text, told["pages"].text) == ("30", "1")
-    assert figures(shown(is_public=False))["visits"].change.before == "22"
+def days_told(page: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """The name of a day -> its page views and visitors, where these are told."""
+    return {name: (number(a), number(b)) for name, (a, b, *_) in page["chart"].rows if a != "-"}
 
 
-def test_nothing_is_told_of_a_day_of_one_visitor() -> None:
-    insert_page_views((f"/{name}/", "alone", AT, ARRIVAL) for name in "abcdab")
-    day = {"range": "yesterday"}
-    page = page_of(day, using="default", now=AT + timedelta(days=1), is_public=True)
-    told = {name: figure.text for name, figure in figures(page).items()}
-    assert told.pop("visitors") == "<5" and set(told.values()) == {"-"}
-    assert page["pages"].rows == []
-    text = text_of_public()
-    assert "Only pages that 5 visitors or more saw are listed." in text and "/a/" not in text
-    assert "Where fewer than 5 visitors were, nothing is shown" in text
-    page = page_of(day, using="default", now=AT + timedelta(days=1))
-    assert len(page["pages"].rows) == 4 and figures(page)["visits"].text == "6"
+# -- nothing can be subtracted
+
+VALUES = {
+    "pages": lambda row: row.path,
+    "source": lambda row: row.attributes.get("source"),
+    "entry": lambda row: row.path if "source" in row.attributes else None,
+    "section": lambda row: next((it for it in row.path.split("/") if it), "/"),
+    "device": lambda row: row.attributes.get("device"),
+    "country": lambda row: row.attributes.get("country"),
+}
+LAST_WEEK = {"range": "7d"}
+RANGES = [MARCH, LAST_WEEK]
+
+
+def small_site(seed: int) -> list[Row]:
+    """Some dozens of visitors, whom next to all or next to none share a page, a device, a country or a day."""
+    draw = random.Random(seed)
+    pages = ["/", "/docs/a/", "/docs/b/", "/cart/", "/thanks/", "/rare/"]
+    views: list[tuple[Any, ...]] = []
+    for n in range(draw.randrange(14, 70)):
+        device = draw.choices(["desktop", "mobile", "tv"], [20, 6, 1])[0]
+        always = {"device": device, "country": draw.choice(["DE", "DE", "FR", "AT"])}
+        day = draw.choice([3, 10, 10, 10, 20, 20, 20, 21, 30, 31, 32, 33, 35])
+        at = datetime(2025, 3, 1, 10, tzinfo=timezone.utc) + timedelta(days=day - 1, minutes=n)
+        first = {**always, "source": draw.choices(["a.example", "b.example", "(direct)"], [12, 8, 2])[0]}
+        seen = ["/", *draw.choices(pages, [9, 9, 6, 3, 2, 1], k=draw.randrange(4))][draw.random() < 0.1 :]
+        views += [(path, f"key{n}", at + timedelta(days=k // 2), always if k else first) for k, path in enumerate(seen)]
+    return insert_page_views(views)
+
+
+def of_range(rows: Iterable[Row], query: Mapping[str, str]) -> list[Row]:
+    first, last = (date(2025, 3, 1), date(2025, 3, 31)) if query is MARCH else (date(2025, 3, 30), date(2025, 4, 5))
+    return [row for row in rows if first <= row.viewed_at.date() <= last]
+
+
+def keys(rows: Iterable[Row]) -> frozenset[str]:
+    return frozenset(row.session_key for row in rows)
+
+
+def groups_told(page: dict[str, Any], rows: Collection[Row]) -> dict[tuple[str, str], frozenset[str]]:
+    """All numbers of visitors that a page tells: what each is of -> who these are, by a naive count."""
+    views = [row.session_key for row in rows]
+    single = frozenset(it for it in views if views.count(it) == 1)
+    totals = {name: figure.text for name, figure in figures(page).items()}
+    told = {("visitors", ""): (frozenset(views), totals["visitors"])} if totals["visitors"] != f"<{FEW}" else {}
+    told |= {("single", ""): (single, totals["single_page_visitors"])} if totals["single_page_visitors"] != "-" else {}
+    for kind, values in tables(page).items():
+        for value, count in values.items():
+            told[kind, value] = keys(row for row in rows if VALUES[kind](row) == value), str(count)
+    for name, (_, count) in days_told(page).items():
+        told["day", name] = keys(row for row in rows if day_name(row.viewed_at.date()) in name), str(count)
+    assert {name: str(len(who)) for name, (who, _) in told.items()} == {name: text for name, (_, text) in told.items()}
+    return {name: who for name, (who, _) in told.items()}
+
+
+@pytest.mark.parametrize("query", RANGES, ids=["month", "week"])
+@pytest.mark.parametrize("seed", range(6))
+def test_no_number_less_another_one_is_of_a_few(seed: int, query: dict[str, str]) -> None:
+    """Of visitors, where the one group has all of the other, and of all rows or days; of page views of all days."""
+    rows = of_range(small_site(seed), query)
+    page = shown(query)
+    told = groups_told(page, rows)
+    assert [name for name, who in told.items() if len(who) < FEW] == []
+    for some, who in told.items():
+        # that all of one day were there on another one is chance, which nobody knows
+        others = {it: all_of_it for it, all_of_it in told.items() if {some[0], it[0]} - {"day", "single"}}
+        less = {it: all_of_it - who for it, all_of_it in others.items() if who < all_of_it}
+        if some[0] == "single":
+            less = {it: left for it, left in less.items() if it[0] == "visitors"}
+        assert {it: len(left) for it, left in less.items() if len(left) < FEW} == {}, some
+    for kind in tables(page):
+        _check_rest(page, kind, rows)
+    if told:
+        _check_days(page, rows)
+    else:
+        assert not days_told(page) and figures(page)["page_views"].text == "-"
+
+
+def _check_rest(page: dict[str, Any], kind: str, rows: Iterable[Row]) -> None:
+    """Of the total less all rows: those of none where nobody is in two, and those of two where all are in one."""
+    of = [keys(row for row in rows if VALUES[kind](row) == value) for value in tables(page)[kind]]
+    several = {key for some in of for key in some if sum(key in it for it in of) > 1}
+    outside = keys(rows) - frozenset().union(*of)
+    if not several or not outside:
+        assert not 0 < len(several | outside) < FEW, kind
+
+
+def _check_days(page: dict[str, Any], rows: Collection[Row]) -> None:
+    told = days_told(page)
+    assert {name: a for name, (a, _) in told.items()} == {
+        name: sum(day_name(row.viewed_at.date()) in name for row in rows) for name in told
+    }
+    left = [row for row in rows if not any(day_name(row.viewed_at.date()) in name for name in told)]
+    assert number(figures(page)["page_views"].text) - sum(a for a, _ in told.values()) == len(left)
+    assert not left or len(keys(left)) >= FEW
+
+
+ASKED = [
+    {"path": "/docs/a/"},
+    {"f": "device:mobile"},
+    {"goal": "/cart/"},
+    {"pages_q": "/docs/"},
+    {"device_q": "m"},
+    {"compare": "dates"},
+    {"pages_p": "2", "device_p": "2", "pages_sort": "path", "device_sort": "-change"},
+    {"interval": "week"},
+    {"csv": "pages"},
+]
+
+
+def test_nothing_is_compared() -> None:
+    """Days before are another range, and its numbers less these would be told on this page."""
+    insert_page_views(row for days in (0, 28, 31, 60) for row in visits("/", 30, AT - timedelta(days=days)))
+    for query in (MARCH, {"range": "28d"}, {"range": "28d", "compare": "dates"}, {"range": "today"}):
+        page = shown(query)
+        assert page["compared"] == "" and {figure.change for figure in figures(page).values()} == {None}
+        assert len(page["chart"].heads) == 3
+    assert figures(shown(is_public=False))["visitors"].change is not None
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: next(iter(asked)))
+def test_a_range_has_one_answer_whatever_else_is_asked(asked: dict[str, str]) -> None:
+    """So what the test above finds of a page is all that can be had of its range."""
+    small_site(5)
+    page, plain = shown({**MARCH, **asked}), shown()
+    assert page["state"] == plain["state"] and page["state"].query() == f"?{urlencode(MARCH)}"
+    assert (tables(page), figures(page), page["chart"]) == (tables(plain), figures(plain), plain["chart"])
+    assert len(page["refused"]) == (set(asked) < {"path", "f", "goal", "pages_q", "device_q", "compare"})
+    text = text_of_public({**MARCH, **asked})
+    assert ("there is no page alone, no filter, no goal and no search" in text) == bool(page["refused"])
+    assert re.findall(r'type="(?:search|date)"|pagestats-open-goal|Choose|_sort=|_p=|csv=|compare=', text) == []
+
+
+DAYS = [
+    ({"range": "free", "from": "2025-03-05", "to": "2025-04-01"}, "28d"),
+    ({"range": "free", "from": "2025-03-02", "to": "2025-03-31"}, "28d"),
+    ({"range": "free", "from": "2025-03-01", "to": "2025-04-30"}, "28d"),
+    ({"range": "free", "from": "2025-02-01", "to": "2025-02-28"}, "free"),
+    ({"range": "7d"}, "7d"),
+]
+
+
+@pytest.mark.parametrize(("query", "wanted"), DAYS)
+def test_days_that_are_chosen_are_a_calendar_month(query: dict[str, str], wanted: str) -> None:
+    """Of two ranges that differ by a day the difference would be that day, of each row."""
+    insert_page_views([*visits("/", 9, AT - timedelta(days=70)), *visits("/", 9, AT)])
+    page = shown(query)
+    assert page["state"].range.name == wanted
+    assert page["refused"] == (
+        []
+        if wanted == query["range"]
+        else [
+            "The days that were chosen cannot be shown, so these are others.",
+            "Days that are chosen are a calendar month here.",
+        ]
+    )
+
+
+def test_no_link_leads_to_what_is_not_to_be_had() -> None:
+    insert_page_views([*visits("/", 9, AT - timedelta(days=70)), *visits("/", 9, AT)])
+    for name, (before, after) in {
+        "yesterday": ("", ""),
+        "12m": ("", ""),
+        "month": ("2025-03-01", ""),
+        "last_month": ("2025-02-01", "2025-04-01"),
+    }.items():
+        menus = shown({"range": name})["menus"]
+        assert [dict(parse_qsl(it[1:])).get("from", "") for it in (menus.before, menus.after)] == [before, after], name
+        assert (menus.comparisons, menus.intervals) == ([], []) and not {"C", "X", "I", "/"} & {
+            key for key, _ in menus.keys
+        }
+        for query in {menus.before, menus.after, *(item.query for item in menus.ranges)} - {""}:
+            assert shown(dict(parse_qsl(query[1:])))["state"].query() == query
+    assert dict(parse_qsl(shown()["menus"].before[1:]))["to"] == "2025-02-28"
+
+
+# -- what is told, and what is not
+
+
+@pytest.mark.parametrize("few", [0, 1, 4])
+def test_nobody_and_a_few_look_the_same(few: int) -> None:
+    """A 0 here, and nothing there, would say where somebody was: in the totals, the chart and the tables."""
+    insert_page_views(visits("/", 9, AT - timedelta(days=70)))
+    nobody = [text_of_public(query) for query in (MARCH, {"range": "yesterday"})]
+    insert_page_views(row for at in (AT, NOW - timedelta(days=1)) for row in visits("/secret/", few, at, each=9))
+    with_few = [text_of_public(query) for query in (MARCH, {"range": "yesterday"})]
+    assert [re.sub(r"\d+:\d+|\d+ [ap]\.m\.", "", text) for text in with_few] == [
+        re.sub(r"\d+:\d+|\d+ [ap]\.m\.", "", text) for text in nobody
+    ]
+    page = shown()
+    assert {figure.text for figure in figures(page).values()} == {"<5", "-"} and days_told(page) == {}
+    assert page["active"] == "<5" and "Fewer than 5 visitors: no more is told." in with_few[0]
+
+
+def test_five_are_told() -> None:
+    insert_page_views(visits("/secret/", 5, AT, each=2))
+    page = shown()
+    assert {name: figure.text for name, figure in figures(page).items()} == {
+        "page_views": "10",
+        "visitors": "5",
+        "visits": "5",
+        "views_per_visit": "2.0",
+        "single_page_visitors": "-",
+    }
+    assert list(days_told(page).values()) == [(10, 5)] and tables(page)["pages"] == {"/secret/": 5}
+    assert "pages" in figures(shown(is_public=False)), "of the public's totals the number of pages is none"
 
 
 def test_all_visitors_but_a_few_are_not_told() -> None:
     """Else what is left of the totals is what those few have."""
     insert_page_views([*visits("/", 30, AT), *visits("/docs/", 2, AT, each=9)])
-    assert figures(shown())["single_page_visitors"].text == "-"
+    page = shown()
+    assert figures(page)["single_page_visitors"].text == "-" and "pages" not in tables(page)
     assert figures(shown(is_public=False))["single_page_visitors"].text == "30"
+    insert_page_views(visits("/blog/", 3, AT, each=2))
+    page = shown()
+    assert figures(page)["single_page_visitors"].text == "30" and tables(page)["pages"] == {"/": 30}, "five others"
 
 
-def test_the_list_has_all_pages_of_many_visitors_and_no_other() -> None:
-    views = [(f"/{n}/", f"key{k}", AT) for n in range(40) for k in range(1 + n % 23)]
-    fold_naively(insert_page_views([*views, *[("/few/", "alone", AT)] * 99])[:300])
-    wanted = sorted((1 + n % 23 for n in range(40) if n % 23 >= 4), reverse=True)
-    pages = [shown({**MARCH, "pages_p": str(number)})["pages"] for number in (1, 2, 3, 4, 5)]
-    assert [int(row.visitors) for page in pages[:4] for row in page.rows] == wanted
-    assert len({row.value for page in pages[:4] for row in page.rows}) == len(wanted)
-    assert [bool(page.older) for page in pages[:4]] == [True, True, True, False]
-    assert pages[4].page == 1, "a page that is not there"
-    assert shown({**MARCH, "pages_q": "/few/"})["pages"].rows == []
-    assert text_of_public({**MARCH, "pages_q": "/few/"}).count("/few/") == text_of_public(
-        {**MARCH, "pages_q": "/nil/"}
-    ).count("/nil/"), "nor whether there is such a page"
+def test_page_views_that_are_next_to_all_visits_are_not_told_beside_them() -> None:
+    insert_page_views([*visits("/", 30, AT), ("/a/", "/0", AT, {})])
+    told = figures(shown())
+    assert (told["page_views"].text, told["visits"].text, told["views_per_visit"].text) == ("31", "-", "-")
+    insert_page_views(("/a/", f"/{n}", AT, {}) for n in range(4))
+    told = figures(shown())
+    assert (told["page_views"].text, told["visits"].text, told["views_per_visit"].text) == ("35", "30", "1.2")
+
+
+@pytest.mark.parametrize(("folded", "path"), [(0, "/docs/b/"), (99, "/docs/b/"), (0, "/blog/")])
+def test_a_row_less_another_one_that_is_part_of_it_is_not_of_a_few(folded: int, path: str) -> None:
+    """A section and its page; who saw next to nothing else of it would be what is left."""
+    views = [*visits("/docs/a/", 12, AT), *visits("/", 20, AT), *visits(path, 3, AT), *visits("/other/", 4, AT)]
+    fold_naively(insert_page_views(views)[:folded])
+    page = shown()
+    assert tables(page)["pages"] == {"/": 20, "/docs/a/": 12}
+    assert ("docs" in tables(page).get("section", {})) == (path == "/blog/")
+
+
+@pytest.mark.parametrize("folded", [0, 25, 99])
+def test_a_page_of_one_day_less_that_day_is_not_of_a_few(folded: int) -> None:
+    """A page that is new: who was there on its day, and did not see it."""
+    views = [*visits("/", 20, AT), *visits("/news/", 12, AT + timedelta(days=1))]
+    fold_naively(insert_page_views(views)[:folded])
+    assert tables(shown())["pages"] == {"/": 20, "/news/": 12}
+    insert_page_views(("/", f"/{n}", AT + timedelta(days=1), {}) for n in range(3))
+    assert tables(shown())["pages"] == {"/": 20}
 
 
 @pytest.mark.parametrize("folded", [0, 20, 999])
@@ -118,76 +328,72 @@ def test_what_a_few_have_is_not_the_total_less_the_rows(folded: int) -> None:
         of = [(value, n) for value, count in counts.items() for n in range(count)]
         return [("/", f"{value}{n}", AT, {"device": value, "browser": f"{value}{n}"}) for value, n in of]
 
-    def told(**query: str) -> dict[str, list[str]]:
-        return {
-            table.kind.name: [row.value for row in table.rows] for table in shown({**MARCH, **query})["panels"].tables
-        }
+    def told() -> list[str]:
+        return list(tables(shown())["device"])
 
     fold_naively(insert_page_views(devices(2))[:folded])
-    assert told()["device"] == ["desktop"] == told(device_q="m", device_sort="value")["device"]
-    assert told(device_p="2")["device"] == ["desktop"]
-    assert len({row.value for row in _table("device", is_public=False).rows}) == 3
-    assert "Nothing that 5 visitors or more have: Channels, Sources" in text_of_public()
+    assert told() == ["desktop"]
+    assert "browser" not in tables(shown()), "each of one visitor"
+    text = text_of_public()
+    assert (
+        "Nothing is told of:" in text and "Browsers" in text and "At most 8 rows, each of 5 visitors or more." in text
+    )
     insert_page_views(("/", f"few{n}", AT, {"device": "few"}) for n in range(2, 4))
-    assert told()["device"] == ["desktop"], "four"
+    assert told() == ["desktop"], "four"
     insert_page_views([("/", "another", AT, {"device": "tv"})])
-    assert told()["device"] == ["desktop", "mobile"], "five of others together"
+    assert told() == ["desktop", "mobile"], "five of others together"
     insert_page_views([("/", "few4", AT, {"device": "few"})])
-    assert told()["device"] == ["desktop", "mobile"], "one of others: now it is the fifth that is the last row"
-    assert "browser" not in told(), "each of one visitor"
+    assert told() == ["desktop", "mobile"], "one of others: now it is the fifth that is the last row"
 
 
-def _table(name: str, *, is_public: bool = True) -> Any:
-    (found,) = [table for table in shown(is_public=is_public)["panels"].tables if table.kind.name == name]
-    return found
+def test_who_has_two_of_a_list_is_not_the_rows_less_the_total() -> None:
+    views = [("/", f"key{n}", AT, {"device": "desktop" if n < 20 else "mobile"}) for n in range(30)]
+    insert_page_views(views)
+    assert tables(shown())["device"] == {"desktop": 20, "mobile": 10}
+    insert_page_views([("/", "key0", AT, {"device": "mobile"})])
+    assert tables(shown())["device"] == {"desktop": 20}, "11 and 20 are 31 of 30"
+    insert_page_views(("/", f"key{n}", AT, {"device": "mobile"}) for n in range(1, 5))
+    assert tables(shown())["device"] == {"desktop": 20, "mobile": 15}
 
 
-@pytest.mark.parametrize("folded", [0, 20, 999])
-def test_a_channel_of_the_public_tells_nothing_but_what_its_sources_do(folded: int) -> None:
-    counts = {"google.com": 20, "bing.com": 9, "yandex.ru": 3, "t.co": 8, "x.com": 4, "chatgpt.com": 2, "a.example": 6}
-    of = [(source, n) for source, count in counts.items() for n in range(count)]
-    views = [("/", f"{source}{n}", AT, {"source": source}) for source, n in of]
-    views += [("/", "google.com1", AT, {"source": "bing.com"})]
-    fold_naively(insert_page_views(views)[:folded])
-    table, sources = _table("channels"), _table("source")
-    assert [(row.value, row.page_views, row.visitors) for row in table.rows] == [
-        ("search", "30", "29"),
-        ("social", "8", "8"),
-        ("link", "6", "6"),
-    ]
-    assert sum(int(row.page_views) for row in table.rows) == sum(int(row.page_views) for row in sources.rows)
-    assert table.change is None and {row.line for row in table.rows} == {""} and not table.csv
-    assert [row.page_views for row in _table("channels", is_public=False).rows] == ["33", "12", "6", "2"]
-
-
-QUERIES = [
-    ({"range": "free", "from": "2025-03-20", "to": "2025-03-25"}, "?range=28d"),
-    ({"range": "free", "from": "2025-03-20", "to": "2025-03-26"}, "?range=free&from=2025-03-20&to=2025-03-26"),
-    ({"range": "7d", "compare": "free", "compare_from": "2025-03-20", "compare_to": "2025-03-20"}, "?range=7d"),
-    ({"range": "7d", "compare": "year", "pages_sort": "path"}, "?range=7d&compare=year"),
+PLACES = [
+    ([9, 8, None, 7], 24, 0, [9, 8, None, 7]),
+    ([9, 8, 0, 7], 24, 0, [9, 8, None, 7]),
+    # the total less the others
+    ([9, 8, 3, 7], 27, 0, [9, 8, None, None]),
+    ([9, 8, 3, 7, 4], 31, 0, [9, 8, None, None, None]),
+    ([9, 3], 12, 0, [None, None]),
+    ([3, 4], 7, 0, [None, None]),
+    # of all but a few
+    ([9, 30], 32, 0, [9, None]),
+    ([30, 30], 30, 0, [30, 30]),
+    # of years before those of the chart
+    ([9, 8], 19, 2, [9, None]),
+    ([9, 8], 22, 5, [9, 8]),
+    ([], 2, 2, []),
 ]
 
 
-@pytest.mark.parametrize(("query", "wanted"), QUERIES)
-def test_ranges_of_a_few_days_cannot_be_chosen(query: dict[str, str], wanted: str) -> None:
-    insert_page_views([*visits("/", 9, BEFORE), *visits("/", 9, AT)])
-    page = shown(query)
-    assert page["state"].query() == wanted
-    assert bool(page["refused"]) == (
-        query["range"] not in wanted or not {"compare_from", "pages_sort"}.isdisjoint(query)
-    )
-    assert shown(query, is_public=False)["state"].query().startswith("?range=" + query["range"])
-    queries = {page["menus"].before, page["menus"].after, *(item.query for item in page["menus"].ranges)}
-    assert {shown(dict(part.split("=") for part in it[1:].split("&")))["state"].query() for it in queries if it} == {
-        it for it in queries if it
-    }, "no link leads to what is not to be had"
-    assert "compare_from" not in text_of_public(query)
+@pytest.mark.parametrize(("visitors", "everybody", "beside", "told"), PLACES)
+def test_which_places_of_a_chart_are_told(
+    visitors: list[int | None], everybody: int, beside: int, told: list[int | None]
+) -> None:
+    are_told = places_told(visitors, everybody, beside=beside)
+    assert [it if is_told else None for it, is_told in zip(visitors, are_told, strict=True)] == told
 
 
-def test_a_search_of_values_is_said_to_be_left_out() -> None:
-    fold_naively(insert_page_views([("/", "key", AT, {"source": "bing.com"})]))
-    for query, told in (({"source_q": "b"}, ["Only pages can be searched for here"]), ({"pages_q": "/a"}, [])):
-        assert [it.partition(":")[0] for it in shown({"range": "7d", **query})["refused"]] == told
+def test_the_chart_leaves_out_what_was_before_it_only_with_another_month() -> None:
+    """It begins later than all time; "a few page views are of before" would be the total less its months."""
+    early = datetime(2011, 1, 2, tzinfo=timezone.utc)
+    insert_page_views([("/old/", "old", early), *visits("/a/", 60, AT), *visits("/b/", 50, AT - timedelta(days=40))])
+    page = shown({"range": "all"})
+    assert page["begins"] and list(days_told(page).values()) == [(60, 60)]
+    insert_page_views(("/old/", f"old{n}", early) for n in range(4))
+    page = shown({"range": "all"})
+    assert page["begins"] and list(days_told(page).values()) == [(50, 50), (60, 60)]
+
+
+# -- what else the public is not told
 
 
 def test_statements_hardly_grow_with_rows() -> None:
@@ -203,17 +409,21 @@ def test_statements_hardly_grow_with_rows() -> None:
         insert_page_views(views)
         folding.keep_up("default", seconds=60)
 
-    fold(row for at in (BEFORE, AT) for n in range(12) for row in visits(f"/{n}/", 6, at))
+    fold(row for at in (AT - timedelta(days=28), AT) for n in range(12) for row in visits(f"/{n}/", 6, at))
     of_few = asked()
     fold((f"/{n % 400}/", f"key{n}", AT) for n in range(4_000))
     # two for each portion of pages whose visitors decide what comes first
     assert asked() <= of_few + 4 <= 75
 
 
-def test_yesterday_leads_to_no_other_day() -> None:
-    insert_page_views([*visits("/", 9, BEFORE), *visits("/", 9, AT)])
-    menus = shown({"range": "yesterday"})["menus"]
-    assert (menus.before, menus.after) == ("", "")
+def test_where_too_many_page_views_came_in_meanwhile_there_are_no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise TailTooLongError("since")
+
+    insert_page_views(visits("/", 9, AT))
+    monkeypatch.setattr(told, "visitors_by_day", fail)
+    page = shown()
+    assert tables(page) == {} and figures(page)["visitors"].text == "9"
 
 
 def test_the_public_is_not_told_how_to_run_the_site(settings: Any) -> None:
@@ -228,4 +438,4 @@ def test_the_public_is_not_told_how_to_run_the_site(settings: Any) -> None:
     assert "Not counted in these days." in texts[0]
     # and of days without page views not when somebody was here last
     settings.PAGESTATS_TAIL_LIMIT = 1_000
-    assert shown({"range": "today"})["empty"].day == ""
+    assert shown({"range": "today"})["empty"] is None

@@ -11,7 +11,6 @@ from datetime import date
 
 from django_pagestats.dashboard.filters import Filter
 from django_pagestats.dashboard.kinds import Kind
-from django_pagestats.dashboard.numbers import FEW
 from django_pagestats.dashboard.scope import Bounds, Scope
 from django_pagestats.stats import VisitorSet
 from django_pagestats.stats.goals import reached_by_day
@@ -26,14 +25,12 @@ class Goal:
     visitors: VisitorSet
     #: those of the audience
     reached: VisitorSet
-    #: day -> those of the audience whom all of the filters had had by then; None: the public is not told
-    by_day: Mapping[date, VisitorSet] | None
+    #: day -> those of the audience whom all of the filters had had by then
+    by_day: Mapping[date, VisitorSet]
 
     @property
-    def later(self) -> VisitorSet | None:
+    def later(self) -> VisitorSet:
         """Who came to it on the day on which the last of the filters had them, or later."""
-        if self.by_day is None:
-            return None
         found = self.reached - self.reached
         for came in self.by_day.values():
             found |= came
@@ -42,32 +39,16 @@ class Goal:
 
 @dataclass(frozen=True)
 class Audience:
-    """Some of the visitors; `parts` are those of each filter."""
+    """Some of the visitors."""
 
     filters: Sequence[Filter]
-    parts: Sequence[VisitorSet]
     visitors: VisitorSet
     goal: Goal | None
-    #: of the public only: all visitors of the site, by whom a few could be told
-    everybody: VisitorSet | None
 
     @property
     def is_of_one(self) -> bool:
         """Whether it is of one path, or of one value: of that there are page views, too."""
         return len(self.filters) == 1
-
-    def are_told(self, *sets: VisitorSet) -> bool:
-        """Whether the public may know how many of the audience are in all of some sets.
-
-        It may not where that, or what is left of anything that it is subtracted from, would be a few visitors: of
-        those whom any of the filters and sets have, and any of the others have not.
-        """
-        if self.everybody is None:
-            return True
-        groups = [self.everybody]
-        for some in (*self.parts, *sets):
-            groups = [part for group in groups for part in (group & some, group - some) if part]
-        return all(len(group) >= FEW for group in groups)
 
 
 def audience_of(scope: Scope) -> Audience | None:
@@ -75,17 +56,11 @@ def audience_of(scope: Scope) -> Audience | None:
     filters, goal = scope.state.conditions, scope.state.goal
     if not filters and not goal:
         return None
-    parts = [visitors_of(scope, it, scope.bounds) for it in filters]
-    everybody = scope.taken.visitors(**scope.bounds) if scope.is_public or not parts else None
-    found = intersection(parts) if parts else everybody
-    assert found is not None  # noqa: S101 - one of both is there
-    return Audience(
-        filters,
-        parts,
-        found,
-        _goal(scope, goal, found) if goal else None,
-        everybody if scope.is_public else None,
-    )
+    if filters:
+        found = intersection(visitors_of(scope, it, scope.bounds) for it in filters)
+    else:
+        found = scope.taken.visitors(**scope.bounds)
+    return Audience(filters, found, _goal(scope, goal, found) if goal else None)
 
 
 def visitors_of(scope: Scope, of: Filter, bounds: Bounds) -> VisitorSet:
@@ -112,9 +87,7 @@ def intersection(sets: Iterable[VisitorSet]) -> VisitorSet:
 
 def _goal(scope: Scope, path: str, audience: VisitorSet) -> Goal:
     visitors = scope.taken.visitors(path, **scope.bounds)
-    by_day = None
-    if not scope.is_public:
-        of = [condition(scope, it) for it in scope.state.conditions]
-        start, end = scope.bounds.get("start"), scope.bounds.get("end")
-        by_day = reached_by_day(scope.taken, of, path, start=start, end=end)
+    of = [condition(scope, it) for it in scope.state.conditions]
+    start, end = scope.bounds.get("start"), scope.bounds.get("end")
+    by_day = reached_by_day(scope.taken, of, path, start=start, end=end)
     return Goal(path, visitors, visitors & audience, by_day)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +11,7 @@ from django.utils.translation import pgettext_lazy
 
 from django_pagestats.dashboard.audience import Audience, condition, intersection, visitors_of
 from django_pagestats.dashboard.figures import Figure, Totals, compared_days, why_not_counted
-from django_pagestats.dashboard.numbers import FEW, NOTHING, Change, change, decimal, few, whole
+from django_pagestats.dashboard.numbers import Change, change, decimal, whole
 from django_pagestats.dashboard.scope import Bounds, Scope, bounds
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.stats.together import pending_of
@@ -58,9 +58,6 @@ def _figures(scope: Scope, audience: Audience) -> Iterator[Figure]:
     if scope.is_left_out and not visitors:
         yield from map(AudienceFigure, names)
         return
-    if scope.is_public and (visitors < FEW or not audience.are_told()):
-        yield from (AudienceFigure(name, few() if name == "visitors" and visitors < FEW else NOTHING) for name in names)
-        return
     seen = _counts(scope, audience, scope.bounds, visitors)
     before = _before(scope, audience)
     if audience.is_of_one:
@@ -84,17 +81,12 @@ def _counts(scope: Scope, audience: Audience, days: Bounds, visitors: int) -> _C
 
 
 def _before(scope: Scope, audience: Audience) -> _Counts | None:
-    """Those of the days before; None: nothing is compared, or the public would be told of a few."""
+    """Those of the days before; None: nothing is compared."""
     comparison = compared_days(scope)
     if comparison is None or not audience.filters:
         return None
     then = bounds(comparison.days_before)
-    parts = [visitors_of(scope, it, then) for it in audience.filters]
-    found = intersection(parts)
-    if scope.is_public:
-        of_then = replace(audience, parts=parts, visitors=found, everybody=scope.taken.visitors(**then))
-        if len(found) < FEW or not of_then.are_told():
-            return None
+    found = intersection(visitors_of(scope, it, then) for it in audience.filters)
     return _counts(scope, audience, then, len(found))
 
 
@@ -111,12 +103,10 @@ def _landings(scope: Scope, audience: Audience, before: _Counts | None) -> Figur
 
     def count() -> Figure:
         landings = scope.taken.count_visits(path, **scope.bounds)
-        if scope.is_public and landings < FEW:
-            return AudienceFigure("landings", few())
         changed: Change | None = None
         if comparison is not None and before is not None:
             then = scope.taken.count_visits(path, **bounds(comparison.days_before))
-            changed = None if scope.is_public and then < FEW else change(landings, then)
+            changed = change(landings, then)
         return AudienceFigure("landings", whole(landings), changed, number=landings)
 
     try:

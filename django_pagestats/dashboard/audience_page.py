@@ -12,7 +12,7 @@ from django_pagestats.charts import Drawing
 from django_pagestats.dashboard.audience import Audience, condition, kind_of
 from django_pagestats.dashboard.audience_figures import audience_totals
 from django_pagestats.dashboard.comparing import Obstacle
-from django_pagestats.dashboard.crossed import CrossedPanels, crossed_panels
+from django_pagestats.dashboard.crossed import crossed_panels
 from django_pagestats.dashboard.drawing import drawn
 from django_pagestats.dashboard.figures import compared_days, totals_of
 from django_pagestats.dashboard.filters import Filter
@@ -21,10 +21,10 @@ from django_pagestats.dashboard.links import site_query, without_filter_query
 from django_pagestats.dashboard.menus import shown_interval
 from django_pagestats.dashboard.naming import Name, name_of
 from django_pagestats.dashboard.noting import texts_at
-from django_pagestats.dashboard.numbers import FEW, few, share, whole
+from django_pagestats.dashboard.numbers import share, whole
 from django_pagestats.dashboard.ranges import Choice, first_weekday
 from django_pagestats.dashboard.scope import Scope
-from django_pagestats.dashboard.series import Asked, Point, series
+from django_pagestats.dashboard.series import Asked, series
 from django_pagestats.notes import Found
 
 
@@ -83,15 +83,15 @@ def audience_parts(scope: Scope, audience: Audience) -> dict[str, Any]:
     totals = audience_totals(scope, audience) if audience.filters else totals_of(scope)
     return {
         "totals": totals,
-        "crossed": CrossedPanels([], [], []) if _are_few(scope, audience) else crossed_panels(scope, audience),
+        "crossed": crossed_panels(scope, audience),
         "nobody": _nobody(scope, audience),
         "whole_time": "" if scope.state.range.is_all_time else scope.state.at_first_pages(range=Choice("all")).query(),
     }
 
 
 def audience_chart(scope: Scope, audience: Audience, noted: Found) -> Drawing | None:
-    """By days, weeks or months: hours are kept of the site only. None: it is of several filters, or of a few."""
-    if not audience.is_of_one or _are_few(scope, audience):
+    """By days, weeks or months: hours are kept of the site only. None: it is of several filters."""
+    if not audience.is_of_one:
         return None
     path, where = condition(scope, audience.filters[0])
     asked = Asked(
@@ -107,27 +107,8 @@ def audience_chart(scope: Scope, audience: Audience, noted: Found) -> Drawing | 
         folded_until=scope.folded_until,
     )
     points = series(scope.taken, asked)
-    if scope.is_public:
-        points = _of_many(points, series(scope.taken, replace(asked, path=None, where=None)))
     title = gettext("Page views and visitors of %s") % _name(scope, audience.filters[0]).text
     return drawn(points, asked, title=title, notes=texts_at(points, noted, asked.interval))
-
-
-def _of_many(points: list[Point], of_site: list[Point]) -> list[Point]:
-    """Without the days of a few visitors, and those that all but a few of the site's visitors have."""
-
-    def is_told(visitors: int | None, everybody: int | None) -> bool:
-        return visitors is not None and visitors >= FEW and not 0 < (everybody or 0) - visitors < FEW
-
-    found = []
-    for point, site in zip(points, of_site, strict=True):
-        pairs = [(point.count, site.count), (point.count_before, site.count_before)]
-        counts = [
-            mine if mine and is_told(mine.visitors, None if its is None else its.visitors) else None
-            for mine, its in pairs
-        ]
-        found.append(replace(point, count=counts[0], count_before=counts[1]))
-    return found
 
 
 def audience_compared(scope: Scope) -> str:
@@ -146,11 +127,6 @@ def audience_compared(scope: Scope) -> str:
 def page_title(scope: Scope) -> str:
     """Of a page its path; empty: it is of the site."""
     return name_of(KIND_OF_PAGES, scope.state.path).text if scope.state.path else ""
-
-
-def _are_few(scope: Scope, audience: Audience) -> bool:
-    """Whether the public is told nothing of them."""
-    return scope.is_public and (len(audience.visitors) < FEW or not audience.are_told())
 
 
 def _pill(scope: Scope, of: Filter) -> Pill:
@@ -176,8 +152,6 @@ def _why(audience: Audience | None) -> str:
 
 
 def _nobody(scope: Scope, audience: Audience) -> str:
-    if _are_few(scope, audience):
-        return gettext("Fewer than %s visitors, or all but so few: no more is told.") % whole(FEW)
     if audience.visitors or scope.is_left_out:
         return ""
     if scope.state.conditions == (Filter("pages", scope.state.path),):
@@ -191,11 +165,6 @@ def _reached(scope: Scope, audience: Audience) -> list[str]:
         return []
     path = name_of(KIND_OF_PAGES, goal.path).text
     visitors, reached = len(audience.visitors), len(goal.reached)
-    if not audience.are_told(goal.visitors) or (scope.is_public and reached < FEW):
-        return [
-            gettext("How many of them saw %(path)s is not told: %(few)s visitors, or all but so few.")
-            % {"path": path, "few": few()}
-        ]
     told = ngettext(
         "Of %(visitors)s visitor %(reached)s saw %(path)s (%(share)s).",
         "Of %(visitors)s visitors %(reached)s saw %(path)s (%(share)s).",
@@ -203,10 +172,9 @@ def _reached(scope: Scope, audience: Audience) -> list[str]:
     )
     numbers = {"visitors": whole(visitors), "reached": whole(reached), "path": path, "share": share(reached, visitors)}
     sentences = [told % numbers]
-    later = goal.later
-    if later is not None and audience.filters:
-        on_that_day = _on_that_day(audience, len(later))
-        sentences.append(on_that_day % {"later": whole(len(later)), "share": share(len(later), visitors)})
+    if audience.filters:
+        later = len(goal.later)
+        sentences.append(_on_that_day(audience, later) % {"later": whole(later), "share": share(later, visitors)})
         sentences.append(gettext("Within a day the order is not known."))
     return sentences
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import get_args
 
 from django.utils.safestring import SafeString
@@ -15,31 +14,26 @@ from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.tables import ListTable, days_of_lines, made_table, wanted_of
 from django_pagestats.headers.channels import Channel, channel_of
 from django_pagestats.stats.answers import ValueStats
-from django_pagestats.stats.grouping import Group, Grouped, group_listed, group_values
+from django_pagestats.stats.grouping import Group, Grouped, group_values
 from django_pagestats.stats.listing import Listed
 
 ORDER: tuple[str, ...] = get_args(Channel)
-#: sources that a channel of the public's consists of, at the most
-MOST_LISTED = 256
 
 
 def channel_table(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
     """All channels that have a visit in the range, with what table_of raises."""
     grouped = channels_of(scope, kind)
     rows = rows_of_channels(scope, kind, grouped)
-    is_compared = compared_days(scope) is not None and not scope.is_public
+    is_compared = compared_days(scope) is not None
     before = {row.value: grouped.groups[row.value].before for row in rows} if is_compared else {}
     days, lines = days_of_lines(scope), dict[str, SafeString]()
     if days is not None and not scope.state.range.is_all_time:
         lines = {row.value: line_of(grouped.groups[row.value].by_day, days) for row in rows}
-    table = made_table(scope, kind, totals, Listed(rows, len(rows), grouped.people), before, lines)
-    return table if is_compared else replace(table, change=None)
+    return made_table(scope, kind, totals, Listed(rows, len(rows), grouped.people), before, lines)
 
 
 def channels_of(scope: Scope, kind: Kind) -> Grouped:
-    """Of all sources; for the public of those that it is told, so that no channel tells of the others."""
-    if scope.is_public:
-        return group_listed(scope.taken, wanted_of(scope, kind), channel_of, most=MOST_LISTED)
+    """Of all sources."""
     comparison = compared_days(scope)
     before = None if comparison is None else (comparison.days_before.start, comparison.days_before.end)
     return group_values(scope.taken, kind.dimension, channel_of, before=before, **scope.bounds)

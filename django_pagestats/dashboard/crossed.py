@@ -13,11 +13,11 @@ from django_pagestats.dashboard.filters import GROUPS, Filter
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.links import filter_query
 from django_pagestats.dashboard.naming import Name, name_of
-from django_pagestats.dashboard.numbers import FEW, NOTHING, share, whole
+from django_pagestats.dashboard.numbers import share, whole
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.tables import rows_of
 from django_pagestats.exceptions import DimensionError, TailTooLongError
-from django_pagestats.stats.audiences import MOST_LOOKED_AT, ValueVisitors, cross_values, every_value_of
+from django_pagestats.stats.audiences import ValueVisitors, cross_values, every_value_of
 from django_pagestats.stats.goals import reached_by_value
 from django_pagestats.stats.listing import Wanted
 
@@ -30,7 +30,7 @@ class Reached:
 
     count: str
     share: str
-    #: on the day of what the row says or later; empty: not told
+    #: on the day of what the row says or later
     later: str
 
 
@@ -85,8 +85,7 @@ def crossed_panels(scope: Scope, audience: Audience) -> CrossedPanels:
         try:
             table = crossed_table(scope, kind, audience)
         except (DimensionError, TailTooLongError) as error:
-            if not scope.is_public:
-                panels.failed.append((str(kind.title), str(error)))
+            panels.failed.append((str(kind.title), str(error)))
             continue
         if table.rows or table.search:
             panels.tables.append(table)
@@ -99,9 +98,9 @@ def crossed_table(scope: Scope, kind: Kind, audience: Audience) -> CrossedTable:
     state, table = scope.state, scope.state.table(kind.name)
     offset, limit = rows_of(kind) * (table.page - 1), rows_of(kind)
     left_out = _left_out(kind, audience)
-    upto = MOST_LOOKED_AT if scope.is_public else offset + limit + 1 + len(left_out)
+    upto = offset + limit + 1 + len(left_out)
     found = cross_values(scope.taken, wanted_of(scope, kind), audience.visitors, upto=upto)
-    every = [row for row in found.rows if row.value not in left_out and audience.are_told(row.visitors)]
+    every = [row for row in found.rows if row.value not in left_out]
     rows = every[offset : offset + limit]
 
     def turned(to: int, *, is_there: bool) -> str:
@@ -115,11 +114,11 @@ def crossed_table(scope: Scope, kind: Kind, audience: Audience) -> CrossedTable:
         search=table.search,
         hidden=[(name, value) for name, value in state.pairs() if name not in without],
         has_goal=audience.goal is not None,
-        note=_note(scope, found.looked_at, is_complete=found.is_complete),
+        note="" if found.is_complete else _note(found.looked_at),
         page=table.page,
         newer=turned(table.page - 1, is_there=table.page > 1),
         older=turned(table.page + 1, is_there=len(every) > offset + limit),
-        csv="" if scope.is_public else f"{state.query()}&csv={kind.name}",
+        csv=f"{state.query()}&csv={kind.name}",
     )
 
 
@@ -167,28 +166,17 @@ def _reached(scope: Scope, kind: Kind, audience: Audience, rows: Sequence[ValueV
     goal = audience.goal
     if goal is None:
         return {}
-    later: dict[str, str] = {}
-    if goal.by_day is not None:
-        start, end = scope.bounds.get("start"), scope.bounds.get("end")
-        values = [row.value for row in rows]
-        sets = reached_by_value(scope.taken, kind.dimension, values, goal.by_day, start=start, end=end)
-        later = {value: whole(len(some)) for value, some in sets.items()}
+    start, end = scope.bounds.get("start"), scope.bounds.get("end")
+    values = [row.value for row in rows]
+    later = reached_by_value(scope.taken, kind.dimension, values, goal.by_day, start=start, end=end)
     found = {}
     for row in rows:
         count = len(row.visitors & goal.reached)
-        if audience.are_told(row.visitors, goal.visitors):
-            of = share(count, len(row.visitors & audience.visitors))
-            found[row.value] = Reached(whole(count), of, later.get(row.value, ""))
-        else:
-            found[row.value] = Reached(NOTHING, "", "")
+        of = share(count, len(row.visitors & audience.visitors))
+        found[row.value] = Reached(whole(count), of, whole(len(later[row.value])))
     return found
 
 
-def _note(scope: Scope, looked_at: int, *, is_complete: bool) -> str:
-    told = gettext("Only what %s visitors or more have is listed.") % whole(FEW) if scope.is_public else ""
-    if is_complete and not scope.is_public:
-        return told
-    if not is_complete:
-        few = gettext("The most among the %s with the most page views of all: others are found by a search.")
-        told = f"{told} {few % whole(looked_at)}".strip()
-    return told
+def _note(looked_at: int) -> str:
+    told = gettext("The most among the %s with the most page views of all: others are found by a search.")
+    return told % whole(looked_at)

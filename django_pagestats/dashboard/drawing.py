@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 
 from django.utils.formats import date_format, time_format
 from django.utils.safestring import SafeString
@@ -81,7 +81,7 @@ def name_of(days: Days | None, begins_at: datetime | None, interval: str, zone: 
     """An hour, day, week or month of a chart in full, as in a sentence of its own."""
     if days is None:
         return ""
-    if interval == MONTH and is_month(days):
+    if interval == MONTH and days.is_month:
         return date_format(days.start, "YEAR_MONTH_FORMAT")
     if interval == HOUR and begins_at is not None:
         return _hour(begins_at, zone)
@@ -106,8 +106,3 @@ def days_name(days: Days) -> str:
     """Some days by the first and the last one."""
     first, last = (date_format(day, "DATE_FORMAT") for day in (days.start, days.last))
     return first if days.count == 1 else gettext("%(first)s to %(last)s") % {"first": first, "last": last}
-
-
-def is_month(days: Days) -> bool:
-    """Whether they are a calendar month."""
-    return days.start.day == 1 and days.end == (days.start + timedelta(days=32)).replace(day=1)

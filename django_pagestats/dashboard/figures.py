@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import stats
 from django_pagestats.dashboard.comparing import Comparison, Period
-from django_pagestats.dashboard.numbers import NOTHING, Change, change, decimal, few, is_hidden, whole
+from django_pagestats.dashboard.numbers import FEW, NOTHING, Change, change, decimal, few, is_few, is_hidden, whole
 from django_pagestats.dashboard.scope import Scope, bounds
 from django_pagestats.dashboard.series import Count
 from django_pagestats.exceptions import PageStatsError, UnknownDimensionError
@@ -64,7 +64,7 @@ class Totals:
 
 
 def totals_of(scope: Scope) -> Totals:
-    """All of one snapshot.
+    """All of one snapshot; for the public without the number of pages, by which one could tell that a few saw one more.
 
     Page views and visitors are compared up to the same hour; of the others days are kept, and a day that has begun only
     is not compared with a whole one.
@@ -72,24 +72,22 @@ def totals_of(scope: Scope) -> Totals:
     pending = pending_of(scope.taken)
     page_views = scope.taken.count_page_views(**scope.bounds)
     if scope.is_left_out and not page_views:
-        return Totals([Figure(name) for name in LABELS], 0, 0, None, 0, *pending)
+        return Totals([Figure(name) for name in _names(scope)], 0, 0, None, 0, *pending)
     seen = Count(page_views, scope.taken.count_unique_visitors(**scope.bounds))
     pages = scope.taken.count_paths(**scope.bounds)
-    before = _visitors_before(scope)
-    figures = [
-        *_of_hours(scope, seen),
-        *_of_visits(scope, seen, before),
-        _single(scope, seen, before),
-        _pages(scope, pages, seen, before),
-    ]
-    order = list(LABELS)
+    figures = [*_of_hours(scope, seen), *_of_visits(scope, seen), _single(scope, seen), _pages(scope, pages)]
+    order = _names(scope)
     return Totals(
-        sorted(figures, key=lambda figure: order.index(figure.name)),
+        sorted((it for it in figures if it.name in order), key=lambda figure: order.index(figure.name)),
         *seen,
         next((figure.number for figure in figures if figure.name == "visits"), None),
         pages,
         *pending,
     )
+
+
+def _names(scope: Scope) -> list[str]:
+    return [name for name in LABELS if name != "pages" or not scope.is_public]
 
 
 def ranges_of(scope: Scope) -> list[tuple[date | None, date | datetime | None]]:
@@ -123,11 +121,10 @@ def _of_hours(scope: Scope, seen: Count) -> list[Figure]:
         is_whole = comparison.counted == Period(scope.days.start, scope.days.end)
         counted = seen if is_whole else _seen(scope, comparison.counted)
         before = _seen(scope, comparison.before)
-        if not any(is_hidden(it.visitors, is_public=scope.is_public) for it in (counted, before)):
-            changes = (
-                _change_of(counted.page_views, before.page_views, seen.page_views, scope),
-                _change_of(counted.visitors, before.visitors, seen.visitors, scope),
-            )
+        changes = (
+            _change_of(counted.page_views, before.page_views, seen.page_views, scope),
+            _change_of(counted.visitors, before.visitors, seen.visitors, scope),
+        )
     if is_hidden(seen.visitors, is_public=scope.is_public):
         return [Figure("page_views"), Figure("visitors", few())]
     return [
@@ -137,9 +134,9 @@ def _of_hours(scope: Scope, seen: Count) -> list[Figure]:
 
 
 def _change_of(counted: int, before: int, shown: int, scope: Scope) -> Change:
-    """With the number that is compared, where that is not the shown one; the public could tell the last hour by it."""
+    """With the number that is compared, where that is not the shown one."""
     changed = change(counted, before)
-    if counted == shown or scope.is_public or scope.comparison is None or scope.comparison.until is None:
+    if counted == shown or scope.comparison is None or scope.comparison.until is None:
         return changed
     until = time_format(scope.comparison.until.astimezone(scope.calendar.zone).time(), "TIME_FORMAT")
     return replace(changed, counted=whole(counted), until=until)
@@ -155,30 +152,21 @@ def compared_days(scope: Scope) -> Comparison | None:
     return comparison if comparison.days_before.count > 0 else None
 
 
-def _visitors_before(scope: Scope) -> int:
-    """Those of the days before, by which it is told whether the public may know more of them; else 0."""
-    comparison = compared_days(scope)
-    if comparison is None or not scope.is_public:
-        return 0
-    return scope.taken.count_unique_visitors(**bounds(comparison.days_before))
-
-
-def _of_visits(scope: Scope, seen: Count, visitors_before: int) -> list[Figure]:
+def _of_visits(scope: Scope, seen: Count) -> list[Figure]:
     def count() -> list[Figure]:
         if is_hidden(seen.visitors, is_public=scope.is_public):
             return [Figure("visits"), Figure("views_per_visit")]
         visits = scope.taken.count_visits(**scope.bounds)
-        if is_hidden(visits, is_public=scope.is_public):
-            return [Figure("visits", few()), Figure("views_per_visit")]
+        if scope.is_public and (visits < FEW or is_few(seen.page_views - visits)):
+            return [Figure("visits"), Figure("views_per_visit")]
         changes: tuple[Change | None, Change | None] = (None, None)
         ratio = seen.page_views / visits if visits else 0.0
         if (comparison := compared_days(scope)) is not None:
             then = bounds(comparison.days_before)
             before, views = scope.taken.count_visits(**then), scope.taken.count_page_views(**then)
-            if not any(is_hidden(it, is_public=scope.is_public) for it in (before, visitors_before)):
-                ratio_before = views / before if before else 0.0
-                of_ratio = change(ratio, ratio_before, base=before, is_decimal=True) if before else None
-                changes = change(visits, before), of_ratio
+            ratio_before = views / before if before else 0.0
+            of_ratio = change(ratio, ratio_before, base=before, is_decimal=True) if before else None
+            changes = change(visits, before), of_ratio
         return [
             Figure("visits", whole(visits), changes[0], number=visits),
             Figure("views_per_visit", decimal(ratio) if visits else NOTHING, changes[1]),
@@ -187,28 +175,22 @@ def _of_visits(scope: Scope, seen: Count, visitors_before: int) -> list[Figure]:
     return _or_why(scope, ("visits", "views_per_visit"), count)
 
 
-def _single(scope: Scope, seen: Count, visitors_before: int) -> Figure:
-    def are_few(visitors: int, of: int) -> bool:
-        """Whether they, all visitors, or all others are a few of whom the public would know too much."""
-        return any(is_hidden(it, is_public=scope.is_public) for it in (visitors, of, of - visitors))
-
+def _single(scope: Scope, seen: Count) -> Figure:
     def count() -> list[Figure]:
         visitors = scope.taken.count_single_page_visitors(**scope.bounds)
-        if are_few(visitors, seen.visitors):
+        if scope.is_public and (visitors < FEW or is_few(seen.visitors - visitors)):
             return [Figure("single_page_visitors")]
         changed = None
         if (comparison := compared_days(scope)) is not None:
             before = scope.taken.count_single_page_visitors(**bounds(comparison.days_before))
-            changed = None if are_few(before, visitors_before) else change(visitors, before)
+            changed = change(visitors, before)
         return [Figure("single_page_visitors", whole(visitors), changed)]
 
     return _or_why(scope, ("single_page_visitors",), count)[0]
 
 
-def _pages(scope: Scope, pages: int, seen: Count, visitors_before: int) -> Figure:
-    if is_hidden(seen.visitors, is_public=scope.is_public):
-        return Figure("pages")
-    comparison = None if is_hidden(visitors_before, is_public=scope.is_public) else compared_days(scope)
+def _pages(scope: Scope, pages: int) -> Figure:
+    comparison = compared_days(scope)
     before = None if comparison is None else scope.taken.count_paths(**bounds(comparison.days_before))
     return Figure("pages", whole(pages), None if before is None else change(pages, before))
 

@@ -12,8 +12,6 @@ PAGES = "pages"
 GROUPS = frozenset({"channels"})
 #: filters at a time; each takes statements of its own
 MOST_FILTERS = 5
-#: of the public, which could tell a few visitors by more
-MOST_PUBLIC_FILTERS = 2
 #: characters of a path, or of another value
 MOST_CHARACTERS = 2_048
 

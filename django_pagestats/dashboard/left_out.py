@@ -54,13 +54,11 @@ class LeftOutPanel:
 
 
 def left_out_of(scope: Scope, totals: Totals) -> LeftOutPanel | None:
-    """None: nothing was left out, or the reader is not told.
+    """None: nothing was left out.
 
     Its days are those of `PAGESTATS_TIME_ZONE`. Each process writes what it has left out once a minute, so the last
     minute may be missing; it is of no snapshot, as it is in no aggregate.
     """
-    if scope.is_public:
-        return None
     rows = LeftOut.objects.using(scope.using)
     if not scope.state.range.is_all_time:
         rows = rows.filter(day__gte=scope.days.start, day__lt=scope.days.end)

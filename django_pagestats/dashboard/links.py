@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_pagestats.dashboard.filters import GROUPS, MOST_FILTERS, MOST_PUBLIC_FILTERS, Filter, may_be_value
+from django_pagestats.dashboard.filters import GROUPS, MOST_FILTERS, Filter, may_be_value
 from django_pagestats.dashboard.scope import Scope
 
 #: a longer URL is refused by many a server
@@ -17,8 +17,7 @@ def filter_query(scope: Scope, by: Filter) -> str:
     if by.is_of_page and not state.conditions:
         query = f"{scope.places.page}{state.of_page(by.value).query()}"
     else:
-        most = MOST_PUBLIC_FILTERS if scope.is_public else MOST_FILTERS
-        query = state.filtered(by).query() if len(state.conditions) < most else ""
+        query = state.filtered(by).query() if len(state.conditions) < MOST_FILTERS else ""
     return query if len(query) <= MOST_QUERY_CHARACTERS else ""
 
 

@@ -13,7 +13,6 @@ from django.utils.translation import pgettext_lazy
 
 from django_pagestats.dashboard.comparing import COMPARISONS, NONE, WEEKDAYS, Against
 from django_pagestats.dashboard.drawing import days_name
-from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import (
     DAY,
     FIRST_DAY,
@@ -21,6 +20,7 @@ from django_pagestats.dashboard.ranges import (
     HOUR,
     INTERVALS,
     LAST_DAY,
+    MONTH,
     RANGES,
     Choice,
     Days,
@@ -86,11 +86,12 @@ def menus_of(scope: Scope) -> Menus:
         comparisons=[
             Item(name, label, _at(state, against=Against(name)), state.against.name == name, "")
             for name, label in COMPARISONS.items()
+            if not scope.is_public
         ],
         intervals=[
             Item(name, INTERVALS[name], replace(state, interval=name).query(), name == interval)
             for name in intervals_of(scope.chart_days)
-            if name != HOUR or not state.conditions
+            if (name != HOUR or not state.conditions) and not scope.is_public
         ],
         before=_moved(scope, -1),
         after=_moved(scope, 1),
@@ -98,7 +99,7 @@ def menus_of(scope: Scope) -> Menus:
         compared=compared,
         hidden=_hidden(state, {"range": FREE}, without=("from", "to")),
         hidden_compare=_hidden(state, {"compare": FREE}, without=("compare_from", "compare_to")),
-        keys=KEY_LIST,
+        keys=[it for it in KEY_LIST if not scope.is_public or it[0] not in KEYS_OF_CHOICES],
     )
 
 
@@ -114,6 +115,8 @@ KEY_LIST: list[tuple[str, str | Promise]] = [
     ("?", pgettext_lazy("key", "This list")),
     ("Esc", pgettext_lazy("key", "Close it")),
 ]
+#: of what the public has no choice of
+KEYS_OF_CHOICES = frozenset("CXI/")
 
 
 def shown_interval(state: State, days: Days) -> str:
@@ -143,9 +146,9 @@ def _moved(scope: Scope, by: int) -> str:
     """The range before or after as a free choice; empty where nothing is."""
     if scope.state.range.is_all_time or scope.since is None:
         return ""
-    if scope.is_public and scope.days.count < LEAST_DAYS:
+    if scope.is_public and not scope.days.is_month:
         return ""
-    days = neighbour(scope.state.range, scope.days, by)
+    days = neighbour(Choice(MONTH) if scope.is_public else scope.state.range, scope.days, by)
     is_outside = days.end <= scope.since or days.start > scope.today
     if is_outside or not (days.start >= FIRST_DAY and days.last <= LAST_DAY):
         return ""

@@ -30,9 +30,14 @@ def share(part: int, of: int) -> str:
     return gettext("%s %%") % decimal(100 * part / of) if of else NOTHING
 
 
+def is_few(visitors: int) -> bool:
+    """Whether they are some, and so few that one might know who they are."""
+    return 0 < visitors < FEW
+
+
 def is_hidden(visitors: int, *, is_public: bool) -> bool:
-    """Whether so few have it that the public is not told who they might be."""
-    return is_public and 0 < visitors < FEW
+    """Whether so few have it that the public is not told; of nobody neither, or a gap would say that somebody was."""
+    return is_public and visitors < FEW
 
 
 def few() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,15 +28,16 @@ from django_pagestats.dashboard.kinds import KIND_OF_PAGES
 from django_pagestats.dashboard.left_out import left_out_of
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
 from django_pagestats.dashboard.noting import list_of, note_day, notes_of, texts_at
-from django_pagestats.dashboard.numbers import FEW, is_hidden
+from django_pagestats.dashboard.numbers import FEW
 from django_pagestats.dashboard.panels import panels_of
-from django_pagestats.dashboard.public import LEAST_DAYS
 from django_pagestats.dashboard.ranges import Days, first_weekday, interval_of, today_of
 from django_pagestats.dashboard.refused import refused
 from django_pagestats.dashboard.scope import Places, Scope, scope_of
-from django_pagestats.dashboard.series import Asked, Count, series, sets_of
+from django_pagestats.dashboard.series import Asked, Point, series, sets_of
 from django_pagestats.dashboard.tables import table_of
+from django_pagestats.dashboard.told import few_text, told_panels
 from django_pagestats.dashboard.trust import ahead_of, time_text, trust_of
+from django_pagestats.dashboard.untold import places_told
 from django_pagestats.exceptions import DimensionError, TailTooLongError
 from django_pagestats.notes import Found
 from django_pagestats.silence import last_viewed_at
@@ -63,7 +64,7 @@ def page_of(
         try:
             audience = audience_of(scope)
         except (DimensionError, TailTooLongError) as error:
-            told.append(_no_filters(error, is_public=is_public))
+            told.append(gettext("It cannot be told who has these filters, so they are left out.") + f" {error}")
             scope = replace(scope, state=replace(scope.state, filters=()))
             audience = audience_of(scope)
         parts = _of_site(scope) if audience is None else _of_audience(scope, audience)
@@ -77,14 +78,13 @@ def page_of(
             "checks": None if is_public else checks_of(scope),
             "ahead": "" if is_public else ahead_of(scope),
             "trust": trust_of(scope, parts["totals"]),
-            "audience": told_of(scope, audience),
+            "audience": None if is_public else told_of(scope, audience),
             "is_left_out": scope.is_left_out,
             "note_day": note_day(scope),
             "state": scope.state,
             "days": scope.days,
             "is_public": is_public,
             "few": FEW,
-            "least_days": LEAST_DAYS,
             **parts,
         }
 
@@ -92,6 +92,10 @@ def page_of(
 def _of_site(scope: Scope) -> dict[str, Any]:
     read_ahead(scope)
     totals = totals_of(scope)
+    if scope.is_public:
+        empty = empty_of(scope, totals)
+        nobody = "" if empty or scope.is_left_out else few_text(totals.visitors)
+        return {**_of_everybody(scope, totals), "crossed": told_panels(scope), "nobody": nobody}
     return {
         **_of_everybody(scope, totals),
         "pages": table_of(scope, KIND_OF_PAGES, totals),
@@ -133,11 +137,6 @@ def _title(scope: Scope) -> str:
     return gettext("Statistics of %s") % path if path else pgettext("heading", "Statistics")
 
 
-def _no_filters(error: Exception, *, is_public: bool) -> str:
-    told = gettext("It cannot be told who has these filters, so they are left out.")
-    return told if is_public else f"{told} {error}"
-
-
 def asked_of(scope: Scope) -> Asked:
     """What the chart is of."""
     return Asked(
@@ -162,14 +161,18 @@ def chart_of(scope: Scope, noted: Found) -> Drawing:
     asked = asked_of(scope)
     points = series(scope.taken, asked)
     if scope.is_public:
-        points = [replace(point, count=_told(point.count), count_before=_told(point.count_before)) for point in points]
+        points = _told(points, scope)
     texts = texts_at(points, noted, asked.interval)
     return drawn(points, asked, title=gettext("Page views and visitors"), notes=texts)
 
 
-def _told(count: Count | None) -> Count | None:
-    """None where so few are behind it that the public is not told."""
-    return None if count is None or is_hidden(count.visitors, is_public=True) else count
+def _told(points: Sequence[Point], scope: Scope) -> list[Point]:
+    """With the counts that the public is told."""
+    start, begin = scope.days.start, scope.chart_days.start
+    beside = scope.taken.count_unique_visitors(start=start, end=begin) if start < begin else 0
+    visitors = [None if point.count is None else point.count.visitors for point in points]
+    told = places_told(visitors, scope.taken.count_unique_visitors(**scope.bounds), beside=beside)
+    return [point if is_told else replace(point, count=None) for point, is_told in zip(points, told, strict=True)]
 
 
 def compared_text(scope: Scope) -> str:
@@ -213,8 +216,10 @@ def empty_of(scope: Scope, totals: Totals) -> Empty | None:
         return None
     if scope.since is None:
         return Empty(is_new=True)
-    last = None if scope.is_public else last_viewed_at(scope.using, scope.now)
-    if last is None:  # or it would be told when somebody alone was here
+    if scope.is_public:  # it is told neither whether somebody was here, nor when
+        return None
+    last = last_viewed_at(scope.using, scope.now)
+    if last is None:
         return Empty(is_new=False)
     day = today_of(last, scope.calendar)
     return Empty(False, day_name(day), day_query(scope, Days(day, day + timedelta(days=1))))

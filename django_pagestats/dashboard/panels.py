@@ -29,9 +29,9 @@ class Panels:
 def panels_of(scope: Scope, totals: Totals, kinds: Iterable[Kind] | None = None) -> Panels:
     """One for each dimension, or for each of `kinds`, that has a value in the range, or is searched.
 
-    A function that fails for a page view spoils its own panel only, and the public is not told.
+    A function that fails for a page view spoils its own panel only.
     """
-    panels = Panels([], [], [], [] if scope.is_public else missing_titles(scope.kinds))
+    panels = Panels([], [], [], missing_titles(scope.kinds))
     for kind in scope.kinds if kinds is None else kinds:
         if not kind.are_pages:
             _add(panels, scope, kind, totals)
@@ -42,8 +42,7 @@ def _add(panels: Panels, scope: Scope, kind: Kind, totals: Totals) -> None:
     try:
         table = (channel_table if kind.are_channels else table_of)(scope, kind, totals)
     except (DimensionError, TailTooLongError) as error:
-        if not scope.is_public:
-            panels.failed.append((str(kind.title), str(error)))
+        panels.failed.append((str(kind.title), str(error)))
         return
     if table.rows or table.search:
         panels.tables.append(table)

@@ -1,34 +1,30 @@
-"""What anybody may ask of the dashboard, where it is public: little of which two answers differ by one visitor."""
+"""What anybody may ask of the dashboard, where it is public: a range of days, and no more.
+
+Each thing that could be asked for besides is a number more to subtract from another one: of a page or a filter, of a
+goal, of another interval, of the other rows of a list, of days to compare with. So one URL tells all of a range.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
-from django_pagestats.dashboard.comparing import Against
-from django_pagestats.dashboard.filters import MOST_PUBLIC_FILTERS
-from django_pagestats.dashboard.kinds import KIND_OF_PAGES
+from django_pagestats.dashboard.comparing import NONE
 from django_pagestats.dashboard.ranges import Choice
 from django_pagestats.dashboard.state import State
 
-#: of a free choice: from two ranges that overlap one could else tell any day
-LEAST_DAYS = 7
-
 
 def for_everybody(state: State, default: str) -> State:
-    """Without days of one's own to compare with, a free choice of a few days, an order of rows, and a search of values.
+    """The range alone; days of one's own choice are a calendar month, else it is `default`.
 
-    `default` is the range that stands for one that is too short. A search could find the row that is left out because
-    of the others.
+    Two ranges that differ by a day would tell that day, of each row.
     """
     free = state.range.free
-    filters = state.filters[: MOST_PUBLIC_FILTERS - bool(state.path)]
-    return replace(
-        state,
-        range=Choice(default) if free is not None and free.count < LEAST_DAYS else state.range,
-        against=Against() if state.against.free is not None else state.against,
-        tables={
-            name: replace(table, sort="", search=table.search if name == KIND_OF_PAGES.name else "")
-            for name, table in state.tables.items()
-        },
-        filters=filters,
-    )
+    is_range = free is None or free.is_month
+    return State(range=state.range if is_range else Choice(default))
+
+
+def is_asked_in_vain(query: Mapping[str, Any], names: list[str]) -> bool:
+    """Whether a query asks for more than days; `names` are those of the tables."""
+    asked = any(query.get(name) for name in ("path", "goal", "f", *(f"{name}_q" for name in names)))
+    return asked or query.get("compare") not in (None, "", NONE)

@@ -69,6 +69,11 @@ class Days:
         """Its last day, which people name, where code names the end."""
         return self.end - timedelta(days=1)
 
+    @property
+    def is_month(self) -> bool:
+        """Whether they are a calendar month."""
+        return self.start.day == 1 and self.end == month_start(self.start, 1)
+
     def __contains__(self, day: date) -> bool:
         return self.start <= day < self.end
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from django_pagestats.dashboard.filters import MOST_FILTERS, MOST_PUBLIC_FILTERS, asked_filters, filter_of
-from django_pagestats.dashboard.public import LEAST_DAYS
+from django_pagestats.dashboard.filters import MOST_FILTERS, asked_filters, filter_of
+from django_pagestats.dashboard.public import is_asked_in_vain
 from django_pagestats.dashboard.ranges import FIRST_DAY, FREE, LAST_DAY, MOST_DAYS
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.state import list_page
@@ -27,6 +27,8 @@ def refused(query: Mapping[str, Any], scope: Scope) -> list[str]:
 
 def refused_choices(query: Mapping[str, Any], scope: Scope) -> list[str]:
     """The same without the CSV: for its head."""
+    if scope.is_public:
+        return list(_refused_of_public(query, scope))
     return [*_refused_days(query, scope), *_refused_rows(query, scope), *_refused_filters(query, scope)]
 
 
@@ -50,37 +52,59 @@ def refused_choices_of_everybody(query: Mapping[str, Any], scope: Scope, *, page
 
 
 def _refused_days(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
-    state, is_public = scope.state, scope.is_public
-    wanted, compared, interval = (query.get(name) for name in ("range", "compare", "interval"))
+    state = scope.state
+    wanted, compared = query.get("range"), query.get("compare")
     if wanted == FREE and state.range.free is None:
         yield gettext("The days that were chosen cannot be shown, so these are others.")
         yield _which()
-        if is_public:
-            yield gettext("They are %s days at least.") % LEAST_DAYS
     elif wanted and wanted != state.range.name:
-        yield gettext("There is no such range as was asked for, so these are the usual days.")
+        yield _no_range()
     if compared == FREE and state.against.free is None:
         yield gettext("The days to compare with that were chosen cannot be had, so they are others.")
-        if not is_public:
-            yield _which()
+        yield _which()
     elif compared and compared != state.against.name:
         yield gettext("There is no such comparison as was asked for, so it is the usual one.")
-    if interval and interval != state.interval:
+    yield from _refused_interval(query, scope)
+
+
+def _refused_of_public(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
+    state, wanted = scope.state, query.get("range")
+    if wanted == FREE and state.range.free is None:
+        yield gettext("The days that were chosen cannot be shown, so these are others.")
+        yield gettext("Days that are chosen are a calendar month here.")
+    elif wanted and wanted != state.range.name:
+        yield _no_range()
+    yield from _refused_interval(query, scope)
+    yield from _refused_order(query, scope)
+    if is_asked_in_vain(query, [kind.name for kind in scope.kinds]):
+        yield gettext(
+            "This is the whole site: for everybody there is no page alone, no filter, no goal and no search, and"
+            " nothing is compared."
+        )
+
+
+def _refused_interval(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
+    interval = query.get("interval")
+    if interval and interval != scope.state.interval:
         yield gettext("There is no such interval of the chart as was asked for, so it is the usual one.")
+
+
+def _no_range() -> str:
+    return gettext("There is no such range as was asked for, so these are the usual days.")
 
 
 def _refused_rows(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
     state = scope.state
-    # the public has no search of values
-    kinds = [it for it in scope.kinds if it.are_pages or not scope.is_public]
-    left_out = [it for it in kinds if query.get(f"{it.name}_q") and not state.table(it.name).search]
+    left_out = [it for it in scope.kinds if query.get(f"{it.name}_q") and not state.table(it.name).search]
     if any(kind.are_pages for kind in left_out):
         yield gettext("No path can begin with what was searched for: it is left out.")
     elif left_out:
         yield gettext("Nothing can begin with what was searched for: it is left out.")
-    if any(query.get(f"{it.name}_q") for it in scope.kinds if it not in kinds):
-        yield gettext("Only pages can be searched for here: what was searched for in other tables is left out.")
+    yield from _refused_order(query, scope)
 
+
+def _refused_order(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
+    state = scope.state
     sorts = ((query.get(f"{it.name}_sort"), state.table(it.name).sort) for it in scope.kinds)
     if any(asked and asked != sort for asked, sort in sorts):
         yield gettext("A table cannot be in the order that was asked for, so it is in its usual one.")
@@ -98,13 +122,12 @@ def _refused_filters(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
     if None in found:
         yield gettext("A filter that was asked for cannot be had: it is left out.")
     if any(it is not None and it not in state.filters for it in found):
-        most = MOST_PUBLIC_FILTERS if scope.is_public else MOST_FILTERS
         told = ngettext(
             "There is %(most)s filter at the most, the page's among them: the others are left out.",
             "There are %(most)s filters at the most, the page's among them: the others are left out.",
-            most,
+            MOST_FILTERS,
         )
-        yield told % {"most": most}
+        yield told % {"most": MOST_FILTERS}
 
 
 def _refused_csv(query: Mapping[str, Any]) -> Iterator[str]:

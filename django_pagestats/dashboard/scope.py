@@ -147,7 +147,7 @@ def scope_of(
         days = state.range.days(today, since)
         counted_until = now if folded_until is None else min(now, folded_until)
         comparison = compare(state.range, days, state.against, counted_until, calendar)
-        if comparison is not None and comparison.days.start < FIRST_DAY:
+        if is_public or (comparison is not None and comparison.days.start < FIRST_DAY):
             comparison = None
         yield Scope(
             using,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.utils.functional import Promise
@@ -16,7 +16,7 @@ from django_pagestats.dashboard.filters import Filter
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.links import filter_query
 from django_pagestats.dashboard.naming import Name, name_of
-from django_pagestats.dashboard.numbers import FEW, Change, change, is_hidden, share, whole
+from django_pagestats.dashboard.numbers import Change, change, share, whole
 from django_pagestats.dashboard.ranges import Days, today_of
 from django_pagestats.dashboard.scope import Scope, bounds
 from django_pagestats.stats.listing import (
@@ -26,7 +26,6 @@ from django_pagestats.stats.listing import (
     list_values,
     page_views_by_day,
     page_views_of,
-    visitors_by_value,
 )
 
 #: of the pages, and of a dimension
@@ -85,7 +84,7 @@ class ListTable:
     #: what a form says beside its search
     hidden: list[tuple[str, str]]
     count: str
-    #: that the visitors of the rows are fewer people; for the public, which rows there are
+    #: that the visitors of the rows are fewer people
     people: str
     #: by which days rows are compared, where hours would be wanted
     compared: str
@@ -94,7 +93,7 @@ class ListTable:
     pages: int
     newer: str
     older: str
-    #: the query of all rows as CSV; empty where there is none
+    #: the query of all rows as CSV
     csv: str
     #: why there is nothing to show
     why: str = ""
@@ -108,13 +107,10 @@ def table_of(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
     def listed(page: int) -> Listed:
         return list_values(scope.taken, wanted, limit=rows, offset=rows * (page - 1))
 
-    if scope.is_public:
-        found, page, pages = _for_everybody(scope, wanted, asked, rows)
-    else:
-        found, page = listed(asked), asked
-        pages = max(1, -(-found.count // rows))
-        if page > pages:
-            found, page = listed(pages), pages
+    found, page = listed(asked), asked
+    pages = max(1, -(-found.count // rows))
+    if page > pages:
+        found, page = listed(pages), pages
     values = [row.value for row in found.rows]
     before, lines = _before(scope, kind, values), _lines(scope, kind, values)
     return made_table(scope, kind, totals, found, before, lines, page=page, pages=pages)
@@ -158,14 +154,14 @@ def made_table(
         search=scope.state.table(kind.name).search,
         hidden=[(name, value) for name, value in parameters.items() if name not in without],
         count=_count(kind, found, page) if kind.are_pages or pages > 1 else "",
-        people=_of_many(kind) if scope.is_public else _people(kind, found),
+        people=_people(kind, found),
         compared=_compared(scope) if kind.are_pages else "",
         has_lines=bool(lines),
         page=page,
         pages=pages,
         newer=turned(page - 1),
         older=turned(page + 1),
-        csv="" if scope.is_public else f"{scope.state.query()}&csv={kind.name}",
+        csv=f"{scope.state.query()}&csv={kind.name}",
     )
 
 
@@ -179,22 +175,7 @@ def wanted_of(scope: Scope, kind: Kind) -> Wanted:
     table, comparison = scope.state.table(kind.name), compared_days(scope)
     order, is_reversed = order_of(table.sort)
     before = None if comparison is None else (comparison.days_before.start, comparison.days_before.end)
-    if scope.is_public:
-        # which values a dimension may have is known, or guessed: not so the path of a page
-        hides_rest = not kind.are_pages
-        return Wanted(
-            kind.dimension, table.search, "visitors", least_visitors=FEW, hides_rest=hides_rest, **scope.bounds
-        )
     return Wanted(kind.dimension, table.search, order, is_reversed, before=before, **scope.bounds)
-
-
-def _for_everybody(scope: Scope, wanted: Wanted, asked: int, rows: int) -> tuple[Listed, int, int]:
-    """Rows, their page, and the last page that is known: only those of many visitors, and not how many others are."""
-    for page in dict.fromkeys((asked, 1)):
-        found = list_values(scope.taken, wanted, limit=rows + 1, offset=rows * (page - 1))
-        if found.rows:
-            break
-    return replace(found, rows=found.rows[:rows], count=0), page, page + (len(found.rows) > rows)
 
 
 def order_of(sort: str) -> tuple[Order, bool]:
@@ -212,8 +193,6 @@ def _head(scope: Scope, kind: Kind, name: str) -> Head:
     label = HEADS.get(name, kind.head)
     if name == "page_views" and kind.is_of_visits:
         label = VISITS
-    if scope.is_public:
-        return Head(name, label, "", "descending" if name == "visitors" else "")
     is_descending = is_reversed == (order == "value")
     is_current = ORDERS[name] == order
     # the second push turns the order
@@ -229,20 +208,15 @@ def _head(scope: Scope, kind: Kind, name: str) -> Head:
 
 
 def _before(scope: Scope, kind: Kind, values: Sequence[str]) -> dict[str, int]:
-    """The page views of before, of those values of which they may be told."""
+    """The page views of before."""
     comparison = compared_days(scope)
     if comparison is None:
         return {}
-    then = bounds(comparison.days_before)
-    before = page_views_of(scope.taken, kind.dimension, values, **then)
-    if scope.is_public:
-        visitors = visitors_by_value(scope.taken, kind.dimension, values, **then)
-        before = {it: n for it, n in before.items() if not is_hidden(visitors[it], is_public=True)}
-    return before
+    return page_views_of(scope.taken, kind.dimension, values, **bounds(comparison.days_before))
 
 
 def _lines(scope: Scope, kind: Kind, values: Sequence[str]) -> dict[str, SafeString]:
-    """Page views day by day, or of some days each in a long range; of the public's rows it would tell one visitor."""
+    """Page views day by day, or of some days each in a long range."""
     days = days_of_lines(scope)
     if days is None:
         return {}
@@ -252,8 +226,6 @@ def _lines(scope: Scope, kind: Kind, values: Sequence[str]) -> dict[str, SafeStr
 
 def days_of_lines(scope: Scope) -> Days | None:
     """Up to where all is counted; None: there are no lines."""
-    if scope.is_public:
-        return None
     days = scope.chart_days.until(today_of(scope.counted_until, scope.calendar) + timedelta(days=1))
     return days if days.count > 1 else None
 
@@ -279,12 +251,6 @@ def _compared(scope: Scope) -> str:
     if compared_days(scope) is None:
         return gettext("Hours are kept of the whole site only, so pages of a day that is not over are not compared.")
     return gettext("Hours are kept of the whole site only, so pages are compared by whole days, and today is not over.")
-
-
-def _of_many(kind: Kind) -> str:
-    if kind.are_pages:
-        return gettext("Only pages that %s visitors or more saw are listed.") % whole(FEW)
-    return gettext("Only what %s visitors or more have is listed.") % whole(FEW)
 
 
 def _people(kind: Kind, found: Listed) -> str:

@@ -17,7 +17,7 @@ from django_pagestats.buckets import day_date
 from django_pagestats.dimensions import NamedDimension
 from django_pagestats.merging.rows import deserialized
 from django_pagestats.models import Subject
-from django_pagestats.stats.listing import Lister, Wanted, any_dimension, lister_of, ranked_of
+from django_pagestats.stats.listing import any_dimension, ranked_of
 from django_pagestats.stats.questions import MOST_PAGES
 from django_pagestats.stats.ranges import Bound, Span
 from django_pagestats.stats.reading import Moment
@@ -68,11 +68,6 @@ def group_values(
     A statement reads what `BYTES_PER_STATEMENT` says; another one the texts of all values there ever were.
     """
     return taken._ask(lambda moment: _grouped(moment, dimension, group_of, start, end, before))
-
-
-def group_listed(taken: Snapshot, wanted: Wanted, group_of: GroupOf, *, most: int) -> Grouped:
-    """The first values of a list only, without days and what was before: of the others nothing can be told by it."""
-    return taken._ask(lambda moment: _listed(moment, wanted, group_of, most))
 
 
 def _grouped(
@@ -126,25 +121,6 @@ def _before(
             group = known.of_subject(it.subject or 0) if it.value is None else known.group_of(it.value)
             found[group] += it.page_views
     return found
-
-
-def _listed(moment: Moment, wanted: Wanted, group_of: GroupOf, most: int) -> Grouped:
-    lister: Lister | None = lister_of(moment, wanted)
-    if lister is None:
-        return Grouped({})
-    ranked = lister.ordered(upto=most)
-    rows = list(lister.rows(ranked))
-    places: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(group_of(row.value), []).append(place)
-
-    def people(of: list[int]) -> int:
-        return lister.people([ranked[place] for place in of], [rows[place].value for place in of])
-
-    return Grouped(
-        {group: Group(sum(rows[place].page_views for place in of), people(of)) for group, of in places.items()},
-        people(list(range(len(rows)))),
-    )
 
 
 def every_set(moment: Moment, span: Span, dimension: NamedDimension) -> Iterator[tuple[int, int, int, BitMap]]:

@@ -42,8 +42,6 @@ from django_pagestats.stats.topics import PAGES, Topic
 
 #: of values whose sets are read at once: no set of a day, and no visitor in it, is without a page view
 SMALL_PAGE_VIEWS = 50_000
-#: portions of values that are looked at for a few visitors
-REST_TRIES = 4
 #: most first; by text, from A to Z; by page views, the greatest gain on another range first
 Order = Literal["page_views", "visitors", "value", "change"]
 
@@ -66,18 +64,13 @@ class Wanted:
     """Which values, of which days, in which order; `start` and `end` as everywhere in `stats`.
 
     Of equal rows those of more page views come first, then the value that was known first. `before` is the range of
-    which the order of changes is a change. Two are of the order of visitors, without a prefix: rows with fewer than
-    `least_visitors` are left out, but not of the count; and where all values that are left out have some visitors
-    together, but fewer than that, `hides_rest` leaves out the last row, too: else what these few have is the total less
-    the rows.
+    which the order of changes is a change.
     """
 
     dimension: str = PAGES.name
     prefix: str = ""
     order: Order = "page_views"
     is_reversed: bool = False
-    least_visitors: int = 0
-    hides_rest: bool = False
     before: tuple[Bound, Bound] | None = None
     start: Bound = None
     end: Bound = None
@@ -237,32 +230,14 @@ class Lister:
 
     def _by_visitors(self, upto: int) -> list[Ranked]:
         best: list[Ranked] = []
-        least = self.wanted.least_visitors
-        enough = (it for it in self.all if it.page_views >= least)
-        for portion in portions(enough, SETS_AT_A_TIME):
+        for portion in portions(self.all, SETS_AT_A_TIME):
             if len(best) > upto and portion[0].page_views <= (best[-1].visitors or 0):
                 break
             counted = with_visitors(self.moment, self.span, self.dimension, portion)
             best += [it._replace(visitors=visitors) for it, (_, _, visitors) in zip(portion, counted, strict=True)]
             best.sort(key=lambda it: -(it.visitors or 0))  # stable: by page views among equals
             best = list(islice(best, upto + 1))
-        best = [it for it in best if (it.visitors or 0) >= least]
-        if self.wanted.hides_rest and best and len(best) <= upto and self._is_rest_few(best):
-            best.pop()
         return best[:upto]
-
-    def _is_rest_few(self, best: Sequence[Ranked]) -> bool:
-        """Whether all others together have some visitors, but too few; looked for in those of most page views."""
-        listed = {_key(it) for it in best}
-        known, values, count = BitMap(), list[str](), 0
-        for portion in islice(portions((it for it in self.all if _key(it) not in listed), SETS_AT_A_TIME), REST_TRIES):
-            subjects = {it.subject for it in portion if it.subject is not None}
-            known = BitMap.union(known, *self.moment.folded.subject_sets(self.span, self.dimension, subjects).values())
-            values += [it.value for it in portion if it.value is not None]  # those of the tail
-            count = len(known) + self.tail.new_visitors_of_values(self.span, self.dimension, values, known)
-            if count >= self.wanted.least_visitors:
-                return False
-        return count > 0
 
     def _by_change(self) -> list[Ranked]:
         """Those that have more page views than before come first, whatever per cent that is."""
