@@ -142,20 +142,23 @@ def test_no_number_less_another_one_is_of_a_few(seed: int, query: dict[str, str]
             less = {it: left for it, left in less.items() if it[0] == "visitors"}
         assert {it: len(left) for it, left in less.items() if len(left) < FEW} == {}, some
     for kind in tables(page):
-        _check_rest(page, kind, rows)
+        of_list = [who for it, who in told.items() if it[0] == kind]
+        for it, of in told.items():
+            if it[0] not in (kind, "single"):
+                _check_rest(of_list, of)
     if told:
         _check_days(page, rows)
     else:
         assert not days_told(page) and figures(page)["page_views"].text == "-"
 
 
-def _check_rest(page: dict[str, Any], kind: str, rows: Iterable[Row]) -> None:
-    """Of the total less all rows: those of none where nobody is in two, and those of two where all are in one."""
-    of = [keys(row for row in rows if VALUES[kind](row) == value) for value in tables(page)[kind]]
-    several = {key for some in of for key in some if sum(key in it for it in of) > 1}
-    outside = keys(rows) - frozenset().union(*of)
+def _check_rest(rows: Iterable[frozenset[str]], of: frozenset[str]) -> None:
+    """Of a group less all rows in it: those of none where nobody is in two, and those of two where all are in one."""
+    within = [row for row in rows if row <= of]
+    several = {key for row in within for key in row if sum(key in it for it in within) > 1}
+    outside = of.difference(*within)
     if not several or not outside:
-        assert not 0 < len(several | outside) < FEW, kind
+        assert not 0 < len(several | outside) < FEW
 
 
 def _check_days(page: dict[str, Any], rows: Collection[Row]) -> None:
@@ -307,6 +310,26 @@ def test_a_row_less_another_one_that_is_part_of_it_is_not_of_a_few(folded: int, 
     page = shown()
     assert tables(page)["pages"] == {"/": 20, "/docs/a/": 12}
     assert ("docs" in tables(page).get("section", {})) == (path == "/blog/")
+
+
+def test_a_section_less_all_of_its_pages_is_not_of_a_few() -> None:
+    """Of the pages none is next to all of it."""
+    views = [*visits("/docs/a/", 12, AT), *visits("/docs/b/", 9, AT), *visits("/", 20, AT)]
+    insert_page_views([*views, *(view for n in range(5) for view in visits(f"/{n}/", 1, AT))])
+    assert tables(shown())["section"] == {"docs": 21, "/": 20}
+    insert_page_views(visits("/docs/c/", 3, AT))
+    assert tables(shown())["pages"] == {"/": 20, "/docs/a/": 12, "/docs/b/": 9}
+    assert tables(shown())["section"] == {"/": 20}
+
+
+def test_a_page_less_all_of_a_list_that_are_within_it_is_not_of_a_few() -> None:
+    """Who saw it with none of the devices that are seen there only."""
+    insert_page_views(visits("/", 20, AT))
+    of = ["tv"] * 12 + ["kiosk"] * 9 + ["console"] * 5
+    insert_page_views(("/hall/", f"key{n}", AT, {"device": device}) for n, device in enumerate(of))
+    assert tables(shown())["device"] == {"tv": 12, "kiosk": 9, "console": 5}
+    insert_page_views(("/hall/", f"few{n}", AT, {}) for n in range(3))
+    assert tables(shown())["device"] == {"tv": 12, "kiosk": 9}
 
 
 @pytest.mark.parametrize("folded", [0, 25, 99])

@@ -27,14 +27,15 @@ def told_panels(scope: Scope) -> CrossedPanels:
     """
     panels = CrossedPanels([], [], [])
     try:
-        everybody, told = scope.taken.visitors(**scope.bounds), _days(scope)
+        everybody = scope.taken.visitors(**scope.bounds)
+        told = [[everybody], _days(scope)]
     except TailTooLongError:  # since it was found to be short
         return panels
     for kind in scope.kinds:
         if kind.name in GROUPS:
             continue
         rows = _rows(scope, kind, everybody, told)
-        told += [row.visitors for row in rows]
+        told.append([row.visitors for row in rows])
         if rows:
             panels.tables.append(_table(kind, rows, len(everybody)))
         else:
@@ -56,7 +57,7 @@ def _days(scope: Scope) -> list[VisitorSet]:
     return [visitors for visitors in found if len(visitors) >= FEW]
 
 
-def _rows(scope: Scope, kind: Kind, everybody: VisitorSet, told: list[VisitorSet]) -> list[ValueVisitors]:
+def _rows(scope: Scope, kind: Kind, everybody: VisitorSet, told: list[list[VisitorSet]]) -> list[ValueVisitors]:
     """None where a function of the site's own fails, which is its owner's business."""
     if len(everybody) < FEW:
         return []
@@ -64,7 +65,7 @@ def _rows(scope: Scope, kind: Kind, everybody: VisitorSet, told: list[VisitorSet
         found = cross_values(scope.taken, Wanted(kind.dimension, **scope.bounds), everybody, upto=rows_of(kind))
     except (DimensionError, TailTooLongError):
         return []
-    return rows_told(found.rows, everybody, told)
+    return rows_told(found.rows, told)
 
 
 def _table(kind: Kind, rows: list[ValueVisitors], everybody: int) -> CrossedTable:

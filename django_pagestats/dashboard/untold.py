@@ -37,15 +37,16 @@ def places_told(visitors: Sequence[int | None], everybody: int, *, beside: int =
     return told
 
 
-def rows_told(rows: Iterable[Row], everybody: VisitorSet, others: Iterable[VisitorSet]) -> list[Row]:
-    """Those of a list that may be told of beside the visitors of the site, and the groups of `others`."""
-    others = [everybody, *others]
+def rows_told(rows: Iterable[Row], before: Sequence[Sequence[VisitorSet]]) -> list[Row]:
+    """Those of a list that may be told beside what is told before it, the visitors of the site among that."""
+    groups = [group for some in before for group in some]
     told: list[Row] = []
     for row in rows:
-        are_many = len(row.visitors) >= FEW
-        if are_many and all(_are_apart(row.visitors, it) for it in (*others, *(it.visitors for it in told))):
+        others = [*groups, *(it.visitors for it in told)]
+        is_apart = len(row.visitors) >= FEW and all(_are_apart(row.visitors, it) for it in others)
+        if is_apart and not any(_is_rest_few(some, row.visitors) for some in before):
             told.append(row)
-    while told and _is_rest_few([row.visitors for row in told], everybody):
+    while told and any(_is_rest_few([row.visitors for row in told], of) for of in groups):
         told.pop()
     return told
 
@@ -57,15 +58,16 @@ def _are_apart(one: VisitorSet, other: VisitorSet) -> bool:
     return not (is_few(len(other) - len(one)) and one <= other)
 
 
-def _is_rest_few(sets: Sequence[VisitorSet], everybody: VisitorSet) -> bool:
-    """Whether the total less all rows is a few.
+def _is_rest_few(sets: Iterable[VisitorSet], of: VisitorSet) -> bool:
+    """Whether some visitors, such as all of them, less all sets of a list that are within them, are a few.
 
-    It is those who are in no row, if nobody is in two; and those who are in two, if everybody is in one. Who knows what
-    the rows are, such as devices, knows that next to all of them are.
+    It is those who are in no set, if nobody is in two; and those who are in two, if everybody is in one. Who knows what
+    the sets are, such as devices, knows that next to all are in one.
     """
-    nobody = everybody - everybody
+    nobody = of - of
     once, twice = nobody, nobody
     for some in sets:
-        once, twice = once | some, twice | (once & some)
-    outside, several = len(everybody - once), len(twice)
+        if some <= of:
+            once, twice = once | some, twice | (once & some)
+    outside, several = len(of - once), len(twice)
     return (is_few(outside) and several < FEW) or (is_few(several) and outside < FEW)
