@@ -100,10 +100,12 @@ def ranges_of(scope: Scope) -> list[tuple[date | None, date | datetime | None]]:
     return ranges
 
 
-def active_now(scope: Scope) -> str:
-    """The visitors of the last minutes; of now, and not of the range."""
-    visitors = stats.active_visitors(ACTIVE_MINUTES, using=scope.using)
-    return few() if is_hidden(visitors, is_public=scope.is_public) else whole(visitors)
+def active_now(scope: Scope, visitors: int) -> str:
+    """The visitors of the last minutes, of now; some of the `visitors` of the range, where that has today."""
+    active = stats.active_visitors(ACTIVE_MINUTES, using=scope.using)
+    if is_hidden(active, is_public=scope.is_public):
+        return few()
+    return NOTHING if scope.is_public and scope.has_today and is_few(visitors - active) else whole(active)
 
 
 def _seen(scope: Scope, period: Period) -> Count:

@@ -108,7 +108,7 @@ def _of_everybody(scope: Scope, totals: Totals) -> dict[str, Any]:
     noted = notes_of(scope)
     return {
         "totals": totals,
-        "active": active_now(scope),
+        "active": active_now(scope, totals.visitors),
         "chart": chart_of(scope, noted),
         "notes": list_of(noted),
         "compared": compared_text(scope),
