@@ -507,7 +507,7 @@ ON_PAGES = [
     (SITE, [*OF_DAYS, *OF_ROWS]),
     (ADMIN, [*OF_DAYS, *OF_ROWS]),
     (f"{ADMIN}page/", [*OF_DAYS, *OF_ROWS]),
-    (PUBLIC, [*OF_DAYS, *OF_ROWS]),
+    (PUBLIC, ["no such range", "no such interval", "no such CSV", *OF_ROWS]),
     (f"{ADMIN}loyalty/", [*OF_DAYS, "This page is of the whole site"]),
     (f"{ADMIN}audit/", [*OF_DAYS, "This page is of the whole site", "no such page of a list"]),
 ]
