@@ -25,6 +25,7 @@ from django_pagestats import checks, folding
 from django_pagestats.admin import PageStatisticsMixin
 from django_pagestats.dashboard import audit, sitemaps
 from django_pagestats.dashboard.audit import audit_page_of
+from django_pagestats.dashboard.audit_tables import TABLES
 from django_pagestats.dashboard.sitemaps import Site
 from django_pagestats.decorators import not_counted
 from testproject.urls import urlpatterns
@@ -138,6 +139,11 @@ def shown(query: dict[str, str] = MARCH, now: datetime = NOW) -> dict[str, Any]:
     return audit_page_of(query, using="default", now=now, site=site())
 
 
+def moved(page: dict[str, Any]) -> list[list[Any]]:
+    """The rows of the pages that gained, and of those that lost."""
+    return [list(table.rows) for table in page["changes"].tables]
+
+
 def admin_client() -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("chief"))
@@ -153,14 +159,14 @@ def viewed(*paths: str, at: datetime = AT) -> list[Row]:
     return insert_page_views((path, f"key{n}", at) for n, path in enumerate(paths))
 
 
-def csv_of(client: Client, query: str = QUERY) -> tuple[list[str], list[list[str]]]:
+def csv_of(client: Client, query: str = QUERY, *, table: str = "unseen") -> tuple[list[str], list[list[str]]]:
     """Its head, and its rows."""
-    response = client.get(f"{ADMIN}{query}&csv=unseen")
+    response = client.get(f"{ADMIN}{query}&csv={table}")
     assert response["Content-Type"] == "text/csv; charset=utf-8"
-    assert response["Content-Disposition"] == 'attachment; filename="unseen-2025-03-12-2025-03-25.csv"'
+    assert response["Content-Disposition"] == f'attachment; filename="{table}-2025-03-12-2025-03-25.csv"'
     content = b"".join(response).decode("utf-8-sig")  # type: ignore[arg-type]
     lines = list(csv.reader(io.StringIO(content, newline="")))
-    first = lines.index(["path", "sitemap"])
+    first = lines.index(list(TABLES[table]))
     return [line[0] for line in lines[:first]], lines[first + 1 :]
 
 
@@ -173,7 +179,7 @@ def test_gainers_losers_and_new_pages_equal_a_plain_count() -> None:
     fold_naively(rows[:700])
     page = shown()
     gainers, losers = changed_naively(rows, "UTC", DAYS, BEFORE, 10)
-    for found, wanted in ((page["changes"].gainers, gainers), (page["changes"].losers, losers)):
+    for found, wanted in zip(moved(page), (gainers, losers), strict=True):
         assert [(row.path, row.page_views, row.before) for row in found] == [
             (it.path, str(it.page_views), str(it.page_views_before)) for it in wanted
         ]
@@ -181,10 +187,91 @@ def test_gainers_losers_and_new_pages_equal_a_plain_count() -> None:
     new, count = new_naively(rows, "UTC", DAYS, 10)
     assert [(row.path, row.page_views) for row in page["new"].rows] == [(it.path, str(it.page_views)) for it in new]
     assert page["new"].rows[0].first_seen_on == new[0].first_seen_on.strftime("%B %-d, %Y")
-    assert page["new"].told.startswith(f"{count} pages were first seen in these days.")
+    assert page["new"].told[0] == f"{count} pages were first seen in these days."
+    assert page["new"].told[1:] == ["1 to 10 of these are shown."]
     assert page["changes"].told.startswith("Page views of March 12, 2025 to March 25, 2025, compared with Feb. 26,")
     text = text_of(admin_client().get(ADMIN + QUERY))
     assert f'<bdi dir="ltr">+{gainers[0].difference}</bdi>' in text and losers[0].path in text
+
+
+@pytest.fixture
+def changed() -> list[Row]:
+    """Pages that gained, lost and are new, more than a page of each list has; some are in the tail."""
+    rows = viewed("/first/", at=datetime(2025, 2, 1, tzinfo=timezone.utc))
+    rows += make_page_views(350, paths=50, visitors=60, start=datetime(2025, 2, 20, tzinfo=timezone.utc))
+    rows += viewed(*[f"/=fresh/{n}" for n in range(12)], at=AT)
+    fold_naively(rows[:250])
+    return rows
+
+
+def test_each_list_is_turned_searched_sorted_and_told_whole_as_csv(changed: list[Row]) -> None:
+    gainers, losers = changed_naively(changed, "UTC", DAYS, BEFORE, 999)
+    new, _ = new_naively(changed, "UTC", DAYS, 999)
+    wanted: dict[str, list[Any]] = {"gainers": gainers, "losers": losers, "new": new}
+    assert all(len(rows) > 10 for rows in wanted.values())
+    found: dict[str, list[str]] = {name: [] for name in wanted}
+    for number in range(1, 2 + max(map(len, wanted.values())) // 10):
+        page = shown({**MARCH, **{f"{name}_p": str(number) for name in wanted}})
+        for table in (*page["changes"].tables, page["new"]):
+            name = table.kind.name
+            assert bool(table.newer) == (number > 1)
+            if len(found[name]) < len(wanted[name]):
+                found[name] += [row.path for row in table.rows]
+                assert bool(table.older) == (len(found[name]) < len(wanted[name]))
+                first = 10 * (number - 1) + 1
+                assert table.told[-1] == f"{first} to {first + len(table.rows) - 1} of these are shown."
+    assert found == {name: [it.path for it in rows] for name, rows in wanted.items()}
+    client = admin_client()
+    for name, rows in wanted.items():
+        head, lines = csv_of(client, table=name)
+        assert [line[0] for line in lines] == [it.path for it in rows]
+        assert head[0].endswith("from 2025-03-12 to 2025-03-25, both days included") and "Time zone: UTC." in head[1]
+        some = [it.path for it in rows if it.path.startswith("/=fresh/")]
+        query = f"{QUERY}&{name}_q=/%3Dfresh/&{name}_sort=-path"
+        head, lines = csv_of(client, query, table=name)
+        assert [line[0] for line in lines] == sorted(some)[::-1] and "# Only paths that begin with /=fresh/" in head
+        head, lines = csv_of(client, f"{QUERY}&{name}_sort=zz", table=name)
+        assert [line[0] for line in lines] == [it.path for it in rows]
+        assert "# A table cannot be in the order that was asked for, so it is in its usual one." in head
+        assert [line[1:] for line in csv_of(client, table=name)[1]] == [list(map(str, numbers_of(it))) for it in rows]
+
+
+def numbers_of(it: Any) -> tuple[object, ...]:
+    if hasattr(it, "first_seen_on"):
+        return it.page_views, it.first_seen_on
+    return it.difference, it.page_views, it.page_views_before
+
+
+def test_a_list_that_is_searched_says_how_many_were_found(changed: list[Row]) -> None:
+    query = {**MARCH, "new_q": "/=fresh/1", "new_sort": "path", "losers_q": "/<b>", "gainers_q": "\0"}
+    page = shown(query)
+    table = page["new"]
+    assert [row.path for row in table.rows] == ["/=fresh/1", "/=fresh/10", "/=fresh/11"]
+    assert table.told[1:] == ["3 of them begin with “/=fresh/1”."] and table.has_search
+    assert [head.sorted for head in table.heads] == ["ascending", "", ""]
+    assert table.heads[0].query.endswith("&new_q=%2F%3Dfresh%2F1&new_sort=-path")
+    gainers, losers = page["changes"].tables
+    assert losers.rows == [] and losers.told[-1] == "0 of them begin with “/<b>”." and losers.csv == ""
+    assert [head.sorted for head in gainers.heads] == ["", "descending", "", ""]
+    assert [head.sorted for head in losers.heads] == ["", "ascending", "", ""], "the greatest loss is the least number"
+    assert page["refused"] == ["No path can begin with what was searched for: it is left out."]
+    text = text_of(admin_client().get(ADMIN, query))
+    assert "/&lt;b&gt;" in text and "/<b>" not in text
+    assert '<input type="hidden" name="new_sort" value="path">' in text, "another search keeps the order"
+
+
+def test_pages_that_nobody_saw_are_searched_and_sorted(settings: Any) -> None:
+    settings.PAGESTATS_SITEMAPS = "tests.test_dashboard_audit.SITEMAPS"
+    viewed("/de/about/")
+    every = [row.path for row in shown()["unseen"].table.rows]
+    for sort, wanted in (("path", sorted(every)), ("-path", sorted(every)[::-1]), ("sitemap", every[3:] + every[:3])):
+        assert [row.path for row in shown({**MARCH, "unseen_sort": sort})["unseen"].table.rows] == wanted
+    table = shown({**MARCH, "unseen_q": "/en/"})["unseen"].table
+    assert [row.path for row in table.rows] == ["/en/about/", "/en/prices/"]
+    assert table.told[-1] == "2 of them begin with “/en/”."
+    head, rows = csv_of(admin_client(), f"{QUERY}&unseen_q=/en/")
+    assert [path for path, _ in rows] == ["/en/about/", "/en/prices/"]
+    assert "# Only paths that begin with /en/" in head
 
 
 def test_days_to_come_have_no_new_pages() -> None:
@@ -202,10 +289,10 @@ def test_today_is_left_out_of_both_sides() -> None:
     viewed(*["/steady/"] * 6, "/today/", at=NOW - timedelta(days=8))
     viewed("/today/", "/today/", at=NOW)
     viewed(*["/steady/"] * 9, at=NOW - timedelta(days=7))
-    changes = shown({"range": "7d"})["changes"]
-    assert [(row.path, row.difference) for row in changes.losers] == [
-        ("/today/", f"{MINUS}1")
-    ] and changes.gainers == []
+    page = shown({"range": "7d"})
+    changes, (gainers, losers) = page["changes"], moved(page)
+    assert [(row.path, row.difference) for row in losers] == [("/today/", f"{MINUS}1")] and gainers == []
+    assert [it.told for it in changes.tables] == [["No page gained any."], ["1 page lost some."]]
     assert "March 30, 2025 to April 4, 2025, compared with March 23, 2025 to March 28, 2025" in changes.told
     assert changes.told.endswith("Today is not over, so it is left out.")
     assert "not over are not compared" in shown({"range": "today"})["changes"].told
@@ -222,8 +309,8 @@ def test_today_is_left_out_of_both_sides() -> None:
 def test_why_nothing_is_compared(query: dict[str, str], told: str) -> None:
     viewed("/", at=NOW - timedelta(days=90))
     page = shown(query)
-    assert page["changes"].told.startswith(told) and not page["changes"].is_known
-    assert ("every page that was seen is new" in page["new"].told) == (query["range"] != "free")
+    assert page["changes"].told.startswith(told) and not page["changes"].tables
+    assert ("every page that was seen is new" in page["new"].told[0]) == (query["range"] != "free")
 
 
 def test_what_is_not_folded_is_not_taken_for_unseen(settings: Any) -> None:
@@ -232,9 +319,13 @@ def test_what_is_not_folded_is_not_taken_for_unseen(settings: Any) -> None:
     viewed("/en/about/", "/x/", "/y/")
     settings.PAGESTATS_TAIL_LIMIT = 2
     page = shown()
-    assert page["unseen"].rows == [] and page["unseen"].told == ["The page views of these days are not counted yet."]
-    assert page["changes"].told == "The page views of these days are not counted yet."
-    assert csv_of(admin_client())[1] == []
+    why = "The page views of these days are not counted yet."
+    assert not page["unseen"].table.rows and page["unseen"].table.told == page["new"].told == [why]
+    assert page["changes"].told == why
+    client = admin_client()
+    for table in TABLES:
+        head, rows = csv_of(client, table=table)
+        assert rows == [] and (f"# {why}" in head or table == "unseen")
 
 
 # -- seen by nobody
@@ -246,7 +337,7 @@ def test_pages_of_sitemaps_that_nobody_saw(settings: Any) -> None:
     viewed("/first/", at=NOW - timedelta(days=90))
     viewed("/en/prices/")  # in the tail
     viewed("/de/prices/", at=AT + timedelta(days=7))  # not in these days
-    unseen = shown()["unseen"]
+    unseen = shown()["unseen"].table
     wanted = ["/en/about/", "/de/prices/", "/<script>alert(1)</script>/", "/\u202egpj.exe", "/" + "x" * 2_047, "/😀/"]
     assert [row.path for row in unseen.rows] == wanted
     assert [row.section for row in unseen.rows] == ["pages"] * 2 + ["others"] * 4
@@ -262,14 +353,14 @@ def test_pages_of_sitemaps_that_nobody_saw(settings: Any) -> None:
     assert head[0].endswith("from 2025-03-12 to 2025-03-25, both days included") and head[1] == "# Time zone: UTC"
     assert [path for path, _ in rows] == wanted
     # of all time: what was seen later was seen
-    assert [row.path for row in shown({"range": "all"})["unseen"].rows] == [*wanted[:1], *wanted[2:]]
+    assert [row.path for row in shown({"range": "all"})["unseen"].table.rows] == [*wanted[:1], *wanted[2:]]
 
 
 def test_hosts_that_are_this_site_and_others(settings: Any) -> None:
     settings.PAGESTATS_SITEMAPS = ["tests.test_dashboard_audit.HOSTS"]
     settings.PAGESTATS_OWN_HOSTS = [".own.example"]
     viewed("/")
-    unseen = shown()["unseen"]
+    unseen = shown()["unseen"].table
     assert [row.path for row in unseen.rows] == ["/at/www.own.example/", "/at/testserver/"]
     assert "1 address is of another host, and left out." in unseen.told
 
@@ -280,7 +371,7 @@ def test_paths_are_those_of_the_sites_own_setting(settings: Any) -> None:
     settings.PAGESTATS_PATH = "django_pagestats.recording.paths.without_language"
     settings.LANGUAGES = [("en", "English"), ("de", "German")]
     viewed("/about/")
-    assert [row.path for row in shown()["unseen"].rows] == ["/prices/"]
+    assert [row.path for row in shown()["unseen"].table.rows] == ["/prices/"]
 
 
 def test_a_sitemap_that_fails_is_told_and_the_others_are_there(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -307,12 +398,12 @@ def test_objects_of_models_are_pages_too(settings: Any, monkeypatch: pytest.Monk
     User.objects.bulk_create(User(pk=n, username=f"ada{n:02}") for n in range(1, 66))
     viewed(*[f"/user/ada{n:02}/" for n in range(1, 13)])
     wanted = [f"/user/ada{n:02}/" for n in range(13, 66) if n % 5]
-    pages = [shown({**MARCH, "unseen_p": number})["unseen"] for number in ("1", "2", "3", "x")]
+    pages = [shown({**MARCH, "unseen_p": number})["unseen"].table for number in ("1", "2", "3", "x")]
     assert [row.path for page in pages[:2] for row in page.rows] == wanted
     assert [page.told[-1] for page in pages[:2]] == ["1 to 25 of these are shown.", "26 to 42 of these are shown."]
     assert [bool(page.newer) for page in pages] == [False, True, True, False]
     assert [bool(page.older) for page in pages] == [True, False, False, True]
-    assert pages[2] == pages[1] and pages[3] == pages[0] and not pages[0].has_sections
+    assert pages[2] == pages[1] and pages[3] == pages[0] and [head.name for head in pages[0].heads] == ["path"]
     assert pages[0].older == "?range=free&from=2025-03-12&to=2025-03-25&unseen_p=2"
 
 
@@ -347,7 +438,7 @@ def test_the_page_looks_at_so_many_and_the_csv_at_all(settings: Any, monkeypatch
     viewed("/de/about/")
     _, all_rows = csv_of(admin_client())
     monkeypatch.setattr(audit, "MOST_ADDRESSES", 3)
-    unseen = shown()["unseen"]
+    unseen = shown()["unseen"].table
     assert len(unseen.rows) == 2 and unseen.told[-1] == "Only the first 3 were looked at: the CSV has all."
     monkeypatch.setattr("django_pagestats.dashboard.unseen.STRETCH", 3)
     client = Client()
@@ -356,7 +447,7 @@ def test_the_page_looks_at_so_many_and_the_csv_at_all(settings: Any, monkeypatch
     # or for so long
     monkeypatch.setattr(audit, "MOST_ADDRESSES", 1_000)
     monkeypatch.setattr(audit, "SECONDS", 0.0)
-    assert "were looked at: the CSV has all." in shown()["unseen"].told[-1]
+    assert "were looked at: the CSV has all." in shown()["unseen"].table.told[-1]
 
 
 def test_the_sites_code_runs_in_no_snapshot(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

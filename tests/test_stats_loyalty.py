@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from django_pagestats import folding, stats
 from django_pagestats.exceptions import TailTooLongError
 from django_pagestats.ids import known_subject_ids
-from django_pagestats.stats.changes import Moved, NewPage, most_changed, new_pages
+from django_pagestats.stats.changes import Moved, NewPage, changed_pages
+from django_pagestats.stats.changes import new_pages as new_pages_of
 from django_pagestats.stats.loyalty import DaysSeen, Loyalty, Week, loyalty_of
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.stats_oracle import clean, fold_naively, fold_on
@@ -89,6 +90,19 @@ def new_naively(rows: Sequence[Row], zone: str, days: tuple[date, date], limit: 
         key=lambda it: (-it.page_views, *order(it.path, subjects)),
     )
     return new[:limit], len(new)
+
+
+def most_changed(
+    taken: stats.Snapshot, days: tuple[date, date], before: tuple[date, date], *, limit: int
+) -> tuple[list[Moved], list[Moved]]:
+    gained, lost = changed_pages(taken, days, before)
+    assert list(gained) == gained.rows(len(gained)) and list(lost) == lost.rows(len(lost))
+    return gained.rows(limit), lost.rows(limit)
+
+
+def new_pages(taken: stats.Snapshot, days: tuple[date, date], *, limit: int) -> tuple[list[NewPage], int]:
+    found = new_pages_of(taken, days)
+    return found.rows(limit), len(found)
 
 
 def test_loyalty_and_changes_of_any_page_views_equal_a_plain_count() -> None:
@@ -195,6 +209,38 @@ def test_changes_are_of_all_pages_and_not_of_the_top_ones(no_settling: None) -> 
     assert [gainers, losers] == [*changed_naively(rows, "UTC", DAYS, BEFORE, 1)]
 
 
+def test_all_changed_and_new_pages_are_searched_and_sorted(rows: list[Row]) -> None:
+    """Each order, from both ends, of all pages and of those that begin so; those of the tail are among them."""
+    fold_naively(rows[:900])
+    rows += insert_page_views([(f"/fresh/\N{GRINNING FACE}{n}", f"key{n}", rows[-1].viewed_at) for n in range(3)])
+    subjects = known_subject_ids("default", {row.path for row in rows})
+    whole, before = (START + timedelta(days=30), START + timedelta(days=70)), (START, START + timedelta(days=30))
+    keys: dict[str, Callable[[Any], Any]] = {
+        "difference": lambda it: it.difference,
+        "page_views": lambda it: it.page_views,
+        "page_views_before": lambda it: it.page_views_before,
+        "first_seen": lambda it: it.first_seen_on.toordinal(),
+    }
+    wanted = [*changed_naively(rows, "UTC", whole, before, 999), new_naively(rows, "UTC", whole, 999)[0]]
+    with stats.snapshot() as taken:
+        found = [*changed_pages(taken, whole, before), new_pages_of(taken, whole)]
+        for pages, every in zip(found, wanted, strict=True):
+            assert len(every) > 2
+            for prefix in ("", every[1].path, every[0].path[:3], "/fresh/", "/nobody/", "\0"):
+                some = [it for it in every if it.path.startswith(prefix)]
+                narrowed = pages.beginning_with(prefix)
+                assert list(narrowed) == some and len(narrowed) == len(some)
+                for sign in (1, -1):
+                    by_path = sorted(some, key=lambda it: it.path, reverse=sign < 0)
+                    assert list(narrowed.by("path", is_descending=sign < 0)) == by_path
+                    for number, key in keys.items():
+                        if some and not hasattr(some[0], {"first_seen": "first_seen_on"}.get(number, number)):
+                            continue
+                        in_order = sorted(some, key=lambda it: (sign * key(it), *order(it.path, subjects)))
+                        ordered = narrowed.by(number, is_descending=sign < 0)
+                        assert ordered.rows(4, offset=3) == in_order[3:7], (number, sign)
+
+
 def test_ranges_far_apart_of_many_years_and_equal_ones(rows: list[Row]) -> None:
     fold_naively(rows[:900])
     year_before = (date(2024, 3, 30), date(2024, 4, 20))
@@ -233,6 +279,11 @@ def test_statements_do_not_grow_with_days_visitors_and_pages(django_assert_max_n
             with django_assert_max_num_queries(6):
                 loyalty_of(taken, WEEKS, followed=12)
             with django_assert_max_num_queries(8):
-                most_changed(taken, DAYS, BEFORE, limit=10)
+                gained, lost = changed_pages(taken, DAYS, BEFORE)
+                gained.rows(10), lost.rows(10)
             with django_assert_max_num_queries(6):
-                new_pages(taken, DAYS, limit=10)
+                new_pages_of(taken, DAYS).rows(10)
+            with django_assert_max_num_queries(2):
+                gained.beginning_with("/page").rows(10)
+            with django_assert_max_num_queries(2):
+                lost.by("path", is_descending=False).rows(10)

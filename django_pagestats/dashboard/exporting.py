@@ -91,6 +91,14 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(GUARDED) else text
 
 
+def guard_told(column: str) -> str:
+    """What the head of a CSV says of a column whose texts are `guarded`."""
+    return (
+        f"# Where a {column} begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the"
+        " apostrophe before that is none of its own"
+    )
+
+
 def _head(scope: Scope, kind: Kind, audience: Audience | None, told: Iterable[str]) -> Iterator[str]:
     trust = trust_of(scope, totals_of(scope) if audience is None else audience_totals(scope, audience))
     search = scope.state.table(kind.name).search
@@ -107,10 +115,7 @@ def _head(scope: Scope, kind: Kind, audience: Audience | None, told: Iterable[st
     yield f"# {trust.visitors}"
     if ahead := ahead_of(scope):
         yield f"# {ahead}"
-    yield (
-        f"# Where a {kind.column} begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the"
-        " apostrophe before that is none of its own"
-    )
+    yield guard_told(kind.column)
 
 
 def _columns(scope: Scope, kind: Kind, of: str) -> Iterator[str]:

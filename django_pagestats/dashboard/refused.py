@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from django.utils.translation import gettext, ngettext
@@ -32,23 +32,23 @@ def refused_choices(query: Mapping[str, Any], scope: Scope) -> list[str]:
     return [*_refused_days(query, scope), *_refused_rows(query, scope), *_refused_filters(query, scope)]
 
 
-def refused_of_everybody(query: Mapping[str, Any], scope: Scope, *, page: str = "") -> list[str]:
-    """The same for a page of the whole site, which knows no tables, filters and goals.
+def refused_of_everybody(query: Mapping[str, Any], scope: Scope, *, tables: Collection[str] = ()) -> list[str]:
+    """The same for a page of the whole site, which knows no filters and goals, and not the dashboard's tables.
 
-    `page` is the name of the parameter that turns its own list; empty: it has none.
+    `tables` are the names of its own, whose rows are pages.
     """
-    return [*refused_choices_of_everybody(query, scope, page=page), *_refused_csv(query)]
+    return [*refused_choices_of_everybody(query, scope, tables=tables), *_refused_csv(query)]
 
 
-def refused_choices_of_everybody(query: Mapping[str, Any], scope: Scope, *, page: str = "") -> list[str]:
+def refused_choices_of_everybody(query: Mapping[str, Any], scope: Scope, *, tables: Collection[str] = ()) -> list[str]:
     """The same without the CSV: for its head."""
     told = list(_refused_days(query, scope))
-    of_tables = [f"{kind.name}_{name}" for kind in scope.kinds for name in OF_TABLES]
+    of_tables = [f"{kind.name}_{name}" for kind in scope.kinds if kind.name not in tables for name in OF_TABLES]
     if asked_filters(query) or any(query.get(name) for name in ("path", "goal", *of_tables)):
         told.append(gettext("This page is of the whole site: a page, filters, a goal and tables' rows are left out."))
-    if _is_no_page(query.get(page)):
-        told.append(_no_page())
-    return told
+    if any(query.get(f"{name}_q") and not scope.state.table(name).search for name in tables):
+        told.append(gettext("No path can begin with what was searched for: it is left out."))
+    return [*told, *_refused_order(query, scope, tables)]
 
 
 def _refused_days(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _refused_of_public(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
     elif wanted and wanted != state.range.name:
         yield _no_range()
     yield from _refused_interval(query, scope)
-    yield from _refused_order(query, scope)
+    yield from _refused_order(query, scope, [kind.name for kind in scope.kinds])
     if is_asked_in_vain(query, [kind.name for kind in scope.kinds]):
         yield gettext(
             "This is the whole site: for everybody there is no page alone, no filter, no goal and no search, and"
@@ -100,16 +100,17 @@ def _refused_rows(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
         yield gettext("No path can begin with what was searched for: it is left out.")
     elif left_out:
         yield gettext("Nothing can begin with what was searched for: it is left out.")
-    yield from _refused_order(query, scope)
+    yield from _refused_order(query, scope, [it.name for it in scope.kinds])
 
 
-def _refused_order(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
-    state = scope.state
-    sorts = ((query.get(f"{it.name}_sort"), state.table(it.name).sort) for it in scope.kinds)
+def _refused_order(query: Mapping[str, Any], scope: Scope, names: Collection[str]) -> Iterator[str]:
+    """Of the tables of these names, an order and a page that one does not have."""
+    sorts = ((query.get(f"{name}_sort"), scope.state.table(name).sort) for name in names)
     if any(asked and asked != sort for asked, sort in sorts):
         yield gettext("A table cannot be in the order that was asked for, so it is in its usual one.")
-    if any(_is_no_page(query.get(f"{it.name}_p")) for it in scope.kinds):
-        yield _no_page()
+    pages = (query.get(f"{name}_p") for name in names)
+    if any(asked and list_page(asked) is None for asked in pages):
+        yield gettext("There is no such page of a list as was asked for, so it is the first one.")
 
 
 def _refused_filters(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
@@ -133,14 +134,6 @@ def _refused_filters(query: Mapping[str, Any], scope: Scope) -> Iterator[str]:
 def _refused_csv(query: Mapping[str, Any]) -> Iterator[str]:
     if query.get("csv"):
         yield gettext("There is no such CSV as was asked for, so this is the page.")
-
-
-def _is_no_page(asked: object) -> bool:
-    return bool(asked) and list_page(asked) is None
-
-
-def _no_page() -> str:
-    return gettext("There is no such page of a list as was asked for, so it is the first one.")
 
 
 def _which() -> str:

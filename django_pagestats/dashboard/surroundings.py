@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -13,24 +13,31 @@ from django_pagestats.dashboard.menus import compare_query, menus_of
 from django_pagestats.dashboard.page import Empty
 from django_pagestats.dashboard.refused import refused_of_everybody
 from django_pagestats.dashboard.scope import Scope, scope_of
-from django_pagestats.dashboard.trust import trust_of
+from django_pagestats.dashboard.state import State
+from django_pagestats.dashboard.trust import Trust, trust_of
 from django_pagestats.stats.together import pending_of
 
 
 @contextmanager
-def scope_of_everybody(query: Mapping[str, Any], *, using: str, now: datetime) -> Iterator[Scope]:
-    """What a query asks for, without a page, filters and a goal, which these pages do not know; not for the public."""
+def scope_of_everybody(
+    query: Mapping[str, Any], *, using: str, now: datetime, tables: Mapping[str, tuple[str, ...]] | None = None
+) -> Iterator[Scope]:
+    """What a query asks for, without a page, filters and a goal, which these pages do not know; not for the public.
+
+    `tables` are those of the page in place of the dashboard's: name -> the columns that it sorts by.
+    """
     with scope_of(query, using=using, now=now, is_public=False) as scope:
-        yield replace(scope, state=scope.state.of_everybody())
+        rows = State.parse(query, tables=tables or {}).tables
+        yield replace(scope, state=replace(scope.state.of_everybody(), tables=rows))
 
 
-def surroundings(scope: Scope, query: Mapping[str, Any], *, page: str = "") -> dict[str, Any]:
-    """For the templates of a page that is not for the public; `page` is the parameter that turns its list."""
+def surroundings(scope: Scope, query: Mapping[str, Any], *, tables: Collection[str] = ()) -> dict[str, Any]:
+    """For the templates of a page that is not for the public; `tables` are its own lists."""
     return {
         "menus": menus_of(scope),
-        "refused": refused_of_everybody(query, scope, page=page),
+        "refused": refused_of_everybody(query, scope, tables=tables),
         "compare_query": compare_query(scope),
-        "trust": trust_of(scope, _pending(scope)),
+        "trust": trust_of_everybody(scope),
         "empty": Empty(is_new=True) if scope.since is None else None,
         "state": scope.state,
         "days": scope.days,
@@ -39,6 +46,6 @@ def surroundings(scope: Scope, query: Mapping[str, Any], *, page: str = "") -> d
     }
 
 
-def _pending(scope: Scope) -> Totals:
-    """No figures: nothing is counted but the page views that are not folded."""
-    return Totals([], 0, 0, None, 0, *pending_of(scope.taken))
+def trust_of_everybody(scope: Scope) -> Trust:
+    """What the numbers are worth; nothing is counted for it but the page views that are not folded."""
+    return trust_of(scope, Totals([], 0, 0, None, 0, *pending_of(scope.taken)))

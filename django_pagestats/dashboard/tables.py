@@ -54,6 +54,8 @@ class Head:
     query: str
     #: "ascending", "descending" or empty: the list is in another order
     sorted: str
+    #: beside the first column, others may be of texts
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
 
-from django_pagestats.dashboard.exporting import WriteRows, csv_file, guarded
+from django_pagestats.dashboard.audit_tables import TABLES, UNSEEN
+from django_pagestats.dashboard.exporting import WriteRows, csv_file, guard_told, guarded
 from django_pagestats.dashboard.refused import refused_choices_of_everybody
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.sitemaps import Address, Site, stretches
-from django_pagestats.dashboard.state import list_page
+from django_pagestats.dashboard.state import Table
 from django_pagestats.dashboard.surroundings import scope_of_everybody
 from django_pagestats.recording import is_counted_url
 from django_pagestats.stats.changes import seen_of
 
 #: addresses that are asked about in one snapshot, for the CSV
 STRETCH = 50_000
-#: the parameter of the page of the list
-PAGE = "unseen_p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,6 @@ class Found:
     not_counted: int
 
 
-def page_number(query: Mapping[str, Any]) -> int:
-    """The page of the list that a query asks for."""
-    return list_page(query.get(PAGE)) or 1
-
-
 def unseen_of(scope: Scope, addresses: Sequence[Address]) -> Found:
     """Those without page views in the range, in their order."""
     seen = seen_of(scope.taken, (it.path for it in addresses), **scope.bounds)
@@ -44,12 +38,21 @@ def unseen_of(scope: Scope, addresses: Sequence[Address]) -> Found:
     return Found(found, len(unseen) - len(found))
 
 
+def wanted_of(addresses: Sequence[Address], table: Table) -> list[Address]:
+    """Those that are searched for, in the order that is asked for or else their own."""
+    found = [it for it in addresses if it.path.startswith(table.search)]
+    if table.sort:
+        by_path = table.sort.removeprefix("-") == UNSEEN.column
+        found.sort(key=lambda it: it.path if by_path else it.section, reverse=table.sort.startswith("-"))
+    return found
+
+
 def unseen_csv(query: Mapping[str, Any], *, using: str, now: datetime, site: Site) -> tuple[str, IO[bytes]]:
     """The name of the file, and the file from its beginning."""
 
     def write(rows: WriteRows) -> str:
-        with scope_of_everybody(query, using=using, now=now) as scope:
-            rows([line] for line in _head(scope, refused_choices_of_everybody(query, scope)))
+        with scope_of_everybody(query, using=using, now=now, tables=TABLES) as scope:
+            rows([line] for line in _head(scope, refused_choices_of_everybody(query, scope, tables=TABLES)))
             name = f"unseen-{scope.days.start}-{scope.days.last}.csv"
         rows([["path", "sitemap"]])
         rows(_rows(query, using, now, site))
@@ -61,23 +64,23 @@ def unseen_csv(query: Mapping[str, Any], *, using: str, now: datetime, site: Sit
 def _head(scope: Scope, told: Sequence[str]) -> Iterator[str]:
     yield f"# Pages that the site has and nobody saw from {scope.days.start} to {scope.days.last}, both days included"
     yield from (f"# {it}" for it in told)
+    if search := scope.state.table(UNSEEN.name).search:
+        yield f"# Only paths that begin with {search}"
     yield f"# Time zone: {scope.zone}"
     if scope.is_left_out:
         yield "# The page views of these days are not all counted yet: nothing is told"
-    yield (
-        "# Where a text begins with = + - @ (of full width, too), a tab, a line break or an apostrophe, the apostrophe"
-        " before that is none of its own"
-    )
+    yield guard_told("text")
 
 
 def _rows(query: Mapping[str, Any], using: str, now: datetime, site: Site) -> Iterator[list[str]]:
     """The site's own code runs between two snapshots, never in one."""
     told: set[str] = set()
     for stretch in stretches(site, size=STRETCH):
-        with scope_of_everybody(query, using=using, now=now) as scope:
+        with scope_of_everybody(query, using=using, now=now, tables=TABLES) as scope:
             found = [] if scope.is_left_out else unseen_of(scope, stretch.addresses).addresses
+            search = scope.state.table(UNSEEN.name).search
         for address in found:
-            if address.path not in told:
+            if address.path not in told and address.path.startswith(search):
                 told.add(address.path)
                 yield [guarded(address.path), guarded(address.section)]
         for section, error in stretch.problems:

@@ -1,23 +1,25 @@
-"""Which pages gained and lost the most between two ranges, and which are new: of all pages, not of the top ones.
+"""Which pages gained and lost page views between two ranges, and which are new: all of them, in any order.
 
-The database ranks what is folded, and the page views of the tail are added: of pages that the tail has not, the first
-n together are among the first of the folded part, as many more as the tail has pages that may have been before them.
+One statement adds up what is folded of all pages, and the page views of the tail are added. Pages are numbers here; the
+paths are read of those that are shown, or searched for.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pyroaring import BitMap
 
 from django_pagestats.buckets import Granularity, day_date, day_number
 from django_pagestats.ids import known_subject_ids
 from django_pagestats.merging.portions import portions
+from django_pagestats.merging.prefixes import begins
 from django_pagestats.merging.reading import Where, can_hold
+from django_pagestats.models import Subject
 from django_pagestats.stats.questions import VALUES_PER_STATEMENT, listed
 from django_pagestats.stats.ranges import EVERYTHING, Span
 from django_pagestats.stats.reading import Moment
@@ -27,9 +29,15 @@ from django_pagestats.stats.tail.base import too_long
 from django_pagestats.stats.topics import PAGES
 from django_pagestats.stats.wheres import values_where
 
+Row = TypeVar("Row")
+
 #: days of two ranges that are far apart, which a statement names one by one
 MOST_NAMED_DAYS = 1_000
 
+#: pages whose paths are read at a time, where all are wanted
+PORTION = 500
+#: what pages are sorted by beside their numbers
+PATH = "path"
 #: a page by its subject's id or, where it has none yet, by its path
 Page = int | str
 Days = tuple[date, date]
@@ -61,38 +69,99 @@ class NewPage:
 class _Counts(NamedTuple):
     """The page views of a page in both ranges."""
 
-    now: int
-    before: int
+    page_views: int
+    page_views_before: int
 
     @property
     def difference(self) -> int:
-        return self.now - self.before
+        return self.page_views - self.page_views_before
 
 
 class _Beginning(NamedTuple):
     """The page views of a page in a range, and from its beginning on to this day; and its first day from there on."""
 
-    in_range: int
+    page_views: int
     since: int
-    first: int
+    first_seen: int
 
 
-def most_changed(taken: Snapshot, days: Days, before: Days, *, limit: int) -> tuple[list[Moved], list[Moved]]:
-    """The pages that gained the most page views, and those that lost the most, by the absolute difference.
+class Pages(Generic[Row]):
+    """Pages in an order, as numbers: their paths are read of the rows that are asked for, while the snapshot lasts."""
 
-    Both ranges are `[start, end)`. Of equal ones that which was known first. Raises TailTooLongError.
+    def __init__(self, taken: Snapshot, counted: Sequence[tuple[Page, Any]], row: Callable[[str, Any], Row]) -> None:
+        self._taken, self._counted, self._row = taken, counted, row
+
+    def __len__(self) -> int:
+        return len(self._counted)
+
+    def __iter__(self) -> Iterator[Row]:
+        """All rows, of which a portion is in memory at a time."""
+        for portion in portions(self._counted, PORTION):
+            yield from self._rows(portion)
+
+    def rows(self, limit: int, *, offset: int = 0) -> list[Row]:
+        return self._rows(self._counted[offset : offset + limit])
+
+    def beginning_with(self, prefix: str) -> Pages[Row]:
+        """Those whose paths begin so, in the same order."""
+        paths = self._paths(prefix) if prefix else {}
+        found = [it for it in self._counted if it[0] in paths] if prefix else self._counted
+        return Pages(self._taken, found, self._row)
+
+    def by(self, number: str, *, is_descending: bool) -> Pages[Row]:
+        """In the order of `page_views`, `page_views_before`, `difference`, `first_seen` or PATH (by code points).
+
+        Of equal pages that which was known first comes first.
+        """
+        if number == PATH:
+            paths = self._paths("")
+            found = sorted(self._counted, key=lambda it: paths[it[0]], reverse=is_descending)
+        else:
+            sign = -1 if is_descending else 1
+            found = sorted(self._counted, key=lambda it: (sign * getattr(it[1], number), *_order(it[0])))
+        return Pages(self._taken, found, self._row)
+
+    def _rows(self, counted: Sequence[tuple[Page, Any]]) -> list[Row]:
+        paths = self._taken._ask(lambda moment: _paths_of(moment, [page for page, _ in counted]))
+        return [self._row(paths[page], counts) for page, counts in counted]
+
+    def _paths(self, prefix: str) -> dict[Page, str]:
+        """The paths of those that begin so: one statement, however many there are."""
+        pages = {page for page, _ in self._counted}
+        return self._taken._ask(lambda moment: _beginning(moment, pages, prefix))
+
+
+def changed_pages(taken: Snapshot, days: Days, before: Days) -> tuple[Pages[Moved], Pages[Moved]]:
+    """The pages that gained page views, and those that lost some, those that did so the most first.
+
+    Both ranges are `[start, end)`. The pages that changed are in memory, as numbers. Raises TailTooLongError.
     """
     spans = _span(*days), _span(*before)
-    return taken._ask(lambda moment: _most_changed(moment, *spans, limit))
+    counted = taken._ask(lambda moment: _changed(moment, *spans))
+    gained = [(page, counts) for page, counts in counted.items() if counts.difference > 0]
+    lost = [(page, counts) for page, counts in counted.items() if counts.difference < 0]
+
+    def row(path: str, counts: _Counts) -> Moved:
+        return Moved(path, *counts)
+
+    return (
+        Pages(taken, gained, row).by("difference", is_descending=True),
+        Pages(taken, lost, row).by("difference", is_descending=False),
+    )
 
 
-def new_pages(taken: Snapshot, days: Days, *, limit: int) -> tuple[list[NewPage], int]:
-    """The pages that nobody saw before a range and somebody in it: those with the most page views, and how many in all.
+def new_pages(taken: Snapshot, days: Days) -> Pages[NewPage]:
+    """The pages that nobody saw before a range and somebody in it, those with the most page views first.
 
     All pages that were seen from its beginning on are in memory, as numbers. Raises TailTooLongError.
     """
     span = _span(*days)
-    return taken._ask(lambda moment: _new_pages(moment, span, limit))
+    counted = taken._ask(lambda moment: _new_pages(moment, span))
+
+    def row(path: str, it: _Beginning) -> NewPage:
+        return NewPage(path, it.page_views, day_date(it.first_seen))
+
+    return Pages(taken, list(counted.items()), row).by("page_views", is_descending=True)
 
 
 def seen_of(taken: Snapshot, paths: Iterable[str], *, start: date | None = None, end: date | None = None) -> set[str]:
@@ -108,33 +177,21 @@ def _span(start: date, end: date) -> Span:
     return Span(Granularity.DAY, day_number(start), day_number(end))
 
 
-def _most_changed(moment: Moment, now: Span, before: Span, limit: int) -> tuple[list[Moved], list[Moved]]:
+def _changed(moment: Moment, now: Span, before: Span) -> dict[Page, _Counts]:
+    """The pages that have other page views in one range than in the other, and some that have as many."""
     moment.folded.begin()  # before the ids are looked up: a page that these aggregates count has its id by then
     tailed = _tailed(moment, _hull(now, before))
     subjects = _ids_of(moment, tailed)
     folded = [moment.folded.subject_totals(span, PAGES, subjects.values()) for span in (now, before)]
-    with_tail: dict[Page, _Counts] = {}
+    counted = _folded_changes(moment, now, before)
     for path, days in tailed.items():
-        page = subjects.get(path, path)
-        with_tail[page] = _Counts(
+        counted[subjects.get(path, path)] = _Counts(
             *(
                 totals.get(subjects.get(path, 0), 0) + _within(days, span)
                 for span, totals in zip((now, before), folded, strict=True)
             )
         )
-    gained, lost = (
-        _ranked({**_folded_changes(moment, now, before, sign, limit + len(subjects)), **with_tail}, sign, limit)
-        for sign in (1, -1)
-    )
-    paths = _paths_of(moment, [page for page, _ in (*gained, *lost)])
-    gainers, losers = ([Moved(paths[page], *counts) for page, counts in side] for side in (gained, lost))
-    return gainers, losers
-
-
-def _ranked(counted: Mapping[Page, _Counts], sign: int, limit: int) -> list[tuple[Page, _Counts]]:
-    """The first of the pages that gained (1) or lost (-1)."""
-    found = [(page, counts) for page, counts in counted.items() if sign * counts.difference > 0]
-    return sorted(found, key=lambda it: (-sign * it[1].difference, *_order(it[0])))[:limit]
+    return counted
 
 
 def _order(page: Page) -> tuple[bool, int, bytes]:
@@ -142,21 +199,16 @@ def _order(page: Page) -> tuple[bool, int, bytes]:
     return (True, 0, page.encode()) if isinstance(page, str) else (False, page, b"")
 
 
-def _folded_changes(moment: Moment, now: Span, before: Span, sign: int, count: int) -> dict[Page, _Counts]:
-    """Of the folded part, the pages with the greatest (1) or the least (-1) difference."""
+def _folded_changes(moment: Moment, now: Span, before: Span) -> dict[Page, _Counts]:
+    """The pages of which the folded part has more, or fewer, page views in one range than in the other."""
     in_now, in_before = _sum_within(now), _sum_within(before)
     rows = moment.folded.rows(
-        # names for all: MariaDB takes no two columns that are called alike, as those of equal ranges would be
-        [
-            "a.subject",
-            f"{in_now} AS in_range",
-            f"{in_before} AS in_range_before",
-            f"{in_now} - {in_before} AS difference",
-        ],
+        # names for both: MariaDB takes no two columns that are called alike, as those of equal ranges would be
+        ["a.subject", f"{in_now} AS in_range", f"{in_before} AS in_range_before"],
         _where_of_both(now, before),
-        tail=f"GROUP BY a.subject ORDER BY difference {'DESC' if sign > 0 else 'ASC'}, a.subject LIMIT {count:d}",
+        tail=f"GROUP BY a.subject HAVING {in_now} <> {in_before}",
     )
-    return {subject: _Counts(int(page_views), int(others)) for subject, page_views, others, _ in rows}
+    return {subject: _Counts(int(page_views), int(others)) for subject, page_views, others in rows}
 
 
 def _sum_within(span: Span) -> str:
@@ -179,7 +231,7 @@ def _hull(now: Span, before: Span) -> Span:
     return Span(Granularity.DAY, min(lows), max(highs))
 
 
-def _new_pages(moment: Moment, span: Span, limit: int) -> tuple[list[NewPage], int]:
+def _new_pages(moment: Moment, span: Span) -> dict[Page, _Beginning]:
     since, always = Span(Granularity.DAY, span.low), moment.span(EVERYTHING)
     rows = moment.folded.rows(
         ["a.subject", _sum_within(span), "SUM(a.page_views)", "MIN(a.bucket)"],
@@ -193,17 +245,14 @@ def _new_pages(moment: Moment, span: Span, limit: int) -> tuple[list[NewPage], i
         page = subjects.get(path, path)
         counted = found.get(page, _Beginning(0, 0, min(days)))
         found[page] = _Beginning(
-            counted.in_range + _within(days, span), counted.since + sum(days.values()), min(counted.first, *days)
+            counted.page_views + _within(days, span), counted.since + sum(days.values()), min(counted.first_seen, *days)
         )
-    seen = {page: it for page, it in found.items() if it.in_range}
+    seen = {page: it for page, it in found.items() if it.page_views}
     in_all = Counter[Page](moment.folded.subject_totals(always, PAGES, [it for it in seen if isinstance(it, int)]))
     for path, days in tailed_in_all.items():
         in_all[subjects.get(path, path)] += sum(days.values())
     # whoever has as many page views since then as in all has none of before
-    new = [(page, it) for page, it in seen.items() if it.since == in_all[page]]
-    first = sorted(new, key=lambda it: (-it[1].in_range, *_order(it[0])))[:limit]
-    paths = _paths_of(moment, [page for page, _ in first])
-    return [NewPage(paths[page], it.in_range, day_date(it.first)) for page, it in first], len(new)
+    return {page: it for page, it in seen.items() if it.since == in_all[page]}
 
 
 def _seen_of(moment: Moment, paths: Collection[str], start: date | None, end: date | None) -> set[str]:
@@ -235,5 +284,15 @@ def _within(days: Mapping[int, int], span: Span) -> int:
 
 
 def _paths_of(moment: Moment, pages: Iterable[Page]) -> dict[Page, str]:
-    found: dict[Page, str] = {page: page for page in pages if isinstance(page, str)}
-    return found | moment.folded.texts(page for page in pages if isinstance(page, int))
+    asked = list(pages)
+    found: dict[Page, str] = {page: page for page in asked if isinstance(page, str)}
+    return found | moment.folded.texts(page for page in asked if isinstance(page, int))
+
+
+def _beginning(moment: Moment, pages: Collection[Page], prefix: str) -> dict[Page, str]:
+    found: dict[Page, str] = {page: page for page in pages if isinstance(page, str) and page.startswith(prefix)}
+    if can_hold(moment.using, prefix):
+        known = Subject.objects.using(moment.using).filter(begins("value", prefix), dimension=PAGES.id)
+        texts = known.values_list("pk", "value").iterator()
+        found.update((subject, path) for subject, path in texts if subject in pages)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.contrib.sites.shortcuts import get_current_site
@@ -11,6 +11,8 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.urls import URLPattern, path
 
 from django_pagestats.dashboard.audit import audit_page_of
+from django_pagestats.dashboard.audit_csv import audit_csv
+from django_pagestats.dashboard.audit_tables import TABLES, UNSEEN
 from django_pagestats.dashboard.loyalty import loyalty_page_of
 from django_pagestats.dashboard.sitemaps import Site
 from django_pagestats.dashboard.unseen import unseen_csv
@@ -45,9 +47,11 @@ class AuditView(_PrivateView):
     template_name = "django_pagestats/audit.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
-        if request.GET.get("csv") == "unseen":
-            name, file = unseen_csv(request.GET, **self.asked(), site=self.site())
-            return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
+        table = request.GET.get("csv")
+        if table == UNSEEN.name:
+            return _sent(*unseen_csv(request.GET, **self.asked(), site=self.site()))
+        if table in TABLES:
+            return _sent(*audit_csv(request.GET, table, **self.asked()))
         return self.render_to_response(self.get_context_data(**kwargs))
 
     def page(self) -> dict[str, Any]:
@@ -57,6 +61,10 @@ class AuditView(_PrivateView):
         """The hosts that are this site: that of the request, those that it answers to, and PAGESTATS_OWN_HOSTS."""
         answered = [host for host in settings.ALLOWED_HOSTS if host != "*"]
         return Site(lambda: get_current_site(self.request), [self.request.get_host(), *answered])
+
+
+def _sent(name: str, file: IO[bytes]) -> FileResponse:
+    return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
 
 
 def dashboard_urls(view: type[DashboardView] = DashboardView, **initkwargs: Any) -> tuple[list[URLPattern], str]:
