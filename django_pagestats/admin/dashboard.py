@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 
 from django_pagestats import tasks
 from django_pagestats.admin.beside import PageStatisticsMixin
-from django_pagestats.admin.checking import check_days, may_check
+from django_pagestats.admin.checking import check_days
 from django_pagestats.admin.left_out import left_out_url
 from django_pagestats.admin.notes import note_links
 from django_pagestats.admin.readonly import ReadOnlyAdmin, outside_transactions
@@ -35,6 +35,7 @@ class AdminDashboardView(DashboardView):
     """The dashboard with the head and the menu of an admin's site, which has asked for a login already."""
 
     template_name = "admin/django_pagestats/dashboard.html"
+    http_method_names = ["get", "head", "options"]  # its buttons have URLs of their own
     section = "dashboard"
     model_admin: StatisticsAdmin | None = None
 
@@ -49,13 +50,7 @@ class AdminDashboardView(DashboardView):
         site = self.model_admin.admin_site
         self.request.current_app = site.name  # as each view of the admin does
         page = super().get_context_data(**kwargs)
-        links = {
-            "run_url": self.run_url(page),
-            "backfill_url": self.backfill_url(),
-            "left_out_url": left_out_url(site, self.request),
-        }
-        if page.get("checks"):
-            links |= self.check_links(page["state"].query())
+        links = {"run_url": self.run_url(page), "left_out_url": left_out_url(site, self.request)}
         if "note_day" in page:  # it has a chart
             links |= note_links(site, self.request, page["note_day"], page["state"].query(), page["state"].path)
         return {**site.each_context(self.request), "title": gettext("Statistics"), **page, **links}
@@ -71,16 +66,13 @@ class AdminDashboardView(DashboardView):
         run_id = page["trust"].run_id
         return "" if run_id is None or not self.may_view(BackfillRun) else self.url("backfillrun_change", run_id)
 
-    def backfill_url(self) -> str:
-        """What starts a backfill, for who may do that where it is."""
-        may_start = self.request.user.has_perm(f"{APP}.add_backfillrun")
-        return self.url("backfillrun_backfill") if may_start and self.may_view(BackfillRun) else ""
+    def backfill_url(self, query: str) -> str:
+        """The list of runs has the button, too, and a start leads there."""
+        may_start = self.may_start() and self.may_view(BackfillRun)
+        return self.url("backfillrun_backfill") if may_start else ""
 
-    def check_links(self, query: str) -> dict[str, Any]:
-        """What recounts the days that are shown: a button for who may use it, or a command where no queue is."""
-        may = may_check(self.request)
-        has_queue = tasks.queue_is_installed()
-        return {"check_url": self.url("check") + query if may and has_queue else "", "check_by_hand": may}
+    def check_url(self, query: str) -> str:
+        return self.url("check") + query if self.may_start() and tasks.queue_is_installed() else ""
 
     def may_view(self, model: type[Model]) -> bool:
         """Whether this site has its pages, and shows them to this user."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db import router
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -19,7 +18,8 @@ from django_pagestats import tasks
 from django_pagestats.admin.readonly import ReadOnlyAdmin
 from django_pagestats.backfill import Started
 from django_pagestats.exceptions import PageStatsError
-from django_pagestats.models import BackfillRun
+from django_pagestats.models import BackfillRun, RunEvent
+from django_pagestats.views.starting import may_start, start_backfill
 
 ACTION = "backfill_aggregates"
 LEVELS = {
@@ -35,7 +35,7 @@ class StartsBackfill(ReadOnlyAdmin):
 
     def has_backfill_permission(self, request: HttpRequest) -> bool:
         """Whoever may add runs may start one, although nobody may write one by hand."""
-        return request.user.has_perm("django_pagestats.add_backfillrun")
+        return may_start(request)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.backfill_view)
@@ -57,12 +57,7 @@ class StartsBackfill(ReadOnlyAdmin):
     def start_backfill(self, request: HttpRequest) -> BackfillRun | None:
         """Start a run, or find the one that is active, and tell the user, with a link to it."""
         try:
-            started = tasks.start_backfill(
-                router.db_for_write(BackfillRun),
-                kind=BackfillRun.Kind.BACKFILL,
-                actor=request.user.get_username(),
-                via="admin",
-            )
+            started = start_backfill(request, via=RunEvent.Via.ADMIN)
         except PageStatsError as error:
             self.message_user(request, str(error), messages.ERROR)
             return None

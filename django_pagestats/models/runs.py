@@ -150,6 +150,8 @@ class RunEvent(models.Model):
         COMMAND = "command", pgettext_lazy("from where", "command")
         #: a button of the admin
         ADMIN = "admin", pgettext_lazy("from where", "admin")
+        #: a button of a dashboard that the site has mounted
+        DASHBOARD = "dashboard", pgettext_lazy("from where", "dashboard")
         #: a schedule of the site's
         SCHEDULE = "schedule", pgettext_lazy("from where", "schedule")
         #: whoever found that the lease had run out
