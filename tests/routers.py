@@ -20,3 +20,12 @@ class StatsRouter:
 class DefaultRouter:
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         return db == "default" if app_label == "django_pagestats" else None
+
+
+class ObjectsRouter:
+    """The site's groups are in one database, and all else, the statistics too, in another."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "objects" if model._meta.label == "auth.Group" else None
+
+    db_for_write = db_for_read

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -24,6 +25,8 @@ from django_pagestats.dashboard.drawing import line_points
 from django_pagestats.dashboard.ranges import Days
 from tests import objects_site
 from tests.factories import fold, insert_page_views, make_page_views
+from tests.routers import ObjectsRouter
+from tests.test_aliases import second_database
 from tests.test_objects import Article
 
 LIST, STAFF_LIST = "/admin/auth/user/", "/staff/auth/user/"
@@ -312,10 +315,12 @@ def test_with_subpages_those_below_are_counted_as_one_set_and_the_labels_say_so(
     view("/people/u000/cv/", 5)
     view("/people/u001/", 7)
     view("/people/u000", 9)  # another page, above it
+    insert_page_views([("/people/u000/cv/", "key0", datetime.now(timezone.utc), {"source": "news.example"})])
     fold()
     view("/people/u000/cv/more/", 6, key="other")
+    insert_page_views([("/people/u000/", "key1", datetime.now(timezone.utc), {"source": "(direct)"})])
     response = client.get(LIST)
-    assert rows(response) == [("u000", "14"), ("u001", "7"), ("~editor", "0")]
+    assert rows(response) == [("u000", "16"), ("u001", "7"), ("~editor", "0")]
     assert "Page views with subpages, 28 days" in text_of(response)
     assert text_of(response).count("pagestats-small-line") == 3
     number = column_of(client)
@@ -324,11 +329,88 @@ def test_with_subpages_those_below_are_counted_as_one_set_and_the_labels_say_so(
     assert "With subpages, last 28 days" in text
     box = text[text.index('class="pagestats-box"') :]
     # nobody is counted twice: five of the first pages, and six others
-    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", box) == [("Page views", "14"), ("Visitors", "11")]
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", box) == [
+        ("Page views", "16"),
+        ("Visitors", "11"),
+        ("Visits that began here", "2"),
+    ]
     monkeypatch.setattr("django_pagestats.stats.trees.MOST_PAGES_BY_DAY", 0)
-    assert rows(client.get(LIST))[0] == ("u000", "14"), "of very many pages, there is no line"
+    assert rows(client.get(LIST))[0] == ("u000", "16"), "of very many pages, there is no line"
     assert "pagestats-small-line" not in text_of(client.get(LIST))
     assert "pagestats-small-line" not in text_of(client.get(f"{LIST}{person.pk}/change/"))
+
+
+# -- objects in another database
+
+
+GROUPS = "/admin/auth/group/"
+
+
+@pytest.fixture
+def groups_elsewhere(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Groups are objects in a database without any other table, and the statistics are not there."""
+    from django.db.backends.sqlite3.base import DatabaseWrapper
+
+    wanted = {**connection.settings_dict, "ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "objects"}
+    with second_database("objects", DatabaseWrapper({**wanted, "OPTIONS": {}}, "objects")):
+        settings.DATABASE_ROUTERS = [ObjectsRouter()]
+        with connections["objects"].schema_editor() as editor:
+            editor.create_model(Group)
+        monkeypatch.setattr(objects_site.GroupsAdmin, "fields", ("name",))  # permissions are in the other one
+        monkeypatch.setattr(objects_site.GroupsAdmin, "search_fields", ("name",))
+        yield connections["objects"]
+
+
+def group_rows(response: Any) -> list[tuple[str, str]]:
+    found = re.findall(r'field-__str__">(.*?)</th><td class="field-page_statistics">(.*?)</td>', text_of(response))
+    return [(re.sub(r"<[^>]*>", "", name), re.sub(r"<[^>]*>", "", number)) for name, number in found]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_objects_of_another_database_than_the_statistics(groups_elsewhere: Any) -> None:
+    client = client_with("view_statistics", "change_group")
+    groups = Group.objects.bulk_create([Group(name=f"g{n}") for n in range(5)])
+    assert {group._state.db for group in groups} == {"objects"}
+    view("/groups/g1/", 3)
+    view("/groups/g3/", 7)
+    fold()
+    view("/groups/g3/", 2)
+    column = client.get(GROUPS).context["cl"].list_display.index("page_statistics")
+    with CaptureQueriesContext(groups_elsewhere) as there, CaptureQueriesContext(connection) as here:
+        listed = group_rows(client.get(GROUPS))
+        ordered = group_rows(client.get(f"{GROUPS}?o=-{column}"))
+        found = group_rows(client.get(f"{GROUPS}?o={column}&q=3"))
+        box = text_of(client.get(f"{GROUPS}{Group.objects.get(name='g3').pk}/change/"))
+    assert sorted(listed) == [("g0", "0"), ("g1", "3"), ("g2", "0"), ("g3", "9"), ("g4", "0")]
+    assert ordered == [("g3", "9"), ("g1", "3"), ("g4", "0"), ("g2", "0"), ("g0", "0")] and found == [("g3", "9")]
+    numbers = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", box[box.index('class="pagestats-box"') :])
+    assert numbers[:2] == [("Page views", "9"), ("Visitors", "7")]
+    assert not [it["sql"] for it in there if "django_pagestats_" in it["sql"]]
+    assert not [it["sql"] for it in here if re.search("auth_group.[.].name", it["sql"])]
+    audit = text_of(client.get("/admin/django_pagestats/dashboard/audit/"))
+    assert "Of 6 pages that the site has, nobody saw 4 in these days." in audit
+    changed = client.post(f"{GROUPS}{groups[1].pk}/change/", {"name": "renamed"})
+    assert changed.status_code == 302 and Group.objects.filter(name="renamed").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_objects_are_listed_while_the_database_of_the_statistics_fails(
+    groups_elsewhere: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction of the objects' is none of the statistics', and goes on."""
+    client = client_with("view_statistics")
+    Group.objects.bulk_create([Group(name=f"g{n}") for n in range(2)])
+
+    def fail(using: str) -> bool:
+        with connections[using].cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+        raise AssertionError
+
+    monkeypatch.setattr("django_pagestats.beside.recent.has_long_tail", fail)
+    groups_elsewhere.settings_dict["ATOMIC_REQUESTS"] = True
+    assert sorted(group_rows(client.get(GROUPS))) == [("g0", "-"), ("g1", "-")]
+    page = client.get(f"{GROUPS}{Group.objects.get(name='g1').pk}/change/")
+    assert "The statistics cannot be read at the moment." in text_of(page)
 
 
 # -- what goes wrong

@@ -58,7 +58,16 @@ def test_a_site_with_a_database_of_its_own_for_the_app(tmp_path: Path) -> None:
         PAGESTATS_DB_NAME=str(tmp_path / "default.sqlite3"),
         PAGESTATS_STATS_NAME=str(tmp_path / "stats.sqlite3"),
     )
-    assert told == {"pages": [["/", 2, 2], ["/users/7/", 1, 1]], "left_out": {"robot": 1, "duplicate": 1}, "salts": 1}
+    assert told == {
+        "pages": [["/", 2, 2], ["/users/7/", 1, 1]],
+        "left_out": {"robot": 1, "duplicate": 1},
+        "salts": 1,
+        "beside": {
+            "column": ["1", "0", "0", "0", "0"],
+            "box": {"Page views": "1", "Visitors": "1", "Visits that began here": "1"},
+            "unseen": True,
+        },
+    }
 
 
 @pytest.mark.django_db(transaction=True)

@@ -11,8 +11,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_pagestats import stats
+from django_pagestats.exceptions import TailTooLongError
 from django_pagestats.stats import trees
-from tests.factories import START, Row, insert_page_views
+from tests.factories import START, Row, fold, insert_page_views
 from tests.stats_oracle import fold_naively
 
 pytestmark = pytest.mark.django_db
@@ -88,8 +89,42 @@ def test_statements_do_not_grow_with_the_trees(rows: list[Row]) -> None:
     assert counts[0] == counts[1] <= 9
 
 
+@pytest.mark.parametrize("folded", [60, 25, 0])
+@pytest.mark.parametrize("most", [trees.MOST_PAGES_BY_DAY, 2])
+def test_visits_equal_a_naive_count_of_arrivals(
+    folded: int, most: int, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(trees, "MOST_PAGES_BY_DAY", most)
+    found: list[Row] = []
+    for first, last in ((0, folded), (folded, 60)):
+        found += insert_page_views(
+            (
+                PATHS[n * 7 % len(PATHS)],
+                f"key{n * n % 11}",
+                START + timedelta(hours=n * 5),
+                {"source": "news.example"} if n % 3 else {},
+            )
+            for n in range(first, last)
+        )
+        if last == folded:
+            fold()
+    roots = [root for root in ROOTS if "\0" not in root]
+    with stats.snapshot() as taken:
+        counts = {root: trees.count_visits_of_tree(taken, root, **DAYS) for root in [*roots, "/\0"]}
+    for root in roots:
+        mine = [it for n, it in enumerate(found) if n % 3 and belongs(it.path, root)]
+        wanted = len([it for it in mine if DAYS["start"] <= it.viewed_at.date() < DAYS["end"]])
+        assert counts[root] == wanted, root
+    assert counts["/"] > counts["/blog/"] > 0 and counts["/\0"] == 0
+    if folded == 25:
+        settings.PAGESTATS_TAIL_LIMIT = 0
+        with stats.snapshot() as taken, pytest.raises(TailTooLongError):
+            trees.count_visits_of_tree(taken, "/", **DAYS)
+
+
 def test_nothing_is_asked_of_no_trees() -> None:
     with stats.snapshot() as taken:
         assert trees.page_views_of_trees(taken, [], **DAYS) == {}
         assert trees.count_page_views_of_trees(taken, ["/"], start=START.date(), end=START.date()) == {"/": 0}
         assert len(trees.visitors_of_tree(taken, "/", start=START.date(), end=START.date())) == 0
+        assert trees.count_visits_of_tree(taken, "/", start=START.date(), end=START.date()) == 0

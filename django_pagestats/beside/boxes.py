@@ -14,7 +14,7 @@ from django_pagestats.dashboard.numbers import NOTHING, whole
 from django_pagestats.exceptions import UnknownDimensionError
 from django_pagestats.harmless import harmlessly
 from django_pagestats.stats.crossing import count_shared_visitors
-from django_pagestats.stats.trees import visitors_of_tree
+from django_pagestats.stats.trees import count_visits_of_tree, visitors_of_tree
 from django_pagestats.stats.visitor_sets import VisitorSet
 
 #: sources that are shown, and those of the whole site among which they are looked for, by page views
@@ -37,7 +37,7 @@ class Box:
     path: str
     page_views: str
     visitors: str
-    #: empty where they are not told: with subpages
+    #: those that began on the page or, with subpages, on any of them
     visits: str
     line: SafeString
     sources: list[Source]
@@ -68,7 +68,7 @@ def _box(path: str, now: Recent, *, include_subpages: bool) -> Box:
         path,
         whole(page_views),
         whole(len(visitors)),
-        "" if include_subpages else _visits(path, now),
+        _visits(path, now, include_subpages=include_subpages),
         line_beside(of_days, now, label),
         _sources(visitors, now) if visitors else [],
         days_name(now.days),
@@ -76,8 +76,10 @@ def _box(path: str, now: Recent, *, include_subpages: bool) -> Box:
     )
 
 
-def _visits(path: str, now: Recent) -> str:
+def _visits(path: str, now: Recent, *, include_subpages: bool) -> str:
     try:
+        if include_subpages:
+            return whole(count_visits_of_tree(now.taken, path, **now.bounds))
         return whole(now.taken.count_visits(path, **now.bounds))
     except UnknownDimensionError:  # the site does not count by entry page, or its aggregates are of before that
         return NOTHING

@@ -14,16 +14,19 @@ from django.db.models import Count
 from pyroaring import BitMap
 
 from django_pagestats.buckets import day_date
+from django_pagestats.dimensions import ENTRY, NamedDimension
 from django_pagestats.merging.portions import portions
 from django_pagestats.merging.prefixes import begins
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.models import Subject
 from django_pagestats.stats import below
+from django_pagestats.stats.conditions import dimension_of_source
 from django_pagestats.stats.folded import ROWS_PER_STATEMENT
 from django_pagestats.stats.ranges import Bound, Span, page_span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
 from django_pagestats.stats.tail import ShortTail
+from django_pagestats.stats.tail.base import too_long
 from django_pagestats.stats.tail.long import LongTail
 from django_pagestats.stats.topics import PAGES
 from django_pagestats.stats.visitor_questions import Sets
@@ -84,17 +87,33 @@ def visitors_of_tree(taken: Snapshot, root: str, *, start: Bound, end: Bound) ->
     return taken.visitors(start=start, end=end) if found is None else found
 
 
-class _Trees:
-    """The pages of some trees that have an id."""
+def count_visits_of_tree(taken: Snapshot, root: str, *, start: Bound, end: Bound) -> int:
+    """The arrivals at any of its pages, each of which is at one; raises UnknownDimensionError, and TailTooLongError."""
 
-    def __init__(self, moment: Moment, roots: Collection[str]) -> None:
-        self.moment, self._roots = moment, frozenset(roots)
+    def counted(moment: Moment) -> int:
+        entry = dimension_of_source(moment, ENTRY)
+        span = page_span(start, end, lambda: moment.calendar)
+        if span.is_empty or not can_hold(moment.using, root):
+            return 0
+        if isinstance(moment.tail_of(span), LongTail):
+            raise too_long("visits of pages with those below them")
+        trees = _Trees(moment, [root], entry)
+        return sum(count for path, _, count in trees.page_views(span) if trees.of(path))
+
+    return taken._ask(counted)
+
+
+class _Trees:
+    """The pages of some trees that have an id; of `dimension`, those that are values of it."""
+
+    def __init__(self, moment: Moment, roots: Collection[str], dimension: NamedDimension = PAGES) -> None:
+        self.moment, self._roots, self._dimension = moment, frozenset(roots), dimension
         moment.folded.begin()  # before the ids are looked up: a page that these aggregates count has its id by then
         #: subject -> path
         self.paths = dict(self._pages(_common(roots))) if roots else {}
 
     def _pages(self, prefix: str) -> Iterator[tuple[int, str]]:
-        pages = Subject.objects.using(self.moment.using).filter(begins("value", prefix), dimension=PAGES.id)
+        pages = Subject.objects.using(self.moment.using).filter(begins("value", prefix), dimension=self._dimension.id)
         found = pages.values_list("pk", "value").iterator()
         return ((pk, path) for pk, path in found if self.of(path))
 
@@ -111,7 +130,7 @@ class _Trees:
         tail, by_day = self.moment.tail_of(span), self.is_by_day(span)
         yield from self._folded_by_day(span) if by_day else self._folded(span)
         if isinstance(tail, ShortTail):
-            numbers, days = tail._values(PAGES)
+            numbers, days = tail._values(self._dimension)
             paths = list(numbers)
             of_span = ((day, number, visitors) for (day, number), visitors in days.items() if day in span)
             yield from ((paths[of], day_date(day) if by_day else None, len(seen)) for day, of, seen in of_span)
@@ -123,12 +142,12 @@ class _Trees:
     def _folded_by_day(self, span: Span) -> Iterator[tuple[str, date | None, int]]:
         buckets = self.moment.folded.buckets(span, None)
         for subjects in portions(self.paths, max(1, ROWS_PER_STATEMENT // max(1, len(buckets)))):
-            where = values_where(span, PAGES, buckets=buckets, subjects=subjects)
+            where = values_where(span, self._dimension, buckets=buckets, subjects=subjects)
             for subject, bucket, count in self.moment.folded.rows(["a.subject", "a.bucket", "a.page_views"], where):
                 yield self.paths[subject], day_date(bucket), count
 
     def _folded(self, span: Span) -> Iterator[tuple[str, date | None, int]]:
-        where = values_where(span, PAGES)
+        where = values_where(span, self._dimension)
         rows = self.moment.folded.rows(["a.subject", "SUM(a.page_views)"], where, tail="GROUP BY a.subject")
         yield from ((self.paths[subject], None, int(count)) for subject, count in rows if subject in self.paths)
 
