@@ -260,7 +260,7 @@ def test_a_list_that_is_searched_says_how_many_were_found(changed: list[Row]) ->
     assert '<input type="hidden" name="new_sort" value="path">' in text, "another search keeps the order"
 
 
-def test_pages_that_nobody_saw_are_searched_and_sorted(settings: Any) -> None:
+def test_pages_that_nobody_saw_are_searched_and_sorted(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PAGESTATS_SITEMAPS = "tests.test_dashboard_audit.SITEMAPS"
     viewed("/de/about/")
     every = [row.path for row in shown()["unseen"].table.rows]
@@ -269,7 +269,11 @@ def test_pages_that_nobody_saw_are_searched_and_sorted(settings: Any) -> None:
     table = shown({**MARCH, "unseen_q": "/en/"})["unseen"].table
     assert [row.path for row in table.rows] == ["/en/about/", "/en/prices/"]
     assert table.told[-1] == "2 of them begin with “/en/”."
-    head, rows = csv_of(admin_client(), f"{QUERY}&unseen_q=/en/")
+    client = admin_client()
+    monkeypatch.setattr("django_pagestats.dashboard.unseen.STRETCH", 3)
+    whole = {sort: [path for path, _ in csv_of(client, f"{QUERY}&unseen_sort={sort}")[1]] for sort in ("path", "-path")}
+    assert whole == {"path": sorted(every), "-path": sorted(every)[::-1]}, "of all stretches together"
+    head, rows = csv_of(client, f"{QUERY}&unseen_q=/en/")
     assert [path for path, _ in rows] == ["/en/about/", "/en/prices/"]
     assert "# Only paths that begin with /en/" in head
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
@@ -38,7 +38,7 @@ def unseen_of(scope: Scope, addresses: Sequence[Address]) -> Found:
     return Found(found, len(unseen) - len(found))
 
 
-def wanted_of(addresses: Sequence[Address], table: Table) -> list[Address]:
+def wanted_of(addresses: Iterable[Address], table: Table) -> list[Address]:
     """Those that are searched for, in the order that is asked for or else their own."""
     found = [it for it in addresses if it.path.startswith(table.search)]
     if table.sort:
@@ -74,14 +74,15 @@ def _head(scope: Scope, told: Sequence[str]) -> Iterator[str]:
 
 def _rows(query: Mapping[str, Any], using: str, now: datetime, site: Site) -> Iterator[list[str]]:
     """The site's own code runs between two snapshots, never in one."""
-    told: set[str] = set()
+    found: dict[str, Address] = {}
+    problems, table = list[tuple[str, str]](), Table()
     for stretch in stretches(site, size=STRETCH):
         with scope_of_everybody(query, using=using, now=now, tables=TABLES) as scope:
-            found = [] if scope.is_left_out else unseen_of(scope, stretch.addresses).addresses
-            search = scope.state.table(UNSEEN.name).search
-        for address in found:
-            if address.path not in told and address.path.startswith(search):
-                told.add(address.path)
-                yield [guarded(address.path), guarded(address.section)]
-        for section, error in stretch.problems:
-            yield [f"# The sitemap {section} failed, its pages, or some, are missing: {error}", ""]
+            table = scope.state.table(UNSEEN.name)
+            for address in [] if scope.is_left_out else unseen_of(scope, stretch.addresses).addresses:
+                found.setdefault(address.path, address)
+        problems += stretch.problems
+    for address in wanted_of(found.values(), table):
+        yield [guarded(address.path), guarded(address.section)]
+    for section, error in problems:
+        yield [f"# The sitemap {section} failed, its pages, or some, are missing: {error}", ""]
