@@ -1,8 +1,22 @@
 """What the package raises; every message names the value and the fix."""
 
+from django.utils.functional import Promise
+from django.utils.translation import override
+
 
 class PageStatsError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package: as text in English, as logs, commands and rows have it."""
+
+    def __str__(self) -> str:
+        if not any(isinstance(it, Promise) for it in self.args):
+            return super().__str__()
+        with override(None):
+            return super().__str__()
+
+    @property
+    def told(self) -> str:
+        """The same in the language of whoever reads it, where the catalogue has it."""
+        return super().__str__()
 
 
 class TableWentBackError(PageStatsError):

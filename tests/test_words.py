@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import timedelta
 
@@ -11,7 +12,9 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from django_pagestats import backfill
-from django_pagestats.backfill import generations, wishes, words
+from django_pagestats.backfill import failing, generations, wishes, words
+from django_pagestats.backfill.chain import conflict
+from django_pagestats.exceptions import RunLockedError
 from django_pagestats.models import BackfillRun, Generation, RunEvent
 from django_pagestats.tasks import queue_is_installed
 from tests.chains import Links, the_run
@@ -128,6 +131,18 @@ def test_who_takes_no_task_is_told_in_the_readers_language() -> None:
     with translation.override("de"):
         assert str(backfill.missing_cluster(the_run(), now, "admin")).startswith("Seit 20 s hat kein Worker den Lauf")
         assert str(backfill.missing_cluster(the_run(), now)).startswith("No worker has taken run")
+
+
+@pytest.mark.django_db
+def test_an_error_is_told_in_the_readers_language_and_kept_in_english(caplog: pytest.LogCaptureFixture) -> None:
+    error = RunLockedError(conflict("default", Generation))
+    with translation.override("de"):
+        assert error.told.startswith("Die Generation wurde zur selben Zeit von jemand anderem geändert")
+        logging.getLogger("django_pagestats").error("%s", error)
+        kept = (str(error), failing.describe("default", error), caplog.text)
+        assert translation.get_language() == "de"
+    assert ["The generation was changed by somebody else" in text for text in kept] == [True] * 3
+    assert error.told == str(error), "where nobody reads it in another language"
 
 
 @pytest.mark.django_db

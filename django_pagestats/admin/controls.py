@@ -56,7 +56,7 @@ class HasControls(ReadOnlyAdmin):
         try:
             answer = verb(*which, actor=request.user.get_username(), via=RunEvent.Via.ADMIN, **wanted)
         except PageStatsError as error:
-            self.message_user(request, str(error), messages.ERROR)
+            self.message_user(request, error.told, messages.ERROR)
             return None
         self.message_user(request, f"{answer.message}.", LEVELS[answer.outcome])
         return answer

@@ -145,7 +145,7 @@ def look_after(run: BackfillRun, now: datetime) -> str:
     try:
         tasks.revive(using)
     except (QueueUnreachableError, RunLockedError) as error:
-        return str(error)
+        return error.told
     finally:
         see_again(run)
     return ""
@@ -167,7 +167,7 @@ def work_on(run: BackfillRun, now: datetime) -> str:
         backfill.work_for_page(database_of(run), run, now, has_queue=tasks.queue_is_installed())
     except (PageStatsError, DatabaseError) as error:
         logger.warning("run %s: its page could not work on it: %s", run.pk, error)
-        return str(error)
+        return error.told if isinstance(error, PageStatsError) else str(error)
     finally:
         see_again(run)
     return ""

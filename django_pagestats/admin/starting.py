@@ -59,7 +59,7 @@ class StartsBackfill(ReadOnlyAdmin):
         try:
             started = start_backfill(request, via=RunEvent.Via.ADMIN)
         except PageStatsError as error:
-            self.message_user(request, str(error), messages.ERROR)
+            self.message_user(request, error.told, messages.ERROR)
             return None
         self.message_user(request, self._with_link(request, started), LEVELS[started.outcome])
         return started.run

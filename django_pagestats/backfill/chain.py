@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from django.db import DatabaseError, connections
+from django.utils.functional import Promise
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
@@ -90,38 +93,54 @@ def brief_transaction(
     """
     if is_switch and _is_inside(using):
         raise InsideTransactionError(
-            "Another generation comes to answer in a transaction of its own, and this was asked for inside another one:"
-            " end that first, and ask again."
+            _(
+                "Another generation comes to answer in a transaction of its own, and this was asked for inside another"
+                " one: end that first, and ask again."
+            )
         )
     database = database_for(using)
     waits = Waits(LOCK_SECONDS if seconds is None else seconds, conf.LEASE_SECONDS)
-    what = "run" if of is BackfillRun else "generation"
     try:
         with database.transaction(durable=is_switch, waits=waits):
             yield
     except DatabaseError as error:
         trouble = database.trouble(error)
         if trouble is Trouble.CONFLICT:
-            raise RunLockedError(conflict(using, what)) from error
+            raise RunLockedError(conflict(using, of)) from error
         if trouble is not Trouble.LOCKED:
             raise
         if database.end_idle(of._meta.db_table, conf.LEASE_SECONDS):
-            raise RunLockedError(
-                f"A worker that had not moved for {conf.LEASE_SECONDS:g} s held it, and its session was ended: nothing"
-                " was changed. Try again."
-            ) from error
-        raise RunLockedError(
-            f"The {what} is locked by whoever folds a chunk of it, for longer than a chunk should last: nothing was"
-            " changed. Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its"
-            f" process ends). {database.lock_holder(of._meta.db_table)}".rstrip()
-        ) from error
+            raise RunLockedError(format_lazy(ENDED, seconds=f"{conf.LEASE_SECONDS:g}")) from error
+        holder = database.lock_holder(of._meta.db_table)
+        raise RunLockedError(format_lazy("{} {}", LOCKED[of], holder) if holder else LOCKED[of]) from error
 
 
-def conflict(using: str, what: str) -> str:
+ENDED = _(
+    "A worker that had not moved for {seconds} s held it, and its session was ended: nothing was changed. Try again."
+)
+LOCKED: dict[type[BackfillRun | Generation], Promise] = {
+    BackfillRun: _(
+        "The run is locked by whoever folds a chunk of it, for longer than a chunk should last: nothing was changed."
+        " Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its process"
+        " ends)."
+    ),
+    Generation: _(
+        "The generation is locked by whoever folds a chunk of it, for longer than a chunk should last: nothing was"
+        " changed. Try again; a worker that is frozen gives it back after PAGESTATS_LEASE_SECONDS (SQLite: when its"
+        " process ends)."
+    ),
+}
+CHANGED: dict[type[BackfillRun | Generation], Promise] = {
+    BackfillRun: _("The run was changed by somebody else at the same time, and so not from here."),
+    Generation: _("The generation was changed by somebody else at the same time, and so not from here."),
+}
+
+
+def conflict(using: str, of: type[BackfillRun | Generation]) -> str | Promise:
     """What there is to say where somebody else changed a run or a generation first."""
-    told = f"The {what} was changed by somebody else at the same time, and so not from here. "
-    if not connections[using].in_atomic_block:
-        return f"{told}Try again."
-    return (
-        f"{told}This was asked for inside a transaction, which goes on seeing what was before: end it, and try again."
+    again = (
+        _("This was asked for inside a transaction, which goes on seeing what was before: end it, and try again.")
+        if connections[using].in_atomic_block
+        else _("Try again.")
     )
+    return format_lazy("{} {}", CHANGED[of], again)

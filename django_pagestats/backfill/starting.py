@@ -123,7 +123,7 @@ def _start(using: str, wanted: Wanted, enqueue: Enqueue) -> Started:
         if found := active_run(using):
             return _already_active(using, found, wanted, enqueue)
         if connections[using].in_atomic_block:
-            raise RunLockedError(conflict(using, "run")) from error
+            raise RunLockedError(conflict(using, BackfillRun)) from error
         raise
     logger.info("run %s: %s started by %s from %s", run.pk, run.kind, wanted.actor or "nobody", wanted.via)
     message = said(wanted.via, STARTED[run.kind], run=run.pk)
@@ -167,7 +167,9 @@ def _create(using: str, wanted: Wanted, enqueue: Enqueue) -> BackfillRun:
             )
         # only now, that whoever makes another generation answer either sees this run or is seen here
         if not is_build and not database_for(using).stays_active(generation.pk):
-            raise GenerationReplacedError("Another generation came to answer while a run was started: start it again.")
+            raise GenerationReplacedError(
+                _("Another generation came to answer while a run was started: start it again.")
+            )
         states.record(run, "", run.status, now=now, actor=wanted.actor, via=wanted.via)
         states.announce(backfill_started, run)
         enqueue(using, run.pk, run.epoch)
