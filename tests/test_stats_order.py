@@ -166,8 +166,8 @@ def test_neither_order_nor_prefixes_take_more_statements_for_more_pages(
     sizes = []
     read = reading.read_rows
 
-    def read_and_count(*args: Any) -> Any:
-        state, rows = read(*args)
+    def read_and_count(*args: Any, **kwargs: Any) -> Any:
+        state, rows = read(*args, **kwargs)
         sizes.append(len(rows))
         return state, rows
 

@@ -15,6 +15,7 @@ from django.db import connections, transaction
 
 from django_pagestats.buckets import Dimension, Granularity
 from django_pagestats.merging.charsets import refuse_garbling
+from django_pagestats.merging.cursors import fetched
 from django_pagestats.merging.prefixes import begins_with
 from django_pagestats.models import Aggregate, Generation, PageView, Subject, Visitor
 
@@ -24,6 +25,12 @@ SUBJECT_TABLE = Subject._meta.db_table
 VISITOR_TABLE = Visitor._meta.db_table
 PAGE_VIEW_TABLE = PageView._meta.db_table
 ACTIVE = f"FROM {GENERATION_TABLE} AS g WHERE g.is_active = TRUE"
+
+#: columns of bytes
+SETS = {"a.visitor_set", "a.repeat_set"}
+
+#: of PostgreSQL: to compile a statement of ours takes longer than it would take to run it
+ALSO_SET = {"mysql": "", "postgresql": "; SET LOCAL jit = off"}
 
 #: the SHA-256 of a path in hex, as `ids.digest_of()` computes it; Django gives SQLite its function
 DIGEST = {
@@ -140,21 +147,30 @@ def read_attributes(using: str, ids: Sequence[int]) -> dict[int, str | None]:
 
 
 def read_aggregates(
-    using: str, columns: Sequence[str], where: Where, *, tail: str = "", index: str = ""
+    using: str, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "", also: Where | None = None
 ) -> tuple[State | None, list[tuple[Any, ...]]]:
     """The state of the active generation and columns of its aggregate rows, in one statement.
 
     `tail` is what follows the condition (GROUP BY, ORDER BY, LIMIT); `index` is one that MariaDB would not choose.
+    `also`: of other rows, too.
     """
+    parts, parameters = [], list[object]()
+    for it in [where] if also is None else [where, also]:
+        source, more = _source(using, it, index)
+        parts.append(f"SELECT {', '.join(columns)} FROM {source} {tail}")
+        parameters.extend(more)
+    has_sets = any(column in SETS for column in columns)
+    return read_rows(using, " UNION ALL ".join(parts), len(columns), parameters, is_binary=has_sets)
+
+
+def _source(using: str, where: Where, index: str) -> tuple[str, list[object]]:
+    """What comes after FROM, with its parameters."""
     vendor = connections[using].vendor
     if vendor == "postgresql" and where.is_of_subjects_of_all_time:
-        source = _one_by_one(where.dimension, where.subjects or [])
-        parameters: list[object] = []
-    else:
-        hint = f" FORCE INDEX ({index})" if index and vendor == "mysql" else ""
-        condition, parameters = where.sql()
-        source = f"{AGGREGATE_TABLE} AS a{hint} WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition}"
-    return read_rows(using, f"SELECT {', '.join(columns)} FROM {source} {tail}", len(columns), parameters)
+        return _one_by_one(where.dimension, where.subjects or []), []
+    hint = f" FORCE INDEX ({index})" if index and vendor == "mysql" else ""
+    condition, parameters = where.sql()
+    return f"{AGGREGATE_TABLE} AS a{hint} WHERE a.generation = (SELECT g.id {ACTIVE}) AND {condition}", parameters
 
 
 def _one_by_one(dimension: int, subjects: Sequence[int]) -> str:
@@ -202,25 +218,21 @@ def united_pages(using: str, where: Where, tail: tuple[str, Sequence[Any]]) -> t
 
 
 def read_rows(
-    using: str, rows: str, width: int, parameters: Sequence[Any]
+    using: str, rows: str, width: int, parameters: Sequence[Any], *, is_binary: bool = False
 ) -> tuple[State | None, list[tuple[Any, ...]]]:
-    """Run a statement that gives the state as one row, and `rows`: one statement, so that both are of one instant."""
+    """Run a statement that gives the state as one row, and `rows`: one statement, so that both are of one instant.
+
+    `is_binary`: the rows have sets.
+    """
     columns = "".join([", NULL"] * width)
     statement = f"SELECT g.id, g.cursor, g.revision, g.time_zone, g.all_cursor{columns} {ACTIVE}"
     if rows:
         statement += f" UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, x.* FROM ({rows}) AS x"
-    state: State | None = None
-    found: list[tuple[Any, ...]] = []
     if connections[using].vendor == "mysql":
         refuse_garbling(connections[using])
-    with connections[using].cursor() as cursor:
-        cursor.execute(statement, parameters)
-        for row in cursor.fetchall():
-            if row[0] is None:
-                found.append(row[5:])
-            else:
-                state = State(*row[:5])
-    return state, found
+    found = fetched(connections[using], statement, parameters, is_binary=is_binary)
+    state = next((State(*row[:5]) for row in found if row[0] is not None), None)
+    return state, [row[5:] for row in found if row[0] is None]
 
 
 @contextmanager
@@ -236,7 +248,7 @@ def one_instant(using: str) -> Iterator[None]:
         return
     with transaction.atomic(using=using, durable=True):
         with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY{ALSO_SET[connection.vendor]}")
         yield
 
 
