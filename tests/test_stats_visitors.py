@@ -246,14 +246,14 @@ def test_visitors_seen_once_after_a_fold_within_the_snapshot(site: list[Row], sn
             assert now.count_single_page_visitors(start=SECOND_DAY) == Oracle(site).single_page_visitors(SECOND_DAY)
 
 
-def forget_all(newcomers: Newcomers, session_keys: Iterable[str], state: State) -> None:
+def forget_all(newcomers: Newcomers, session_keys: Iterable[str], state: State, known: Any = None) -> None:
     Newcomers.__init__(newcomers, newcomers.using)
-    look(newcomers, session_keys, state)
+    look(newcomers, session_keys, state, known)
 
 
-def forget_to_look_again(newcomers: Newcomers, session_keys: Iterable[str], state: State) -> None:
+def forget_to_look_again(newcomers: Newcomers, session_keys: Iterable[str], state: State, known: Any = None) -> None:
     newcomers._state = state
-    look(newcomers, session_keys, state)
+    look(newcomers, session_keys, state, known)
 
 
 look = Newcomers.look

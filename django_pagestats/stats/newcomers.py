@@ -6,7 +6,7 @@ made before and after. So whoever had no id when the snapshot looked, a *newcome
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from pyroaring import BitMap
 
@@ -30,14 +30,17 @@ class Newcomers:
         """Those of the newcomers, in the order of their numbers."""
         return self._numbers.keys()
 
-    def look(self, session_keys: Iterable[str], state: State) -> None:
+    def look(self, session_keys: Iterable[str], state: State, known: Mapping[str, int] | None = None) -> None:
         """Look up the ids of a tail's session keys, once; to be called after aggregates of this state were read.
 
         Newcomers are looked up again for each state: by then what the aggregates have in their sets has its ids.
+        `known`: all ids that session keys have in this state, where somebody has looked them up.
         """
         new = {key for key in session_keys if key not in self._ids and key not in self._numbers}
         again = set(self._numbers) if state != self._state else set()
-        found = known_visitor_ids(self.using, new | again) if new or again else {}
+        if known is None:
+            known = known_visitor_ids(self.using, new | again) if new or again else {}
+        found = known
         self._late.update((found[key], self._numbers[key]) for key in again if key in found)
         self._ids.update((key, found[key]) for key in new if key in found)
         # in an order that another look at the same ones has, too

@@ -91,7 +91,9 @@ class Sets:
         self.tail = _short_tail_of(moment, span)
         # an answer of its own takes no notice of what the tries before it saw
         self._newcomers = moment.newcomers if moment.is_kept else Newcomers(moment.using)
-        self._newcomers.look(self.tail.session_keys, moment.folded.state)
+        # in a transaction that sees one instant nobody gets an id meanwhile
+        known = self.tail.known_visitors if moment.is_isolated else None
+        self._newcomers.look(self.tail.session_keys, moment.folded.state, known)
         self._origin = self._instant(moment) if origin is None else origin
 
     def of(self, folded: BitMap, session_keys: Iterable[str] = ()) -> VisitorSet:

@@ -80,9 +80,13 @@ class ShortTail(Tail):
         return {paths[number]: count for number, count in Counter(self._of_path).items()}
 
     @cached_property
+    def known_visitors(self) -> dict[str, int]:
+        """session key -> visitor id, of those of the session keys that have one."""
+        return known_visitor_ids(self.using, self._session_keys) if self._session_keys else {}
+
+    @cached_property
     def _visitor_ids(self) -> list[int | None]:
-        known = known_visitor_ids(self.using, self._session_keys) if self._session_keys else {}
-        return [known.get(key) for key in self._session_keys]
+        return [self.known_visitors.get(key) for key in self._session_keys]
 
     def _values(self, dimension: NamedDimension) -> Valued:
         """The values of a dimension; raises DimensionError."""
