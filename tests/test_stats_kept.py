@@ -16,6 +16,7 @@ from pyroaring import BitMap
 from django_pagestats import stats
 from django_pagestats.merging.reading import State
 from django_pagestats.models import REVISION_STEP, Aggregate, Generation, PageView, aggregates
+from django_pagestats.stats.grouping import group_values
 from django_pagestats.stats.kept_answers import ENTRY_BYTES, KeptAnswers, Place, bytes_of, kept_answers
 from testproject.settings import KIND
 from tests.factories import fold, insert_page_views
@@ -25,6 +26,7 @@ from tests.test_recording_tenants import tenants  # noqa: F401 - a fixture
 START = datetime(2025, 3, 2, tzinfo=timezone.utc)
 END = START + timedelta(days=90)
 DAYS = {"start": START.date(), "end": START.date() + timedelta(days=90)}
+BEFORE = (START.date() - timedelta(days=90), START.date())
 VIEWS = [(f"/p{n % 9}", f"key{n % 13}", START + timedelta(hours=5 * n), {"source": f"s{n % 4}"}) for n in range(300)]
 OTHERS = [(f"/q{n % 7}", f"other{n % 11}", START + timedelta(hours=7 * n), {"source": "t"}) for n in range(300)]
 
@@ -36,6 +38,10 @@ def nothing_kept() -> Iterator[None]:
     kept_answers.clear()
     yield
     kept_answers.clear()
+
+
+def initial(value: str) -> str:
+    return value[:1]
 
 
 def everything() -> dict[str, Any]:
@@ -51,6 +57,7 @@ def everything() -> dict[str, Any]:
             "page": taken.count_unique_visitors("/p1", **DAYS),
             "some": taken.count_page_views_of(["/p1", "/q1", "/new"], **DAYS),
             "values": taken.count_values("source", **DAYS),
+            "groups": group_values(taken, "source", initial, before=BEFORE, **DAYS),
         }
 
 
@@ -69,6 +76,11 @@ def assert_answers_are_those_of(rows: list[Any]) -> None:
     assert found["days"] == oracle.days(*DAYS.values())
     assert found["page"] == oracle.visitors("/p1", *DAYS.values())
     assert found["all"].visitors == oracle.visitors()
+    for letter, group in found["groups"].groups.items():
+        values = [value for value, *_ in oracle.top("source", *DAYS.values()) if initial(value) == letter]
+        keys = {key for value in values for key in oracle.keys(None, *DAYS.values(), where={"source": value})}
+        views = sum(oracle.page_views(None, *DAYS.values(), where={"source": value}) for value in values)
+        assert (group.visitors, group.page_views, sum(group.by_day.values())) == (len(keys), views, views)
 
 
 @in_autocommit
@@ -79,7 +91,7 @@ def test_who_asks_again_reads_the_tail_only(settings: Any) -> None:
     assert kept_answers.bytes > 0
     assert reads_of_aggregates() == 0
     assert_answers_are_those_of(rows)
-    rows += insert_page_views([("/new", "new", START), ("/p1", "key1", START + timedelta(days=3))])
+    rows += insert_page_views([("/new", "new", START), ("/p1", "key1", START + timedelta(days=3), {"source": "s1"})])
     reads_of_aggregates()  # of what the tail touches
     assert reads_of_aggregates() == 0
     assert_answers_are_those_of(rows)

@@ -83,6 +83,18 @@ def deserialized(raw: bytes | memoryview) -> BitMap:
     try:
         return BitMap.deserialize(bytes(raw))
     except (IndexError, ValueError) as error:
-        raise UnreadableSetError(
-            f"A stored visitor set is damaged ({error}): verify_aggregates tells which, and --repair counts anew."
-        ) from error
+        raise _damaged(error) from error
+
+
+def united(raws: Iterable[bytes | memoryview]) -> BitMap:
+    """Some visitor sets as they are stored, as one set; raises UnreadableSetError where the bytes of any are none."""
+    try:
+        return BitMap.union(*map(BitMap.deserialize, map(bytes, raws)))
+    except (IndexError, ValueError) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> UnreadableSetError:
+    return UnreadableSetError(
+        f"A stored visitor set is damaged ({error}): verify_aggregates tells which, and --repair counts anew."
+    )

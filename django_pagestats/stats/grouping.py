@@ -10,12 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any, NamedTuple
 
 from pyroaring import BitMap
 
 from django_pagestats.buckets import day_date
 from django_pagestats.dimensions import NamedDimension
-from django_pagestats.merging.rows import deserialized
+from django_pagestats.merging.rows import united
 from django_pagestats.models import Subject
 from django_pagestats.stats.listing import any_dimension, ranked_of
 from django_pagestats.stats.questions import MOST_PAGES
@@ -54,6 +55,13 @@ class Grouped:
     people: int = 0
 
 
+class _Folded(NamedTuple):
+    """Of each group the page views by bucket, and the visitors."""
+
+    days: dict[str, Counter[int]]
+    sets: dict[str, BitMap]
+
+
 def group_values(
     taken: Snapshot,
     dimension: str,
@@ -82,14 +90,11 @@ def _grouped(
     span = moment.span_of_days(start, end)
     if span.is_empty:
         return Grouped({})
-    groups: dict[str, Group] = {}
-    sets: defaultdict[str, BitMap] = defaultdict(BitMap)
-    days: defaultdict[str, Counter[int]] = defaultdict(Counter)
     known = _Groups(moment, dimension, group_of)
-    for bucket, subject, page_views, visitors in every_set(moment, span, dimension):
-        group = known.of_subject(subject)
-        days[group][bucket] += page_views
-        sets[group] |= visitors
+    groups: dict[str, Group] = {}
+    folded_days, sets = _folded(moment, span, dimension, known)
+    days: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    days.update((group, Counter(counts)) for group, counts in folded_days.items())
     tail = moment.tail_of(span)
     values: defaultdict[str, list[str]] = defaultdict(list)
     for value, counts in tail.page_views_by_value_and_day(span, dimension).items():
@@ -110,6 +115,23 @@ def _grouped(
     return Grouped(groups, len(everybody) + new)
 
 
+def _folded(moment: Moment, span: Span, dimension: NamedDimension, known: _Groups) -> _Folded:
+    """What the aggregates say of each group, which is kept."""
+    question = ("groups", span, dimension, known.group_of)
+    if (kept := moment.folded.found(*question)) is not None:
+        return kept  # type: ignore[no-any-return]
+    made = _Folded(defaultdict(Counter), defaultdict(BitMap))
+    for rows in _portions(moment, span, dimension):
+        stored: defaultdict[str, list[bytes]] = defaultdict(list)
+        for bucket, subject, page_views, visitor_set in rows:
+            group = known.of_subject(subject)
+            made.days[group][bucket] += page_views
+            stored[group].append(visitor_set)
+        for group, sets in stored.items():
+            made.sets[group] |= united(sets)
+    return moment.folded.keep(*question, _Folded(dict(made.days), dict(made.sets)))  # type: ignore[no-any-return]
+
+
 def _before(
     moment: Moment, dimension: NamedDimension, known: _Groups, before: tuple[Bound, Bound] | None
 ) -> Mapping[str, int]:
@@ -123,14 +145,13 @@ def _before(
     return found
 
 
-def every_set(moment: Moment, span: Span, dimension: NamedDimension) -> Iterator[tuple[int, int, int, BitMap]]:
-    """The bucket, subject, page views and visitor ids of each row of a dimension, in the order of the primary key."""
+def _portions(moment: Moment, span: Span, dimension: NamedDimension) -> Iterator[list[tuple[Any, ...]]]:
+    """(bucket, subject, page views, stored visitor set) of each row of a dimension, in the order of the primary key."""
     where, size = values_where(span, dimension), FIRST_SETS_PER_STATEMENT
     columns = ["a.bucket", "a.subject", "a.page_views", "a.visitor_set"]
     while True:
         rows = moment.folded.rows(columns, where, tail=f"ORDER BY a.bucket, a.subject LIMIT {size:d}")
-        for bucket, subject, page_views, visitor_set in rows:
-            yield bucket, subject, page_views, deserialized(visitor_set)
+        yield rows
         if len(rows) < size:
             return
         (bucket, subject, *_), read = rows[-1], sum(len(row[3]) for row in rows)
