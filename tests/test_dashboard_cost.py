@@ -24,7 +24,7 @@ MOST_STATEMENTS = 12
 #: the pages of a site that has many are looked up, by two statements more; so are the last of very many sets
 MORE_FOR_MORE = 4
 #: where page views are not folded: their visitors, values and attributes are looked up, too
-MOST_WITH_TAIL = 15
+MOST_WITH_TAIL = 14
 
 
 def costs(query: dict[str, str]) -> dict[str, int]:

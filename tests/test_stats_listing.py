@@ -8,8 +8,10 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from django_pagestats import folding, stats
+from django_pagestats import backfill, folding, stats
 from django_pagestats.dimensions import section
 from django_pagestats.exceptions import TailTooLongError
 from django_pagestats.stats import listing
@@ -170,3 +172,25 @@ def test_the_order_of_visitors_finds_who_is_far_behind_in_page_views() -> None:
     with stats.snapshot() as taken:
         listed = list_values(taken, Wanted(order="visitors", start=START, end=END), limit=2)
     assert [(row.value, row.visitors) for row in listed.rows] == [("/late", 9), ("/0", 1)]
+
+
+@pytest.mark.parametrize("dimension", ["page", "source"])
+def test_what_was_listed_needs_no_look_up_by_its_text(dimension: str) -> None:
+    made = make_page_views(300, paths=12, days=21)
+    found = insert_page_views(
+        (f"/{n % 7}", f"key{n}", row.viewed_at, {"source": f"s{n % 5}"}) for n, row in enumerate(made)
+    )
+    backfill.run_here("default", via="test")
+    days = [row.viewed_at.date() for row in found]
+    start, end = min(days) + timedelta(days=7), max(days) + timedelta(days=1)
+    with stats.snapshot() as taken:
+        values = [row.value for row in list_values(taken, Wanted(dimension, start=start, end=end)).rows]
+        with CaptureQueriesContext(connection) as captured:
+            before = page_views_of(taken, dimension, values, start=min(days), end=start)
+            by_day = page_views_by_day(taken, dimension, values, start=start, end=end)
+    assert not any("digest" in query["sql"] for query in captured.captured_queries)
+    rows = [*made, *found]
+    for value in values:
+        mine = [row.viewed_at.date() for row in rows if VALUE[dimension](row) == value]
+        assert before[value] == sum(day < start for day in mine)
+        assert sum(by_day[value].values()) == sum(day >= start for day in mine)

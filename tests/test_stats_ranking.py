@@ -32,14 +32,16 @@ def small_numbers() -> Iterator[None]:
     with ExitStack() as stack:
         for name, number in {
             "FEWEST_DAYS": 1,
-            "LONG_DAYS": 4,
-            "FEW_CANDIDATES": 1,
-            "MANY_CANDIDATES": 3,
-            "MOST_VIEWED": 4,
+            "MANY_DAYS": 2,
+            "FEWEST_VALUES": 3,
+            "MORE_VALUES": 0,
+            "MOST_VIEWED": 5,
             "LAST_DAYS": 1,
             "MORE_DAYS": 2,
             "MOST_KNOWN": 5,
-            "MOST_LOOK_UPS": 30,
+            "FEW_LOOK_UPS": 4,
+            "FEW_ROWS": 4,
+            "DEARER": 1,
         }.items():
             stack.enter_context(patch.object(ranking, name, number))
         yield
@@ -89,7 +91,7 @@ def test_rows_of_days_are_not_all_added_up() -> None:
             ask()
         return [query["sql"] for query in captured.captured_queries]
 
-    with patch.object(ranking, "MANY_CANDIDATES", 20), patch.object(ranking, "MOST_VIEWED", 21):
+    with patch.object(ranking, "FEWEST_VALUES", 20):
         tops = statements(lambda: stats.top_pages(2, **days))
         counts = statements(lambda: stats.count_paths(**days))
     assert not any("AS total" in sql for sql in tops)

@@ -92,9 +92,13 @@ def _names(scope: Scope) -> list[str]:
 
 def ranges_of(scope: Scope) -> list[tuple[date | None, date | datetime | None]]:
     """The ranges of the site that `totals_of()` asks for."""
+    ranges = ranges_of_visits(scope)
+    return ranges if scope.compared is None else [*ranges, scope.compared.counted, scope.compared.before]
+
+
+def ranges_of_visits(scope: Scope) -> list[tuple[date | None, date | datetime | None]]:
+    """Those of them whose visits it asks for."""
     ranges: list[tuple[date | None, date | datetime | None]] = [(scope.bounds.get("start"), scope.bounds.get("end"))]
-    if scope.compared is not None:
-        ranges += [scope.compared.counted, scope.compared.before]
     if (comparison := compared_days(scope)) is not None:
         ranges.append((comparison.days_before.start, comparison.days_before.end))
     return ranges

@@ -23,7 +23,15 @@ from django_pagestats.dashboard.checking import checks_of
 from django_pagestats.dashboard.comparing import Obstacle
 from django_pagestats.dashboard.drawing import day_name, drawn
 from django_pagestats.dashboard.extent import beginning_text
-from django_pagestats.dashboard.figures import ACTIVE_MINUTES, Totals, active_now, compared_days, ranges_of, totals_of
+from django_pagestats.dashboard.figures import (
+    ACTIVE_MINUTES,
+    Totals,
+    active_now,
+    compared_days,
+    ranges_of,
+    ranges_of_visits,
+    totals_of,
+)
 from django_pagestats.dashboard.kinds import KIND_OF_PAGES
 from django_pagestats.dashboard.left_out import left_out_of
 from django_pagestats.dashboard.menus import compare_query, day_query, menus_of
@@ -41,7 +49,7 @@ from django_pagestats.dashboard.untold import places_told
 from django_pagestats.exceptions import DimensionError, TailTooLongError
 from django_pagestats.notes import Found
 from django_pagestats.silence import last_viewed_at
-from django_pagestats.stats.together import read_together
+from django_pagestats.stats.together import read_together, read_visits_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +160,10 @@ def asked_of(scope: Scope) -> Asked:
 
 
 def read_ahead(scope: Scope) -> None:
-    """Read the sets of the site that the totals and the chart ask for together, each day of them once."""
+    """Read what the totals and the chart ask of the site together, each day of it once: its sets, and its visits."""
     ranges = [*ranges_of(scope), *((days.start, days.end) for days in sets_of(asked_of(scope)))]
     read_together(scope.taken, ranges)
+    read_visits_together(scope.taken, ranges_of_visits(scope))
 
 
 def chart_of(scope: Scope, noted: Found) -> Drawing:

@@ -57,19 +57,20 @@ def cross_values(taken: Snapshot, wanted: Wanted, among: VisitorSet, *, upto: in
         if lister is None:
             return Crossed([], True, 0)
         best: list[tuple[int, Ranked, VisitorSet]] = []
-        ranked = _ranked(lister, MOST_LOOKED_AT + 1)
-        for start in range(0, min(len(ranked), MOST_LOOKED_AT), VALUES_AT_A_TIME):
-            portion = ranked[start : min(start + VALUES_AT_A_TIME, MOST_LOOKED_AT)]
-            sets = _sets(lister, portion, taken)
+        for start in range(0, MOST_LOOKED_AT, VALUES_AT_A_TIME):
+            # and the next one; the first values are often enough, and found sooner
+            ranked = _ranked(lister, start + VALUES_AT_A_TIME + 1)
+            portion = ranked[start : start + VALUES_AT_A_TIME]
+            sets = _sets(lister, portion, taken) if portion else []
             best += [
                 (len(of & among), it, of) for it, of in zip(portion, sets, strict=True) if not of.isdisjoint(among)
             ]
             best = sorted(best, key=lambda row: -row[0])[:upto]  # stable: by page views among equals
             looked_at = start + len(portion)
             following = ranked[looked_at].page_views if looked_at < len(ranked) else 0
-            if len(best) == upto and following <= best[-1][0]:
+            if not following or (len(best) == upto and following <= best[-1][0]):
                 return Crossed(_named(lister, best), True, looked_at)
-        return Crossed(_named(lister, best), len(ranked) <= MOST_LOOKED_AT, min(len(ranked), MOST_LOOKED_AT))
+        return Crossed(_named(lister, best), False, MOST_LOOKED_AT)
 
     return taken._ask(crossed)
 
@@ -97,7 +98,9 @@ def _ranked(lister: Lister, most: int) -> list[Ranked]:
 
 def _sets(lister: Lister, ranked: Sequence[Ranked], taken: Snapshot) -> list[VisitorSet]:
     moment, span, dimension = lister.moment, lister.span, lister.dimension
-    folded = moment.folded.subject_sets(span, dimension, [it.subject for it in ranked if it.subject is not None])
+    page_views = sum(it.page_views for it in ranked)
+    subjects = [it.subject for it in ranked if it.subject is not None]
+    folded = moment.folded.subject_sets(span, dimension, subjects, page_views=page_views)
     maker = Sets(moment, span, taken._origin)
     # whatever has a page view in the tail is there by its text
     keys = maker.tail.session_keys_by_value(span, dimension)

@@ -108,9 +108,11 @@ def with_visitors(
     """Some of the top values, with their texts and their visitors; `are_small` as of `Folded.subject_sets`."""
     texts = moment.folded.texts(it.subject for it in ranked if it.value is None and it.subject is not None)
     subjects = {texts[it.subject or 0] if it.value is None else it.value: it.subject for it in ranked}
+    moment.folded.remember(dimension, subjects)
     unsure = {value: subjects[value] for value, it in zip(subjects, ranked, strict=True) if it.visitors is None}
     wanted = {it for it in unsure.values() if it is not None}
-    sets = moment.folded.subject_sets(span, dimension, wanted, are_small=are_small)
+    page_views = sum(it.page_views for it in ranked if it.visitors is None)
+    sets = moment.folded.subject_sets(span, dimension, wanted, are_small=are_small, page_views=page_views)
     known = {value: sets.get(subject or 0, BitMap()) for value, subject in unsure.items()}
     new = moment.tail_of(span).new_visitors_by_value(span, dimension, known) if known else {}
     for value, it in zip(subjects, ranked, strict=True):

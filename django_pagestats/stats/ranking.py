@@ -1,13 +1,15 @@
 """Which values have the most page views in some days, and how many have any, without adding up the rows of all of them.
 
-No value has more page views in some days than in all time. So the values with the most of all time are looked up in
-these days, until no other one can be among the first. And of long ranges the last days have most of the values: only
-the others are looked for in the days before. Where that would not do all rows are read.
+No value has more page views in some days than in all time. So a few values with the most of all time are looked up in
+these days, and then those that may have more in them than the last of the first ones. And the last days have most of
+the values: only the others are looked for in the days before. Where that would not do all rows are read.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from pyroaring import BitMap
@@ -17,23 +19,25 @@ from django_pagestats.merging.reading import State
 from django_pagestats.stats.ranges import Span
 from django_pagestats.stats.wheres import values_where
 
-#: of fewer days all rows are read at once
-FEWEST_DAYS = 14
-#: so many values are looked up at first, of so many days on; else, and if these are not enough, as many as that
-LONG_DAYS = 200
-FEW_CANDIDATES, MANY_CANDIDATES = 64, 512
+#: of fewer days, and of fewer values, all rows are read at once; and, where page views are not very many, to count
+FEWEST_DAYS, FEWEST_VALUES = 14, 513
+MANY_DAYS = 56
+#: so many values more than are wanted are looked up at first: these tell which others may be among the first
+MORE_VALUES = 6
+#: values that are read of all time: those that may be looked up, and the next one, whose page views no other exceeds
+MOST_VIEWED = 2_049
 #: of a longer list than so all rows are read
 LONGEST_TOP = 200
-#: the last days, whose values are read, and so many times as many if these are not enough
-LAST_DAYS = 28
-MORE_DAYS = 4
+#: the last days, whose values are read, and so many times as many are looked at next
+LAST_DAYS = 10
+MORE_DAYS = 3
 #: of more values than these it is not asked which there are
 MOST_KNOWN = 200_000
-#: rows that are looked up by primary key in place of reading all
-MOST_LOOK_UPS = 1_000_000
-
-#: values that are read of all time: those to look up, and the next one, whose page views no other exceeds
-MOST_VIEWED = MANY_CANDIDATES + 1
+#: rows that are looked up by primary key, and read, in so little time that it is worth no statement more
+FEW_LOOK_UPS, FEW_ROWS = 10_000, 50_000
+#: so many times as many values as are missing must have been seen for them to be looked up: a look-up takes as long as
+#: five rows, and of the values that some days have half are of each of them
+DEARER = 10
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 #: subject, page views
@@ -63,17 +67,27 @@ class Ranking:
 
     def top(self, count: int, state: Callable[[], State]) -> list[Total] | None:
         """The first ones by page views, then subject; None: that is not to be had by look-ups."""
-        if count > LONGEST_TOP or len(self.days) < FEWEST_DAYS or len(most_viewed := self._most_viewed()) < MOST_VIEWED:
+        if (
+            count > LONGEST_TOP
+            or len(self.days) < FEWEST_DAYS
+            or len(most_viewed := self._most_viewed()) < FEWEST_VALUES
+        ):
             return None
-        is_long = len(self.days) >= LONG_DAYS
-        for most in (FEW_CANDIDATES, MANY_CANDIDATES) if is_long else (MANY_CANDIDATES,):
-            # page views that are folded into days only may be of one value; ids of page views are at least as many
-            others = most_viewed[most][1] + state().cursor - state().all_cursor
-            if count > most or most_viewed[count - 1][1] <= others:
-                continue  # none can have more page views in these days than in all time
-            found = self._totals([subject for subject, _ in most_viewed[:most]])[:count]
-            if len(found) == count and found[-1][1] > others:
-                return found
+        # page views that are folded into days only may be of one value; ids of page views are at least as many
+        unknown = state().cursor - state().all_cursor
+        has_all = len(most_viewed) < MOST_VIEWED
+        most = len(most_viewed) // DEARER if has_all else MOST_VIEWED - 1
+        totals: list[Total] = []
+        known, upto = 0, count + MORE_VALUES
+        while known < upto <= most:
+            totals += self._totals([subject for subject, _ in most_viewed[known:upto]])
+            found = sorted(totals, key=lambda it: (-it[1], it[0]))[:count]
+            least = found[-1][1] if len(found) == count else 0
+            # none has more page views in these days than in all time; of equal ones the one that was known first
+            may_be = bisect_right(most_viewed, unknown - least, key=lambda it: -it[1])
+            known, upto = upto, may_be
+            if upto <= known:
+                return found if least > unknown else None
         return None
 
     def _totals(self, subjects: Sequence[int]) -> list[Total]:
@@ -81,24 +95,32 @@ class Ranking:
             return []
         where = values_where(self.span, self.dimension, buckets=self.days, subjects=subjects)
         rows = self._rows(["a.subject", "SUM(a.page_views)"], where, tail="GROUP BY a.subject")
-        return sorted(((subject, int(total)) for subject, total in rows), key=lambda it: (-it[1], it[0]))
+        return [(subject, int(total)) for subject, total in rows]
 
     # -- how many
 
-    def count(self) -> int | None:
-        """How many values have a page view; None: to count them at once takes no longer."""
-        if len(self.days) < 2 * LAST_DAYS or len(self._known()) < MOST_VIEWED:
+    def count(self, *, is_large: bool) -> int | None:
+        """How many values have a page view; None: to count them at once takes no longer.
+
+        `is_large`: there are very many page views, so that it pays for fewer days.
+        """
+        if len(self.days) < (FEWEST_DAYS if is_large else MANY_DAYS) or len(known := self._known()) < FEWEST_VALUES:
             return None
         seen, rest, step = BitMap(), self.days, LAST_DAYS
-        while step <= min(len(rest) // 2, LAST_DAYS * MORE_DAYS):
-            seen |= self._subjects(rest[-step:])
-            rest, step = rest[:-step], step * MORE_DAYS
+        while rest:
             # a value has its id before it is folded, so that none is missing
-            unseen = self._known() - seen
-            if len(self._known()) <= MOST_KNOWN and len(unseen) * len(rest) <= MOST_LOOK_UPS:
-                return len(seen) + (len(self._subjects(rest, list(unseen))) if unseen else 0)
-        return len(seen | self._subjects(rest))
+            unseen = known - seen if len(known) <= MOST_KNOWN else known
+            if not unseen:
+                break
+            if len(unseen) * len(rest) <= FEW_LOOK_UPS or (seen and len(seen) * len(rest) <= FEW_ROWS):
+                step = len(rest)
+            days, rest = rest[-step:], rest[:-step]
+            are_few = len(known) <= MOST_KNOWN and len(unseen) * DEARER < len(seen)
+            seen |= self._subjects(days, list(unseen) if are_few else None)
+            step *= MORE_DAYS if seen else 2  # days to come have none
+        return len(seen)
 
-    def _subjects(self, days: Sequence[int], subjects: Sequence[int] | None = None) -> BitMap:
+    def _subjects(self, days: Sequence[int], subjects: Sequence[int] | None) -> BitMap:
         where = values_where(self.span, self.dimension, buckets=days, subjects=subjects)
-        return BitMap(subject for (subject,) in self._rows(["a.subject"], where, tail="GROUP BY a.subject"))
+        rows = self._rows(["a.subject"], where, tail="GROUP BY a.subject")
+        return BitMap(list(chain.from_iterable(rows)))

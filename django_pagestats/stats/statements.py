@@ -24,6 +24,8 @@ BEFORE_ALL = -(2**63) + 1
 #: sets that the first of several statements reads; the others read as many as have so many bytes, by those before
 SETS_PER_STATEMENT = 64
 SET_BYTES_PER_STATEMENT = 16_000_000
+#: of a set, at the most: that of a single visitor has as many
+BYTES_OF_PAGE_VIEW = 18
 #: buckets that one statement names: MariaDB makes a longer list a temporary table
 MOST_BUCKETS = 900
 
@@ -103,8 +105,10 @@ class Statements:
 
     # -- statements
 
-    def rows(self, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "") -> list[tuple[Any, ...]]:
-        return self.seen(read_aggregates(self.using, columns, where, tail=tail, index=index))
+    def rows(
+        self, columns: Sequence[str], where: Where, *, tail: str = "", index: str = "", also: Where | None = None
+    ) -> list[tuple[Any, ...]]:
+        return self.seen(read_aggregates(self.using, columns, where, tail=tail, index=index, also=also))
 
     def seen(self, found: tuple[State | None, T]) -> T:
         """What a statement found; raises MovedError if it saw another state than the ones before."""
@@ -120,15 +124,17 @@ class Statements:
         *,
         first: int,
         tail: str = "",
+        also: Where | None = None,
     ) -> Iterator[tuple[Any, ...]]:
         """The rows of some buckets, portion by portion; each has about as many bytes of sets at the most.
 
-        So a few statements read years of small sets. `first`: buckets of the first one, before sizes are known.
+        So a few statements read years of small sets. `first`: buckets of the first one, before sizes are known; `also`:
+        what that one reads, too.
         """
         begin, size = 0, first
         while begin < len(buckets):
             portion = buckets[begin : begin + size]
-            rows = self.rows(columns, where(portion), tail=tail)
+            rows = self.rows(columns, where(portion), tail=tail, also=None if begin else also)
             begin += size
             bytes_of_bucket = 1 + sum(len(cell) for row in rows for cell in row if _is_set(cell)) // len(portion)
             size = max(1, min(MOST_BUCKETS, SET_BYTES_PER_STATEMENT // bytes_of_bucket))
@@ -153,6 +159,13 @@ class Statements:
         if self.is_own and self._state is not None and may_be_kept(self._state):
             kept_answers.put(self._place, self._state, tuple(question), answer)
         return answer
+
+    def know(self, *question_and_answer: Any) -> None:
+        """Keep the answer to a question of `kept` that the statement of another one has given."""
+        *question, answer = question_and_answer
+        if self.is_own and len(self._answered) < MOST_ANSWERED:
+            self._answered[tuple(question)] = answer
+        self.keep(*question_and_answer)
 
     def _look_up(
         self,
@@ -198,6 +211,15 @@ def kept(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
         return answer  # type: ignore[no-any-return]
 
     return ask
+
+
+def buckets_at_once(count: int, page_views: int) -> int:
+    """How many of so many buckets, which have so many page views, have as many bytes of sets as one statement reads.
+
+    0: how many page views they have is not known.
+    """
+    most = max(1, SET_BYTES_PER_STATEMENT // BYTES_OF_PAGE_VIEW)
+    return min(count, MOST_BUCKETS) * min(most, page_views) // max(1, page_views)
 
 
 def _is_set(cell: object) -> bool:

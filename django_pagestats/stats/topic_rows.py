@@ -22,6 +22,8 @@ from django_pagestats.stats.wheres import topic_where
 BUCKETS_PER_STATEMENT = 400
 #: of a closed range all are named, though not in one statement; else those are looked for that have rows
 MOST_NAMED_BUCKETS = 2_000
+#: sets of hours that are read with those of days: of both edges of two ranges
+FEW_HOURS = 96
 #: sets that are kept for another try, at the most
 KEPT_SETS = 256
 
@@ -92,15 +94,26 @@ class TopicRows(Statements):
         missing = {span: self._parts(span) for span in spans if span not in self._site}
         every = [part for parts in missing.values() for part in parts]
         pieces = Pieces(every)
-        columns = ["a.bucket", "a.page_views", "a.visitor_set", "a.repeat_set"]
-        for granularity in sorted({part.granularity for part in every}):
-            of_it = [part for part in every if part.granularity == granularity]
-            buckets = sorted({bucket for part in of_it for bucket in self.buckets(part, None)})
-            for bucket, *row in self._sets(columns, Span(granularity), None, buckets):
-                pieces.add(granularity, bucket, Visits.stored(*row))
+        for granularity, bucket, *row in self._site_rows(every):
+            pieces.add(Granularity(granularity), bucket, Visits.stored(*row))
         for span, parts in missing.items():
             self._site[span] = self.keep("site", span, pieces.together(parts))
         return {span: self._site[span] for span in spans}
+
+    def _site_rows(self, spans: Iterable[Span]) -> Iterator[tuple[Any, ...]]:
+        """(granularity, bucket, page views, both sets) of each row of the site in any of some spans, once."""
+        buckets: dict[Granularity, set[int]] = {}
+        for span in spans:
+            buckets.setdefault(span.granularity, set()).update(self.buckets(span, None))
+        columns = ["a.granularity", "a.bucket", "a.page_views", "a.visitor_set", "a.repeat_set"]
+        also = None
+        if len(hours := buckets.get(Granularity.HOUR, ())) <= FEW_HOURS and buckets.get(Granularity.DAY):
+            # those of the edges of days: their sets are small
+            also = topic_where(Span(Granularity.HOUR), None, buckets=sorted(hours)) if hours else None
+            buckets.pop(Granularity.HOUR, None)
+        for granularity in sorted(buckets):
+            of_days = also if granularity == Granularity.DAY else None
+            yield from self._sets(columns, Span(granularity), None, sorted(buckets[granularity]), also=of_days)
 
     def visitor_sets(self, span: Span, topic: Topic | None, keys: Iterable[int]) -> dict[int, BitMap]:
         """bucket -> the ids of its visitors, of those buckets that have any."""
@@ -126,14 +139,16 @@ class TopicRows(Statements):
         buckets: Sequence[int],
         *,
         is_sorted: bool = False,
+        also: Where | None = None,
     ) -> Iterator[tuple[Any, ...]]:
-        """Columns of the site's rows, or of a topic's, of some buckets."""
+        """Columns of the site's rows, or of a topic's, of some buckets; the first statement reads `also`, too."""
         return self._rows_with_sets(
             columns,
             lambda portion: topic_where(span, topic, buckets=portion),
             buckets,
             first=SETS_PER_STATEMENT,
             tail="ORDER BY a.bucket" if is_sorted else "",
+            also=also,
         )
 
     def _parts(self, span: Span) -> list[Span]:

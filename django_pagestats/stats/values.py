@@ -27,7 +27,12 @@ def count_visits(moment: Moment, path: str | None, start: Bound, end: Bound) -> 
     page = topic_of(moment, path, None)
     if page is not None:
         return count_page_views_of_topic(moment, Topic(dimension_of_source(moment, ENTRY), page.value), start, end)
-    return _page_views_of_all(moment, dimension_of_source(moment, SOURCE, ENTRY), start, end)
+    return _page_views_of_all(moment, visits_of(moment), start, end)
+
+
+def visits_of(moment: Moment) -> NamedDimension:
+    """The dimension whose page views are the visits; raises UnknownDimensionError."""
+    return dimension_of_source(moment, SOURCE, ENTRY)
 
 
 def _page_views_of_all(moment: Moment, dimension: NamedDimension, start: Bound, end: Bound) -> int:
