@@ -70,6 +70,8 @@ def questions_of(today: date) -> dict[str, Callable[[], object]]:
     def visitors(days: int) -> Callable[[], object]:
         return lambda: stats.count_unique_visitors(start=today - timedelta(days=days), end=today)
 
+    most_viewed = stats.top_pages(1)[0].path
+
     return {
         "totals of all time (`summary()`)": stats.summary,
         "dashboard, above the fold, 28 days": lambda: dashboard("28d", today),
@@ -77,6 +79,7 @@ def questions_of(today: date) -> dict[str, Callable[[], object]]:
         "dashboard, above the fold, all time": lambda: dashboard("all", today),
         "dashboard, with all panels, 28 days": lambda: dashboard("28d", today, with_panels=True),
         "dashboard, with all panels, 12 months": lambda: dashboard("12m", today, with_panels=True),
+        "dashboard of the page with the most page views, 28 days": lambda: dashboard_of_page(most_viewed, "28d", today),
         "visitors of 28 days": visitors(28),
         "visitors of 365 days": visitors(365),
         "visitors of 730 days": visitors(730),
@@ -92,8 +95,7 @@ def dashboard(of_range: str, today: date, *, with_panels: bool = False) -> None:
     from django_pagestats.dashboard import page
     from django_pagestats.dashboard.scope import scope_of
 
-    now = datetime.combine(today, datetime.min.time(), timezone.utc) + timedelta(hours=12, minutes=30)
-    with scope_of({"range": of_range}, using="default", now=now, is_public=False) as scope:
+    with scope_of({"range": of_range}, using="default", now=noon(today), is_public=False) as scope:
         page.read_ahead(scope)
         totals = page.totals_of(scope)
         page.active_now(scope, totals.visitors)
@@ -102,6 +104,18 @@ def dashboard(of_range: str, today: date, *, with_panels: bool = False) -> None:
         if with_panels:
             page.panels_of(scope, totals)
         page.trust_of(scope, totals)
+
+
+def dashboard_of_page(path: str, of_range: str, today: date) -> None:
+    """All that is read and worked out for it, without its template."""
+    from django_pagestats.dashboard.page import page_of
+
+    page_of({"range": of_range, "path": path}, using="default", now=noon(today))
+
+
+def noon(day: date) -> datetime:
+    """A time at which a day is not over."""
+    return datetime.combine(day, datetime.min.time(), timezone.utc) + timedelta(hours=12, minutes=30)
 
 
 def record(count: int, today: date) -> None:
