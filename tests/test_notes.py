@@ -256,7 +256,10 @@ def test_a_note_is_made_changed_and_deleted_from_the_dashboard_and_back() -> Non
     with translation.override("de"):
         form = client.get(add, headers={"accept-language": "de"})
     assert form.context["adminform"].form.initial["day"] == date(2025, 4, 1), "the last day of the range"
-    answer = client.post(add, {"day": "2025-03-30", "text": HOSTILE, "path": ""})
+    is_latin1 = connection.settings_dict["TEST"].get("CHARSET") == "latin1"
+    # the admin's log is Django's: a database that was made with latin1 holds no other names of objects in it
+    text = HOSTILE.encode("latin1", "ignore").decode("latin1") if is_latin1 else HOSTILE
+    answer = client.post(add, {"day": "2025-03-30", "text": text, "path": ""})
     assert answer["Location"] == f"{DASHBOARD}?range=free&from=2025-03-01&to=2025-04-01&compare=none"
     page = client.get(answer["Location"])
     (change,) = re.findall(r'href="(/admin/django_pagestats/note/\d+/change/\?[^"]*)"', page.content.decode())
