@@ -26,7 +26,7 @@ from django_pagestats.dashboard.scope import scope_of
 from django_pagestats.dimensions import section
 from django_pagestats.headers.channels import channel_of
 from django_pagestats.models import LeftOut, Reason
-from django_pagestats.stats import grouping
+from django_pagestats.stats import group_rows
 from django_pagestats.views import DashboardView
 from tests.factories import Row, fold, insert_page_views, make_page_views
 from tests.stats_oracle import fold_naively
@@ -182,9 +182,9 @@ def channel_views(count: int, seed: int) -> list[Row]:
 @pytest.mark.parametrize("is_all_time", [False, True])
 def test_channels_are_the_exact_union_of_their_sources(monkeypatch: pytest.MonkeyPatch, is_all_time: bool) -> None:
     """Read in several portions, with a tail."""
-    monkeypatch.setattr(grouping, "FIRST_SETS_PER_STATEMENT", 7)
-    monkeypatch.setattr(grouping, "FEWEST_SETS_PER_STATEMENT", 5)
-    monkeypatch.setattr(grouping, "BYTES_PER_STATEMENT", 300)
+    monkeypatch.setattr(group_rows, "FIRST_SETS_PER_STATEMENT", 7)
+    monkeypatch.setattr(group_rows, "FEWEST_SETS_PER_STATEMENT", 5)
+    monkeypatch.setattr(group_rows, "BYTES_PER_STATEMENT", 300)
     rows = insert_page_views([("/", "old", datetime(2025, 2, 1, tzinfo=timezone.utc))]) + channel_views(400, 1)
     fold()
     rows += channel_views(80, 2)

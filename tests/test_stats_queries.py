@@ -21,6 +21,7 @@ from django_pagestats.buckets import day_number
 from django_pagestats.exceptions import TailTooLongError
 from django_pagestats.ids import subject_ids
 from django_pagestats.models import Aggregate, Dimension, Generation, Granularity, PageView
+from django_pagestats.stats.conditions import InGroup
 from tests.factories import Row, insert_page_views, make_page_views
 from tests.named import dimensions_of_settings
 from tests.stats_oracle import Oracle, fold_naively
@@ -34,6 +35,7 @@ MONTH = {"start": DAY, "end": DAY + timedelta(days=30)}
 #: as many as are asked for by one statement of each kind
 PATHS = [f"/p{n}" for n in range(500)]
 GERMAN = {"country": "DE"}
+GROUP = InGroup("country", lambda value: value[0], "D")
 
 #: question -> statements with an empty tail, and with a tail that has known and unknown paths and visitors
 BUDGETS: dict[str, tuple[Callable[[], Any], int, int]] = {
@@ -89,6 +91,11 @@ BUDGETS: dict[str, tuple[Callable[[], Any], int, int]] = {
     "count_unique_visitors(where)": (lambda: stats.count_unique_visitors(where=GERMAN), 3, 5),
     "count_unique_visitors(where, range)": (lambda: stats.count_unique_visitors(where=GERMAN, **MONTH), 3, 5),
     "time_series(day, where)": (lambda: stats.time_series("day", *MONTH.values(), where=GERMAN), 3, 6),
+    "page views of a group": (lambda: stats.count_page_views(where=GROUP), 4, 5),
+    "page views of a group, range": (lambda: stats.count_page_views(where=GROUP, **MONTH), 4, 5),
+    "visitors of a group": (lambda: stats.visitors(where=GROUP), 4, 6),
+    "visitors of a group, range": (lambda: stats.visitors(where=GROUP, **MONTH), 4, 6),
+    "series of a group": (lambda: stats.time_series("day", *MONTH.values(), where=GROUP), 4, 8),
     "summary()": (lambda: stats.summary(), 4, 8),
     "summary(range)": (lambda: stats.summary(**MONTH), 4, 8),
     "active_visitors()": (lambda: stats.active_visitors(), 1, 1),

@@ -1,8 +1,9 @@
-"""What a question is asked of: the site, a path, or a value of a named dimension, in a range."""
+"""What a question is asked of: the site, a path, or a value of a named dimension or a group of them, in a range."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from django_pagestats.conf import conf
 from django_pagestats.conf.complaints import RESERVED_DIMENSIONS
@@ -11,14 +12,26 @@ from django_pagestats.exceptions import UnknownDimensionError
 from django_pagestats.merging.reading import can_hold
 from django_pagestats.stats.ranges import Bound, Span, page_span, site_span
 from django_pagestats.stats.reading import Moment
-from django_pagestats.stats.topics import PAGES, Topic
+from django_pagestats.stats.topics import PAGES, GroupOf, Topic
 
-#: the name of a named dimension, and one of its values
-Condition = Mapping[str, str]
+
+@dataclass(frozen=True, slots=True)
+class InGroup:
+    """All values of a named dimension that a pure function gives one name, as one."""
+
+    dimension: str
+    group_of: GroupOf
+    name: str
+
+
+#: the name of a named dimension, and one of its values; or a group of them
+Condition = Mapping[str, str] | InGroup
 
 
 def topic_of(moment: Moment, path: str | None, where: Condition | None) -> Topic | None:
     """The topic of a question, None for the whole site; raises ValueError, and UnknownDimensionError."""
+    if isinstance(where, InGroup) and path is None:
+        return Topic(dimension_of(moment, where.dimension), where.name, where.group_of)
     if where is not None and not isinstance(where, Mapping):
         raise ValueError(f'where={where!r}: a dimension and its value, as in {{"country": "DE"}}, would do.')
     conditions = dict(where or {})

@@ -1,4 +1,4 @@
-"""What the aggregates say of the site, or of one topic: a page, or a value of a dimension."""
+"""What the aggregates say of the site, or of one topic: a page, a value of a dimension, or a group of values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from django_pagestats.merging.portions import portions
 from django_pagestats.merging.reading import Where
 from django_pagestats.merging.repeats import Visits
 from django_pagestats.merging.rows import deserialized
+from django_pagestats.stats.group_rows import GroupRows
 from django_pagestats.stats.ranges import Span, by_days, calendar_of
 from django_pagestats.stats.site_sets import Pieces
-from django_pagestats.stats.statements import SETS_PER_STATEMENT, Question, Statements, kept
-from django_pagestats.stats.topics import Topic
+from django_pagestats.stats.statements import SETS_PER_STATEMENT, Question, kept
+from django_pagestats.stats.topics import Topic, is_group
 from django_pagestats.stats.wheres import topic_where
 
 #: buckets of one topic that one statement looks up by primary key
@@ -35,7 +36,7 @@ class Totals(NamedTuple):
     visitors: int
 
 
-class TopicRows(Statements):
+class TopicRows(GroupRows):
     """The rows of the site, or of one topic."""
 
     def __init__(self, using: str, *, is_own: bool = False, wanted: dict[Question, set[int]] | None = None) -> None:
@@ -50,6 +51,8 @@ class TopicRows(Statements):
 
     @kept
     def _page_views(self, span: Span, topic: Topic | None) -> int:
+        if is_group(topic):
+            return self.group_page_views(span, topic)
         return sum(
             int(total or 0)
             for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
@@ -59,6 +62,9 @@ class TopicRows(Statements):
     @kept
     def series(self, span: Span, topic: Topic | None) -> dict[int, Totals]:
         """The totals of each bucket that has any."""
+        if is_group(topic):
+            rows = self.group_rows(span, topic)
+            return {bucket: Totals(page_views, len(visitors)) for bucket, page_views, visitors in rows}
         return {
             bucket: Totals(page_views, visitors)
             for where in self._wheres(span, topic, BUCKETS_PER_STATEMENT)
@@ -74,6 +80,10 @@ class TopicRows(Statements):
     @kept
     def _visitors(self, span: Span, topic: Topic | None) -> BitMap:
         merged = BitMap()
+        if is_group(topic):
+            for _, _, visitors in self.group_rows(span, topic):
+                merged |= visitors
+            return merged
         for part in self._parts(span):
             for (visitor_set,) in self._sets(["a.visitor_set"], part, topic, self.buckets(part, topic)):
                 merged |= deserialized(visitor_set)
@@ -119,6 +129,9 @@ class TopicRows(Statements):
         """bucket -> the ids of its visitors, of those buckets that have any."""
 
         def read(buckets: list[int]) -> Iterator[tuple[int, BitMap]]:
+            if is_group(topic):
+                yield from ((bucket, visitors) for bucket, _, visitors in self.group_rows(span, topic, buckets))
+                return
             for bucket, visitor_set in self.rows(
                 ["a.bucket", "a.visitor_set"], topic_where(span, topic, buckets=buckets)
             ):
@@ -128,6 +141,11 @@ class TopicRows(Statements):
 
     def sets_in_order(self, span: Span, topic: Topic | None, buckets: Iterable[int]) -> Iterator[tuple[int, BitMap]]:
         """Each bucket with the ids of its visitors, of those buckets that have any; some sets at a time in memory."""
+        if is_group(topic):
+            wanted = BitMap(buckets)
+            rows_of_group = self.group_rows(span, topic)
+            yield from ((bucket, visitors) for bucket, _, visitors in rows_of_group if bucket in wanted)
+            return
         rows = self._sets(["a.bucket", "a.visitor_set"], span, topic, sorted(buckets), is_sorted=True)
         yield from ((bucket, deserialized(visitor_set)) for bucket, visitor_set in rows)
 

@@ -122,8 +122,8 @@ class ShortTail(Tail):
     def _counts(self, span: Span, topic: Topic | None) -> Iterator[tuple[int, list[int]]]:
         if topic is not None:
             numbers, days = self._values(topic.dimension)
-            number = numbers.get(topic.value)
-            return ((day, visitors) for (day, of), visitors in days.items() if of == number)
+            wanted = topic.numbers_in(numbers)
+            return ((day, visitors) for (day, of), visitors in days.items() if of in wanted)
         if span.granularity == Granularity.HOUR:
             return ((hour, visitors) for (_, hour), visitors in self._tally.site_hours.items())
         return ((day, visitors) for (day, _), visitors in self._tally.site_hours.items())
