@@ -12,7 +12,9 @@ from datetime import date
 from django_pagestats.dashboard.filters import Filter
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.scope import Bounds, Scope
+from django_pagestats.headers.channels import channel_of
 from django_pagestats.stats import VisitorSet
+from django_pagestats.stats.conditions import Condition, InGroup
 from django_pagestats.stats.goals import reached_by_day
 
 
@@ -69,9 +71,12 @@ def visitors_of(scope: Scope, of: Filter, bounds: Bounds) -> VisitorSet:
     return scope.taken.visitors(path, where=where, **bounds)
 
 
-def condition(scope: Scope, of: Filter) -> tuple[str | None, dict[str, str] | None]:
-    """As `stats` takes it: a path, or a dimension and a value."""
-    return (of.value, None) if of.is_of_page else (None, {kind_of(scope, of).dimension: of.value})
+def condition(scope: Scope, of: Filter) -> tuple[str | None, Condition | None]:
+    """As `stats` takes it: a path, a dimension and a value, or the sources of a channel."""
+    if of.is_of_page:
+        return of.value, None
+    kind = kind_of(scope, of)
+    return None, InGroup(kind.dimension, channel_of, of.value) if kind.are_channels else {kind.dimension: of.value}
 
 
 def kind_of(scope: Scope, of: Filter) -> Kind:

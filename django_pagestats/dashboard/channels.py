@@ -14,6 +14,7 @@ from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.tables import ListTable, days_of_lines, made_table, wanted_of
 from django_pagestats.headers.channels import Channel, channel_of
 from django_pagestats.stats.answers import ValueStats
+from django_pagestats.stats.audiences import ValueVisitors, groups_of
 from django_pagestats.stats.grouping import Group, Grouped, group_values
 from django_pagestats.stats.listing import Listed
 
@@ -30,6 +31,13 @@ def channel_table(scope: Scope, kind: Kind, totals: Totals) -> ListTable:
     if days is not None and not scope.state.range.is_all_time:
         lines = {row.value: line_of(grouped.groups[row.value].by_day, days) for row in rows}
     return made_table(scope, kind, totals, Listed(rows, len(rows), grouped.people), before, lines)
+
+
+def visitors_of_channels(scope: Scope, kind: Kind) -> list[ValueVisitors]:
+    """Of all channels that have a visit in the range and are searched for, in the order of `ORDER`."""
+    prefix = scope.state.table(kind.name).search
+    found = groups_of(scope.taken, kind.dimension, channel_of, **scope.bounds)
+    return [ValueVisitors(name, found[name]) for name in ORDER if name in found and name.startswith(prefix)]
 
 
 def channels_of(scope: Scope, kind: Kind) -> Grouped:

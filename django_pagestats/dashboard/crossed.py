@@ -9,7 +9,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, pgettext_lazy
 
 from django_pagestats.dashboard.audience import Audience
-from django_pagestats.dashboard.filters import GROUPS, Filter
+from django_pagestats.dashboard.channels import visitors_of_channels
+from django_pagestats.dashboard.filters import Filter
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.links import filter_query
 from django_pagestats.dashboard.naming import Name, name_of
@@ -17,7 +18,8 @@ from django_pagestats.dashboard.numbers import share, whole
 from django_pagestats.dashboard.scope import Scope
 from django_pagestats.dashboard.tables import rows_of
 from django_pagestats.exceptions import DimensionError, TailTooLongError
-from django_pagestats.stats.audiences import ValueVisitors, cross_values, every_value_of
+from django_pagestats.headers.channels import channel_of
+from django_pagestats.stats.audiences import Crossed, ValueVisitors, cross_values, every_value_of
 from django_pagestats.stats.goals import reached_by_value
 from django_pagestats.stats.listing import Wanted
 
@@ -80,8 +82,6 @@ def crossed_panels(scope: Scope, audience: Audience) -> CrossedPanels:
     """One for the pages, and one for each dimension that has a value of theirs."""
     panels = CrossedPanels([], [], [])
     for kind in scope.kinds:
-        if kind.name in GROUPS:
-            continue
         try:
             table = crossed_table(scope, kind, audience)
         except (DimensionError, TailTooLongError) as error:
@@ -99,7 +99,7 @@ def crossed_table(scope: Scope, kind: Kind, audience: Audience) -> CrossedTable:
     offset, limit = rows_of(kind) * (table.page - 1), rows_of(kind)
     left_out = _left_out(kind, audience)
     upto = offset + limit + 1 + len(left_out)
-    found = cross_values(scope.taken, wanted_of(scope, kind), audience.visitors, upto=upto)
+    found = _crossed(scope, kind, audience, upto)
     every = [row for row in found.rows if row.value not in left_out]
     rows = every[offset : offset + limit]
 
@@ -122,6 +122,16 @@ def crossed_table(scope: Scope, kind: Kind, audience: Audience) -> CrossedTable:
     )
 
 
+def _crossed(scope: Scope, kind: Kind, audience: Audience, upto: int) -> Crossed:
+    """The first values by how many of the audience they have; of channels all."""
+    if not kind.are_channels:
+        return cross_values(scope.taken, wanted_of(scope, kind), audience.visitors, upto=upto)
+    every = visitors_of_channels(scope, kind)
+    counts = {row.value: len(row.visitors & audience.visitors) for row in every}
+    rows = sorted((row for row in every if counts[row.value]), key=lambda row: -counts[row.value])
+    return Crossed(rows, True, len(every))
+
+
 def wanted_of(scope: Scope, kind: Kind) -> Wanted:
     return Wanted(kind.dimension, scope.state.table(kind.name).search, **scope.bounds)
 
@@ -135,7 +145,10 @@ def crossed_lines(scope: Scope, kind: Kind, audience: Audience) -> Iterator[tupl
     """Every value with its number of visitors and, if there is a goal, of those who came to it; most first."""
     goal, left_out = audience.goal, _left_out(kind, audience)
     found: list[tuple[str, list[int]]] = []
-    for row in every_value_of(scope.taken, wanted_of(scope, kind)):
+    every = (
+        visitors_of_channels(scope, kind) if kind.are_channels else every_value_of(scope.taken, wanted_of(scope, kind))
+    )
+    for row in every:
         visitors = len(row.visitors & audience.visitors)
         if visitors and row.value not in left_out:
             found.append((row.value, [visitors, *([] if goal is None else [len(row.visitors & goal.reached)])]))
@@ -167,8 +180,8 @@ def _reached(scope: Scope, kind: Kind, audience: Audience, rows: Sequence[ValueV
     if goal is None:
         return {}
     start, end = scope.bounds.get("start"), scope.bounds.get("end")
-    values = [row.value for row in rows]
-    later = reached_by_value(scope.taken, kind.dimension, values, goal.by_day, start=start, end=end)
+    values, group_of = [row.value for row in rows], channel_of if kind.are_channels else None
+    later = reached_by_value(scope.taken, kind.dimension, values, goal.by_day, start=start, end=end, group_of=group_of)
     found = {}
     for row in rows:
         count = len(row.visitors & goal.reached)

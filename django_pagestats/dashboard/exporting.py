@@ -14,7 +14,6 @@ from django_pagestats.dashboard.audience_figures import audience_totals
 from django_pagestats.dashboard.channels import channels_of, rows_of_channels
 from django_pagestats.dashboard.crossed import crossed_lines
 from django_pagestats.dashboard.figures import compared_days, totals_of
-from django_pagestats.dashboard.filters import GROUPS
 from django_pagestats.dashboard.kinds import Kind
 from django_pagestats.dashboard.refused import refused_choices
 from django_pagestats.dashboard.scope import Scope, bounds, scope_of
@@ -47,7 +46,7 @@ def table_csv(query: Mapping[str, Any], name: str, *, using: str, now: datetime)
             kind = next((kind for kind in scope.kinds if kind.name == name), None)
             if kind is None:
                 raise NoTableError
-            audience = _audience_of(scope, kind)
+            audience = _audience_of(scope)
             rows([line] for line in _head(scope, kind, audience, refused_choices(query, scope)))
             rows(_rows(scope, kind) if audience is None else _crossed_rows(scope, kind, audience))
             return f"{name.strip('-')}-{scope.days.start}-{scope.days.last}.csv"
@@ -143,15 +142,12 @@ def _crossed_rows(scope: Scope, kind: Kind, audience: Audience) -> Iterator[list
         yield [guarded(value), *counts]
 
 
-def _audience_of(scope: Scope, kind: Kind) -> Audience | None:
-    """Raises NoTableError where it cannot be told whom the filters have, or what of a group of values."""
+def _audience_of(scope: Scope) -> Audience | None:
+    """Raises NoTableError where it cannot be told whom the filters have."""
     try:
-        audience = audience_of(scope)
+        return audience_of(scope)
     except (DimensionError, TailTooLongError) as error:
         raise NoTableError from error
-    if audience is not None and kind.name in GROUPS:
-        raise NoTableError
-    return audience
 
 
 def _rows(scope: Scope, kind: Kind) -> Iterator[list[str | int]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
+
+from django_pagestats.headers.channels import Channel
 
 #: the table whose rows are the site's pages, of which a filter may be, too
 PAGES = "pages"
-#: tables whose rows are made of those of another one when they are read
-GROUPS = frozenset({"channels"})
+#: tables whose rows are made of those of another one when they are read, and their values
+GROUPS: Mapping[str, Collection[str]] = {"channels": get_args(Channel)}
 #: filters at a time; each takes statements of its own
 MOST_FILTERS = 5
 #: characters of a path, or of another value
@@ -17,7 +19,7 @@ MOST_CHARACTERS = 2_048
 
 
 class Filter(NamedTuple):
-    """The visitors of one value: of a path, or of a named dimension."""
+    """The visitors of one value: of a path, of a named dimension, or of one in groups."""
 
     #: the name of a table
     kind: str
@@ -47,7 +49,9 @@ def asked_filters(query: Mapping[str, Any]) -> list[str]:
 
 def filter_of(text: str, kinds: Collection[str]) -> Filter | None:
     kind, colon, value = text.partition(":")
-    is_one = colon and kind in kinds and kind not in GROUPS and may_be_value(value)
+    if kind in GROUPS:  # their names are ours: however they are written
+        value = value.lower()
+    is_one = colon and kind in kinds and may_be_value(value) and value in GROUPS.get(kind, [value])
     return Filter(kind, value) if is_one else None
 
 

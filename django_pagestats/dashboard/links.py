@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_pagestats.dashboard.filters import GROUPS, MOST_FILTERS, Filter, may_be_value
+from django_pagestats.dashboard.filters import MOST_FILTERS, Filter, may_be_value
 from django_pagestats.dashboard.scope import Scope
 
 #: a longer URL is refused by many a server
@@ -12,7 +12,7 @@ MOST_QUERY_CHARACTERS = 3_500
 def filter_query(scope: Scope, by: Filter) -> str:
     """What filters by a row; empty where there are enough filters, or no URL could say it."""
     state = scope.state
-    if by.kind in GROUPS or not may_be_value(by.value) or by in state.conditions:
+    if not may_be_value(by.value) or by in state.conditions:
         return ""
     if by.is_of_page and not state.conditions:
         query = f"{scope.places.page}{state.of_page(by.value).query()}"

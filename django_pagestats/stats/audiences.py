@@ -6,6 +6,7 @@ the most are found among the values with the most page views, where these are no
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,12 @@ from pyroaring import BitMap
 
 from django_pagestats.merging.portions import portions
 from django_pagestats.stats.folded import Ranked
-from django_pagestats.stats.listing import Lister, Wanted, lister_of
+from django_pagestats.stats.listing import Lister, Wanted, any_dimension, lister_of
 from django_pagestats.stats.questions import MOST_PAGES, SETS_AT_A_TIME
+from django_pagestats.stats.ranges import Bound
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
+from django_pagestats.stats.topics import GroupOf
 from django_pagestats.stats.visitor_questions import Sets
 from django_pagestats.stats.visitor_sets import VisitorSet
 
@@ -27,10 +30,9 @@ MOST_LOOKED_AT = 2 * VALUES_AT_A_TIME
 
 @dataclass(frozen=True, slots=True)
 class ValueVisitors:
-    """A value with its page views, of everybody, and all of its visitors."""
+    """A value, or a group of them, with all of its visitors."""
 
     value: str
-    page_views: int
     visitors: VisitorSet
 
 
@@ -92,6 +94,28 @@ def every_value_of(taken: Snapshot, wanted: Wanted) -> Iterator[ValueVisitors]:
         yield from taken._ask(lambda moment, portion=portion: rows(moment, portion))  # type: ignore[misc]
 
 
+def groups_of(
+    taken: Snapshot, dimension: str, group_of: GroupOf, *, start: Bound = None, end: Bound = None
+) -> dict[str, VisitorSet]:
+    """group -> its visitors in a range of days, of all groups that have any; as many statements as the sets want.
+
+    Raises what `cross_values` does.
+    """
+
+    def grouped(moment: Moment) -> dict[str, VisitorSet]:
+        of, span = any_dimension(moment, dimension), moment.span_of_days(start, end)
+        if span.is_empty:
+            return {}
+        folded = moment.folded.groups(span, of, group_of).sets
+        maker = Sets(moment, span, taken._origin)
+        keys: defaultdict[str, list[str]] = defaultdict(list)
+        for value, of_value in maker.tail.session_keys_by_value(span, of).items():
+            keys[group_of(value)] += of_value
+        return {it: maker.of(folded.get(it, BitMap()), keys.get(it, ())) for it in folded.keys() | keys.keys()}
+
+    return taken._ask(grouped)
+
+
 def _ranked(lister: Lister, most: int) -> list[Ranked]:
     return lister.ordered(upto=most) if lister.wanted.prefix else lister.ranked(limit=most, offset=0)
 
@@ -110,6 +134,4 @@ def _sets(lister: Lister, ranked: Sequence[Ranked], taken: Snapshot) -> list[Vis
 def _named(lister: Lister, rows: Sequence[tuple[int, Ranked, VisitorSet]]) -> list[ValueVisitors]:
     ids = (it.subject for _, it, _ in rows if it.value is None and it.subject is not None)
     texts = lister.moment.folded.texts(ids)
-    return [
-        ValueVisitors(texts[it.subject or 0] if it.value is None else it.value, it.page_views, of) for _, it, of in rows
-    ]
+    return [ValueVisitors(texts[it.subject or 0] if it.value is None else it.value, of) for _, it, of in rows]

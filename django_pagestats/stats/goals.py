@@ -5,6 +5,7 @@ Within a day the order is not known: aggregates are of days.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
@@ -18,6 +19,7 @@ from django_pagestats.stats.listing import any_dimension
 from django_pagestats.stats.ranges import ALL_DAYS, Bound, Span, page_span
 from django_pagestats.stats.reading import Moment
 from django_pagestats.stats.snapshots import Snapshot
+from django_pagestats.stats.topics import GroupOf
 from django_pagestats.stats.visitor_questions import Sets
 from django_pagestats.stats.visitor_sets import VisitorSet
 
@@ -71,8 +73,12 @@ def reached_by_value(
     *,
     start: Bound,
     end: Bound,
+    group_of: GroupOf | None = None,
 ) -> dict[str, VisitorSet]:
-    """value -> those of `reached` who had the value on the same day or before; as many statements for each of a few."""
+    """value -> those of `reached` who had the value on the same day or before; as many statements for each of a few.
+
+    `group_of`: the values are names of groups, whose values are as one.
+    """
     nobody = taken.visitors(start=date(2000, 1, 1), end=date(2000, 1, 1))
     so_far = dict.fromkeys(values, nobody)
     found = dict.fromkeys(values, nobody)
@@ -80,7 +86,10 @@ def reached_by_value(
         return found
 
     def asked(moment: Moment) -> list[tuple[date, str, VisitorSet]]:
-        return list(_by_day(moment, taken, dimension, list(found), _days(moment, start, end)))
+        span = _days(moment, start, end)
+        if group_of is None:
+            return list(_by_day(moment, taken, dimension, list(found), span))
+        return list(_by_day_and_group(moment, taken, dimension, found, group_of, span))
 
     by_day = {day: list(rows) for day, rows in groupby(taken._ask(asked), key=lambda row: row[0])}
     for day in sorted(by_day.keys() | reached.keys()):
@@ -108,6 +117,24 @@ def _by_day(
     keys = maker.tail.session_keys_by_value_and_day(span, dimension, held)
     for day, value in sorted(folded.keys() | keys.keys()):
         yield day_date(day), value, maker.of(folded.get((day, value), BitMap()), keys.get((day, value), ()))
+
+
+def _by_day_and_group(
+    moment: Moment, taken: Snapshot, name: str, groups: Collection[str], group_of: GroupOf, span: Span
+) -> Iterator[tuple[date, str, VisitorSet]]:
+    """(day, group, its visitors on it), in the order of days."""
+    if span.is_empty:
+        return
+    dimension = any_dimension(moment, name)
+    rows = moment.folded.rows_by_group(span, dimension, group_of)
+    folded = {(day, group): ids for day, group, _, ids in rows if group in groups}
+    maker = Sets(moment, span, taken._origin)
+    values = [value for value in maker.tail.values(span, dimension) if group_of(value) in groups]
+    keys: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    for (day, value), of_value in maker.tail.session_keys_by_value_and_day(span, dimension, values).items():
+        keys[day, group_of(value)] += of_value
+    for day, group in sorted(folded.keys() | keys.keys()):
+        yield day_date(day), group, maker.of(folded.get((day, group), BitMap()), keys.get((day, group), ()))
 
 
 def _days(moment: Moment, start: Bound, end: Bound) -> Span:
