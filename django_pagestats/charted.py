@@ -11,13 +11,13 @@ from hashlib import sha256
 from typing import cast
 
 from django.utils.formats import date_format
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import ngettext
 
 from django_pagestats import showing, stats
 from django_pagestats.charts import Slot, columns
-from django_pagestats.clock import local_day
 from django_pagestats.dashboard.drawing import day_name
 from django_pagestats.dashboard.naming import visible
 from django_pagestats.dashboard.numbers import is_hidden
@@ -25,6 +25,7 @@ from django_pagestats.dashboard.ranges import FREE, today_of
 from django_pagestats.dashboard.scope import Scope, scope_of
 from django_pagestats.objects import path_of
 from django_pagestats.showing import ChartDay
+from django_pagestats.stats.today import local_today
 
 #: a year, of which each day is drawn
 MOST_DAYS = 366
@@ -50,14 +51,15 @@ def pagestats_chart(
         return ""
     slots = [_slot(*day, is_public=public) for day in cast("list[ChartDay]", found)]
     name = sha256(f"{page}:{days}:{public}".encode()).hexdigest()[:8]
-    told = _title(page, days) if title is None else title
+    # what a template writes as a text counts as safe there, and is no HTML
+    told = _title(page, days) if title is None else escape(title)
     return columns(slots, title=told, name=f"pagestats-{name}", is_focusable=False).svg
 
 
 def chart_days(*, path: str | None, days: int, using: str) -> list[ChartDay]:
     """Each of the last days, with what is known of it."""
     now = datetime.now(timezone.utc)
-    today = local_day(now)
+    today = local_today(now, using)
     query = {"range": FREE, "from": str(today - timedelta(days=days - 1)), "to": str(today), "compare": "none"}
     with scope_of(query, using=using, now=now, is_public=False) as scope:
         points = scope.taken.time_series("day", scope.days.start, scope.days.end, path=path)

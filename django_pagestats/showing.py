@@ -22,6 +22,7 @@ from django_pagestats.harmless import harmlessly, tell
 from django_pagestats.models import Aggregate
 from django_pagestats.objects import path_of
 from django_pagestats.schemas import schema_of
+from django_pagestats.stats.today import local_today
 
 #: of a chart: the day, its page views and visitors, None where there is nothing to say, and whether it is not over
 ChartDay = tuple[date, int | None, int | None, bool]
@@ -32,6 +33,8 @@ Bound = date | datetime | str | None
 
 #: answers that one process keeps
 MOST_ANSWERS = 2_000
+#: among what is asked: so many days up to today
+LAST_DAYS = "last_days"
 MISSING = "A number of page statistics is missing on a page"
 
 _kept: Expiring[Answer] = Expiring(MOST_ANSWERS)
@@ -56,7 +59,7 @@ def top_pages(limit: int = 10, days: int | None = None, start: Bound = None, end
     return answered(stats.top_pages, limit=limit, **_range(days, start, end))
 
 
-def _of(ask: Callable[..., Answer], page: object, span: dict[str, Bound]) -> Answer | Nothing:
+def _of(ask: Callable[..., Answer], page: object, span: dict[str, Any]) -> Answer | Nothing:
     if page is None:
         return answered(ask, path=None, **span)
     path = path_of(page)
@@ -66,14 +69,20 @@ def _of(ask: Callable[..., Answer], page: object, span: dict[str, Bound]) -> Ans
 # -- which days
 
 
-def _range(days: int | None, start: Bound, end: Bound) -> dict[str, Bound]:
+def _range(days: int | None, start: Bound, end: Bound) -> dict[str, Any]:
+    """The bounds, or the number of days that end with today."""
     if days is None:
         return {"start": _bound("start", start), "end": _bound("end", end)}
     if start is not None or end is not None:
         raise ValueError(f"days={days!r} with start or end: either of them would do.")
     if not isinstance(days, int) or isinstance(days, bool) or days < 1:
         raise ValueError(f"days={days!r}: a whole number, 1 or more, would do.")
-    today = _today()
+    return {LAST_DAYS: days}
+
+
+def _last(days: int, using: str) -> dict[str, Bound]:
+    """The days up to today, by the zone that the aggregates are in: a changed setting waits for a rebuild."""
+    today = local_today(datetime.now(timezone.utc), using)
     first = max(today.toordinal() - days + 1, date.min.toordinal())
     return {"start": date.fromordinal(first), "end": today + timedelta(days=1)}
 
@@ -111,6 +120,9 @@ def answered(ask: Callable[..., Answer], **asked: Any) -> Answer | Nothing:
 
 
 def _asked(ask: Callable[..., Answer], alias: str, asked: dict[str, Any]) -> Answer:
+    asked = dict(asked)
+    if (days := asked.pop(LAST_DAYS, None)) is not None:
+        asked |= _last(days, alias)
     return ask(using=alias, **asked)
 
 

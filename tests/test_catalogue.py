@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -66,6 +67,20 @@ def test_the_catalogues_are_up_to_date_and_complete(package: Path, tmp_path: Pat
         for kind in ("--untranslated", "--only-fuzzy"):
             left = subprocess.run(["msgattrib", kind, str(catalogue(language))], capture_output=True, check=True)
             assert left.stdout == b"", f"{language}, {kind}"
+
+
+def test_no_text_is_marked_where_gettext_does_not_look_for_it() -> None:
+    """xgettext passes over what stands in the braces of an f-string, and nothing says that it is missing."""
+    marks = {"gettext", "gettext_lazy", "ngettext", "pgettext", "npgettext", "_"}
+    found = [
+        (path.relative_to(PACKAGE).as_posix(), call.lineno)
+        for path in PACKAGE.rglob("*.py")
+        for text in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(text, ast.JoinedStr)
+        for call in ast.walk(text)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in marks
+    ]
+    assert found == []
 
 
 class Texts(HTMLParser):

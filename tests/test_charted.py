@@ -73,6 +73,8 @@ def test_the_last_days_of_a_page_and_of_the_site() -> None:
     assert "of the site in the last 28 days" in render("{% pagestats_chart %}")
     assert "of /a today" in render("{% pagestats_chart article days=1 %}", article=Article("https://x.example/a"))
     assert ' aria-label="&lt;Mine" ' in render("{% pagestats_chart title=mine as it %}[{{ it }}]", mine="<Mine")
+    # what a template itself has as a text, which Django takes for HTML
+    assert ' aria-label="a &quot;b&quot; &lt;c" ' in render("""{% pagestats_chart title='a "b" <c' %}""")
 
 
 def test_the_public_sees_no_day_of_a_few_visitors_and_no_day_of_before() -> None:

@@ -40,8 +40,8 @@ def costs(query: dict[str, str]) -> dict[str, int]:
     with as_outside_transactions(), scope_of(query, using="default", now=NOW, is_public=False) as scope:
         counted("totals", lambda: page.read_ahead(scope))
         totals = counted("totals", lambda: page.totals_of(scope))
-        counted("active", lambda: page.active_now(scope, 0))
-        counted("chart", lambda: page.chart_of(scope, page.notes_of(scope)))
+        counted("active", lambda: page.active_now(scope, []))
+        counted("chart", lambda: page.chart_of(scope, page.points_of(scope), page.notes_of(scope)))
         for kind in scope.kinds:
             counted(str(kind.title), lambda kind=kind: page.table_of(scope, kind, totals))  # type: ignore[misc]
         counted("pages", lambda: page.table_of(scope, page.KIND_OF_PAGES, totals))

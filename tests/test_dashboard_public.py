@@ -13,6 +13,8 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_pagestats import folding
 from django_pagestats.dashboard import told
@@ -316,6 +318,16 @@ def test_who_is_active_now_is_not_next_to_all_of_the_range() -> None:
     assert active("7d") == "6"
 
 
+def test_who_is_active_now_is_not_next_to_all_of_today(settings: Any) -> None:
+    """The last place of a chart by days: those who were there earlier today would be what is left."""
+    now = datetime.now(timezone.utc)
+    settings.PAGESTATS_TIME_ZONE = f"Etc/GMT{now.hour - 12:+d}"  # where it is noon
+    insert_page_views([*(("/", f"/{n}", now, {}) for n in range(6)), *visits("/old/", 9, now - timedelta(days=2))])
+    for earlier, text in (0, "6"), (2, "-"), (3, "6"):
+        insert_page_views(("/", f"{earlier} {n}", now - timedelta(minutes=8), {}) for n in range(earlier))
+        assert page_of({"range": "7d"}, using="default", now=now, is_public=True)["active"] == text
+
+
 @pytest.mark.parametrize(("folded", "path"), [(0, "/docs/b/"), (99, "/docs/b/"), (0, "/blog/")])
 def test_a_row_less_another_one_that_is_part_of_it_is_not_of_a_few(folded: int, path: str) -> None:
     """A section and its page; who saw next to nothing else of it would be what is left."""
@@ -396,16 +408,21 @@ def test_who_has_two_of_a_list_is_not_the_rows_less_the_total() -> None:
 PLACES = [
     ([9, 8, None, 7], 24, 0, [9, 8, None, 7]),
     ([9, 8, 0, 7], 24, 0, [9, 8, None, 7]),
-    # the total less the others
-    ([9, 8, 3, 7], 27, 0, [9, 8, None, None]),
-    ([9, 8, 3, 7, 4], 31, 0, [9, 8, None, None, None]),
+    # the total less the others, of which the empty ones have five at least, and no more than the least that is told
+    ([30, 20, 3, 17], 70, 0, [30, 20, None, None]),
+    ([30, 12, 3, 10], 55, 0, [30, None, None, None]),  # 10 to 12 less 13: one to three
+    ([30, 20, 3, 5], 58, 0, [30, None, None, None]),  # 8 less five at least: three at most
+    ([30, 20, 3, 17, 4], 74, 0, [30, None, None, None, None]),  # 24 less 20: four, or more in both
+    ([30, 20, 3, 19, 4, 4], 80, 0, [30, 20, None, None, None, None]),  # 30 less 20 are ten of several places
+    ([5, 3, 12, 5, 9], 34, 0, [None, None, 12, None, None]),
     ([9, 3], 12, 0, [None, None]),
     ([3, 4], 7, 0, [None, None]),
     # of all but a few
     ([9, 30], 32, 0, [9, None]),
     ([30, 30], 30, 0, [30, 30]),
     # of years before those of the chart
-    ([9, 8], 19, 2, [9, None]),
+    ([19, 18, 10], 49, 2, [19, 18, None]),
+    ([9, 8], 19, 2, [None, None]),
     ([9, 8], 22, 5, [9, 8]),
     ([], 2, 2, []),
 ]
@@ -428,6 +445,20 @@ def test_the_chart_leaves_out_what_was_before_it_only_with_another_month() -> No
     insert_page_views(("/old/", f"old{n}", early) for n in range(4))
     page = shown({"range": "all"})
     assert page["begins"] and list(days_told(page).values()) == [(50, 50), (60, 60)]
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=8), st.integers(0, 30))
+def test_no_chart_tells_what_a_single_place_of_a_few_has(visitors: list[int], beside: int) -> None:
+    """Whoever knows how the others are chosen finds that it might have one, two, three or four."""
+    everybody = sum(visitors) + beside  # as of the policy "daily", by which visitors of days add up
+    are_told = places_told(visitors, everybody, beside=beside)
+    empty = [it for it, is_told in zip([*visitors, beside], [*are_told, False], strict=True) if not is_told and it]
+    few, others = [it for it in empty if it < FEW], [it for it in empty if it >= FEW]
+    if len(few) != 1 or not any(are_told) or beside >= FEW:
+        return
+    together, least = sum(empty), min(it for it, is_told in zip(visitors, are_told, strict=True) if is_told)
+    may_be = [it for it in range(1, FEW) if FEW * len(others) <= together - it <= least * len(others)]
+    assert may_be == [1, 2, 3, 4]
 
 
 # -- what else the public is not told

@@ -17,6 +17,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from django_pagestats import harmless, showing
+from django_pagestats.charted import chart_days
 from django_pagestats.exceptions import AnswerUnsettledError
 from django_pagestats.models import Aggregate, Generation, PageView
 from tests.factories import insert_page_views
@@ -33,12 +34,17 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is remembered, and today is a day in March."""
-    monkeypatch.setattr(showing, "_today", lambda: TODAY)
+    it_is(TODAY, monkeypatch)
     showing._kept.clear()
     harmless._told.clear()
     caches["default"].clear()
     yield
     showing._kept.clear()
+
+
+def it_is(day: date, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(showing, "_today", lambda: day)
+    monkeypatch.setattr(showing, "local_today", lambda now, using: day)
 
 
 def render(text: str, **context: Any) -> str:
@@ -162,7 +168,7 @@ def test_midnight_makes_it_another_question(monkeypatch: pytest.MonkeyPatch) -> 
     view("/a")
     view("/a", days_ago=-1)
     assert render("{% page_views days=1 %}") == "1"
-    monkeypatch.setattr(showing, "_today", lambda: TODAY + timedelta(days=1))
+    it_is(TODAY + timedelta(days=1), monkeypatch)
     assert render("{% page_views days=2 %} {% page_views days=1 %}") == "2 1"
 
 
@@ -287,6 +293,17 @@ def test_a_cache_that_fails_is_not_missed(monkeypatch: pytest.MonkeyPatch, caplo
     with override_settings(PAGESTATS_CACHE="no such alias", CACHES=CACHES):
         assert render("{% page_views %}{% page_views '/a' %}") == "11"
     assert [record.name for record in caplog.records] == ["django_pagestats.harmless"]
+
+
+def test_days_are_those_of_the_aggregates_until_a_rebuild(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a zone that was changed, where it may be tomorrow already."""
+    monkeypatch.undo()
+    now = datetime.now(timezone.utc)
+    fold_naively(insert_page_views([("/a", "k", now - timedelta(hours=30)), ("/a", "k", now)]), "Etc/GMT+12")
+    for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+        with override_settings(PAGESTATS_TIME_ZONE=zone, PAGESTATS_TAG_SECONDS=0):
+            assert render("{% page_views days=1 %} {% page_views '/a' days=3 %}") == "1 2"
+            assert [day for *_, day in chart_days(path=None, days=2, using="default")] == [False, True]
 
 
 def test_a_page_costs_nothing_else(django_assert_num_queries: Any) -> None:

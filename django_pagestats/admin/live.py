@@ -184,7 +184,7 @@ def page_notice(run: BackfillRun, now: datetime, *, may_work: bool) -> str:
 def announcement(wording: Wording, problems: list[str]) -> str:
     """What is read aloud when it changes: never a figure."""
     told = gettext("Run %(id)d: %(state)s") % {"id": wording.run.pk, "state": wording.state}
-    return f"{told}. {gettext('It needs attention.')}" if problems else told
+    return told + ". " + gettext("It needs attention.") if problems else told
 
 
 def next_seconds(run: BackfillRun) -> int | None:

@@ -69,7 +69,7 @@ def _nobody_works(run: BackfillRun, now: datetime) -> str:
     """Where that is so; and that its page would."""
     missing = str(backfill.missing_cluster(run, now, RunEvent.Via.ADMIN))
     if missing and is_left_to_page(run, now):
-        return f"{missing} {gettext('Its page does the work, too, while it is open.')}"
+        return missing + " " + gettext("Its page does the work, too, while it is open.")
     return missing
 
 

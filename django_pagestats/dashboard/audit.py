@@ -90,7 +90,7 @@ def _changes(scope: Scope) -> Changes:
         "before": days_name(found.before),
     }
     if scope.has_today and scope.today not in found.days:
-        told = f"{told} {gettext('Today is not over, so it is left out.')}"
+        told += " " + gettext("Today is not over, so it is left out.")
     gained, lost = len(found.gainers), len(found.losers)
     of_gainers = ngettext("%(count)s page gained some.", "%(count)s pages gained some.", gained)
     of_losers = ngettext("%(count)s page lost some.", "%(count)s pages lost some.", lost)

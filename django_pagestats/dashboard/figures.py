@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -104,12 +104,12 @@ def ranges_of_visits(scope: Scope) -> list[tuple[date | None, date | datetime | 
     return ranges
 
 
-def active_now(scope: Scope, visitors: int) -> str:
-    """The visitors of the last minutes, of now; some of the `visitors` of the range, where that has today."""
+def active_now(scope: Scope, beside: Iterable[int]) -> str:
+    """The visitors of the last minutes, of now; `beside`: what else is told of visitors who may have all of them."""
     active = stats.active_visitors(ACTIVE_MINUTES, using=scope.using)
     if is_hidden(active, is_public=scope.is_public):
         return few()
-    return NOTHING if scope.is_public and scope.has_today and is_few(visitors - active) else whole(active)
+    return NOTHING if scope.is_public and any(is_few(it - active) for it in beside) else whole(active)
 
 
 def _seen(scope: Scope, period: Period) -> Count:

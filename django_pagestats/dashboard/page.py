@@ -113,11 +113,12 @@ def _of_site(scope: Scope) -> dict[str, Any]:
 
 
 def _of_everybody(scope: Scope, totals: Totals) -> dict[str, Any]:
-    noted = notes_of(scope)
+    noted, points = notes_of(scope), points_of(scope)
+    running = [it.count.visitors for it in points if it.is_running and it.count is not None]
     return {
         "totals": totals,
-        "active": active_now(scope, totals.visitors),
-        "chart": chart_of(scope, noted),
+        "active": active_now(scope, [totals.visitors, *running] if scope.has_today else []),
+        "chart": chart_of(scope, points, noted),
         "notes": list_of(noted),
         "compared": compared_text(scope),
         "empty": empty_of(scope, totals),
@@ -166,11 +167,14 @@ def read_ahead(scope: Scope) -> None:
     read_visits_together(scope.taken, ranges_of_visits(scope))
 
 
-def chart_of(scope: Scope, noted: Found) -> Drawing:
+def points_of(scope: Scope) -> list[Point]:
+    """The places of the chart, with what may be told of each."""
+    points = series(scope.taken, asked_of(scope))
+    return _told(points, scope) if scope.is_public else points
+
+
+def chart_of(scope: Scope, points: Sequence[Point], noted: Found) -> Drawing:
     asked = asked_of(scope)
-    points = series(scope.taken, asked)
-    if scope.is_public:
-        points = _told(points, scope)
     texts = texts_at(points, noted, asked.interval)
     return drawn(points, asked, title=gettext("Page views and visitors"), notes=texts)
 

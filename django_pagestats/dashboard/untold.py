@@ -27,14 +27,30 @@ def places_told(visitors: Sequence[int | None], everybody: int, *, beside: int =
     """Of which places of a chart the number may be told; of a few visitors, and of all but a few, it may not.
 
     What is left empty, with the visitors of the range who are `beside` the chart, is the total less all that is told:
-    so if it is of a few, the place with the fewest visitors of the others is left empty, too.
+    so where it is of a few, the places with the fewest visitors of the others are left empty, too, until it might be of
+    a few or of none (see `_tells_few`).
     """
     told = [it is not None and it >= FEW and not is_few(everybody - it) for it in visitors]
-    empty = [it or 0 for it, is_told in zip(visitors, told, strict=True) if not is_told]
-    if is_few(max([*empty, beside])) and any(told):
-        _, place = min((it or 0, place) for place, it in enumerate(visitors) if told[place])
+    empty = [beside, *(it or 0 for it, is_told in zip(visitors, told, strict=True) if not is_told)]
+    if not is_few(max(empty)):
+        return told
+    others = sorted((it or 0, place) for place, it in enumerate(visitors) if told[place])
+    for count, (_, place) in enumerate(others, 1):
         told[place] = False
+        least = others[count][0] if count < len(others) else None
+        if least is None or not _tells_few(sum(empty) + sum(it for it, _ in others[:count]), count, least):
+            break
     return told
+
+
+def _tells_few(together: int, count: int, least: int) -> bool:
+    """Whether who knows what empty places have together knows, too, how many of that are in those of a few visitors.
+
+    `count` of the others are empty. Each has five visitors at least, and no more than `least`, as the smallest that is
+    told, so those of a few have the rest. That must be able to be all from none to four, or five at least.
+    """
+    at_most, at_least = together - FEW * count, together - least * count
+    return at_most < FEW - 1 or is_few(at_least)
 
 
 def rows_told(rows: Iterable[Row], before: Sequence[Sequence[VisitorSet]]) -> list[Row]:
