@@ -6,13 +6,19 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.urls import path
 
+from django_pagestats.views import DashboardView
+from testproject.urls import urlpatterns as of_project
 from tests.factories import insert_page_views
 from tests.test_admin_browser import SCROLLS, Browser, browser, driver, window  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = "/admin/django_pagestats/dashboard/"
+urlpatterns = [path("statistics/", DashboardView.as_view()), *of_project]
+#: writes numbers of seven digits
+MANY = "(it) => { it.textContent = '1,234,567'; }"
 #: drawings and controls that nobody who does not see them is told the name of
 NAMELESS = """return [...document.querySelectorAll('a, button, input:not([type=hidden]), summary, svg[role=img]')]
     .filter((it) => it.checkVisibility() && it.closest('.pagestats')
@@ -210,18 +216,37 @@ def test_labels_of_the_chart_never_touch(shown: Browser) -> None:
             assert shown.run("return document.querySelectorAll('.pagestats-time').length") >= 6
 
 
-def test_in_print_there_are_no_menus_and_texts_are_black_in_any_theme(shown: Browser) -> None:
+def test_in_print_there_is_nothing_to_push_and_texts_are_black_in_any_theme(shown: Browser) -> None:
     shown.show_at(1_280, "dark")
+    pushed = "return [...document.querySelectorAll('.pagestats-notes a, .pagestats-checks button, #nav-sidebar')]"
+    pushed += ".map((it) => it.checkVisibility())"
+    assert shown.run(pushed) == [True] * 3, "on a screen"
     media = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     menus = "return [...document.querySelectorAll('.pagestats-menu')].map((it) => getComputedStyle(it).display)"
-    assert set(shown.run(menus)) == {"none"}
+    assert set(shown.run(menus)) == {"none"} and shown.run(pushed) == [False] * 3
     texts = "return [...document.querySelectorAll('.pagestats-chart text')].map(getComputedStyle)"
     assert set(map(tuple, shown.run(f"{texts}.map((it) => [it.fill, it.stroke])"))) == {("rgb(0, 0, 0)", "none")}
     bars = "return getComputedStyle(document.querySelector('.pagestats-bar')).fill"
     assert shown.run(bars) == "rgb(121, 174, 200)", "as in the light theme"
     heads = "return getComputedStyle(document.querySelector('.pagestats-list thead')).backgroundColor"
     assert shown.run(heads) in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
+
+
+@pytest.mark.urls("tests.test_dashboard_browser")
+def test_half_of_a_mounted_dashboard_has_room_for_a_table_with_its_lines(browser: Browser) -> None:  # noqa: F811
+    now = datetime.now(timezone.utc)
+    attributes = {"source": "news.example", "country": "DE"}
+    insert_page_views((f"/{n}/", f"key{n}", now - timedelta(days=n % 70), attributes) for n in range(420))
+    browser.show_at(1_440, "light")
+    browser.open("/statistics/?range=28d")
+    browser.run(f"document.querySelectorAll('.pagestats-grid td:is(:nth-child(2), :nth-child(3))').forEach({MANY})")
+    wide = "[...document.querySelectorAll('.pagestats-grid .pagestats-scrolls')].filter((it) => it.clientWidth > 500)"
+    assert len(browser.run(f"return {wide}.map((it) => it.id)")) >= 4, "two beside each other, each with a comparison"
+    assert browser.run(f"return {wide}.filter((it) => it.scrollWidth > it.clientWidth).map((it) => it.innerText)") == []
+    lines = "return [...document.querySelectorAll('.pagestats-grid td.pagestats-line')]"
+    assert set(browser.run(f"{lines}.map((it) => it.checkVisibility())")) == {True}
+    assert browser.run("return document.querySelectorAll('.pagestats-grid bdi + .pagestats-then').length") > 0
 
 
 def test_a_phone_shows_that_a_table_goes_on(shown: Browser) -> None:
