@@ -294,8 +294,12 @@ def test_without_a_queue(root: Client) -> None:
     assert messages_of(root.get(RUNS))[0].startswith("Backfill started")
     assert (the_run().status, the_run().enqueued_at) == ("queued", None)
     with modify_settings(INSTALLED_APPS={"remove": "django_q"}):
-        again = log_in("view_pageview", "add_backfillrun").post(PAGE_VIEWS, ACTION)
-    assert again["Location"] == PAGE_VIEWS, "who may not see runs stays where he is"
+        adder = log_in("view_pageview", "add_backfillrun")
+        refused = adder.post(PAGE_VIEWS, ACTION)
+        User.objects.get(username="ada").user_permissions.add(Permission.objects.get(codename="change_backfillrun"))
+        again = adder.post(PAGE_VIEWS, ACTION)
+    assert refused.status_code == 403, "who may not change runs has no page that works"
+    assert again["Location"] == f"{RUNS}{the_run().pk}/change/"
 
 
 class ReplicaOfNothing:

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone, translation
 
@@ -18,6 +18,7 @@ from django_pagestats.exceptions import RunLockedError
 from django_pagestats.models import BackfillRun, Generation, RunEvent
 from django_pagestats.tasks import queue_is_installed
 from tests.chains import Links, the_run
+from tests.clients import client_with
 from tests.factories import make_page_views
 from tests.patching import replace
 
@@ -173,5 +174,10 @@ def test_where_no_queue_can_take_it_there_are_the_same_buttons(page: str) -> Non
         replace(patch.setattr, queue_is_installed, lambda: False)
         without = root.get(ADMIN + page).content.decode()
         assert resume in root.get(f"{ADMIN}backfillrun/{run.pk}/change/").content.decode()
+        reader = client_with("view_backfillrun", "view_pageview", "add_backfillrun")
+        assert "Backfill aggregates" not in reader.get(ADMIN + page).content.decode(), "nobody would work on it"
+        assert reader.post(f"{ADMIN}{page}backfill/").status_code == 403 and BackfillRun.objects.count() == 1
+        User.objects.get(username="ada").user_permissions.add(Permission.objects.get(codename="change_backfillrun"))
+        assert f'action="{ADMIN}{page}backfill/"' in reader.get(ADMIN + page).content.decode()
     assert f'action="{ADMIN}{page}backfill/"' in without
     assert ('value="backfill_aggregates"' in without) == (page == "pageview/")

@@ -27,6 +27,7 @@ from django_pagestats.dashboard.sitemaps import CHUNK, Site
 from django_pagestats.models import BackfillRun, Statistics
 from django_pagestats.views.dashboard import DashboardView
 from django_pagestats.views.sections import AuditView, LoyaltyView
+from django_pagestats.views.starting import may_backfill
 
 APP = Statistics._meta.app_label
 
@@ -68,8 +69,8 @@ class AdminDashboardView(DashboardView):
 
     def backfill_url(self, query: str) -> str:
         """The list of runs has the button, too, and a start leads there."""
-        may_start = self.may_start() and self.may_view(BackfillRun)
-        return self.url("backfillrun_backfill") if may_start else ""
+        may_push = may_backfill(self.request) and self.may_view(BackfillRun)
+        return self.url("backfillrun_backfill") if may_push else ""
 
     def check_url(self, query: str) -> str:
         return self.url("check") + query if self.may_start() and tasks.queue_is_installed() else ""

@@ -19,7 +19,7 @@ from django_pagestats.admin.readonly import ReadOnlyAdmin
 from django_pagestats.backfill import Started
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.models import BackfillRun, RunEvent
-from django_pagestats.views.starting import may_start, start_backfill
+from django_pagestats.views.starting import may_backfill, may_view_runs, start_backfill
 
 ACTION = "backfill_aggregates"
 LEVELS = {
@@ -34,8 +34,8 @@ class StartsBackfill(ReadOnlyAdmin):
     """A list with the button "Backfill aggregates": a POST to a URL of its own, so nothing needs to be selected."""
 
     def has_backfill_permission(self, request: HttpRequest) -> bool:
-        """Whoever may add runs may start one, although nobody may write one by hand."""
-        return may_start(request)
+        """Whoever may add runs may start one, although nobody may write one by hand; without a queue, change them."""
+        return may_backfill(request)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.backfill_view)
@@ -74,7 +74,7 @@ class StartsBackfill(ReadOnlyAdmin):
         """The page of a run; empty where there is none for this user."""
         # a site of the project's own may show page views, and no runs
         is_shown = self.admin_site.is_registered(BackfillRun)
-        if run is None or not is_shown or not request.user.has_perm("django_pagestats.view_backfillrun"):
+        if run is None or not is_shown or not may_view_runs(request):
             return ""
         return reverse("admin:django_pagestats_backfillrun_change", args=[run.pk], current_app=self.admin_site.name)
 

@@ -20,6 +20,11 @@ def may_start(request: HttpRequest) -> bool:
     return _has_permission(request, "add_backfillrun")
 
 
+def may_backfill(request: HttpRequest) -> bool:
+    """Whoever may start a run that is worked on: without a queue its open page does, for those who may change it."""
+    return may_start(request) and (tasks.queue_is_installed() or _has_permission(request, "change_backfillrun"))
+
+
 def may_view_runs(request: HttpRequest) -> bool:
     """Whoever may change them may look at them, too: that is Django's rule."""
     return any(_has_permission(request, f"{may}_backfillrun") for may in ("view", "change"))
