@@ -46,6 +46,7 @@ class Drawing:
 def columns(slots: Sequence[Slot], *, title: str, name: str = "pagestats-chart", is_focusable: bool = True) -> Drawing:
     """Raises ValueError for more slots than a chart can show; the ids of its parts begin with `name`.
 
+    `name=""`: it has no ids, and may stand on a page as often as it is wanted; what is cut is not hatched then.
     `is_focusable`: keys reach it, for a script that moves its cursor; without one they would stop at it for nothing.
     """
     if len(slots) > MOST_POINTS:
@@ -90,20 +91,33 @@ class _Plot:
             CURSOR,
         ]
         return format_html(
-            '<svg class="pagestats-chart" id="{name}" width="100%" height="{height}" role="img"{focus}'
-            ' direction="ltr" font-size="11" aria-label="{title}" aria-describedby="{name}-told"'
-            ' data-pagestats-slots="{count}">'
-            '<desc id="{name}-told">{told}</desc>'
-            '<defs><pattern id="{name}-hatched" width="6" height="6" patternUnits="userSpaceOnUse"'
-            ' patternTransform="rotate(45)"><rect class="pagestats-hatch" width="3" height="6" fill="#79aec8"/>'
-            "</pattern></defs>{parts}</svg>",
-            name=self.name,
+            '<svg class="pagestats-chart"{id} width="100%" height="{height}" role="img"{focus}'
+            ' direction="ltr" font-size="11" aria-label="{title}"{described} data-pagestats-slots="{count}">'
+            "<desc{id_of_told}>{told}</desc>{hatched}{parts}</svg>",
+            id=self._id(),
+            id_of_told=self._id("-told"),
+            # where there are no ids its <desc>, a child, describes it
+            described=format_html(' aria-describedby="{}-told"', self.name) if self.name else "",
+            hatched=self._hatched(),
             height=BASE + BELOW,
             focus=SafeString(' tabindex="0"') if is_focusable else "",
             count=len(self.slots),
             title=self.title,
             told=self._description(),
             parts=format_html_join("", "{}", ((part,) for part in parts)),
+        )
+
+    def _id(self, part: str = "") -> SafeString:
+        return format_html(' id="{}{}"', self.name, part) if self.name else SafeString("")
+
+    def _hatched(self) -> SafeString:
+        """What bars that are cut are filled with."""
+        if not self.name:
+            return SafeString("")
+        return format_html(
+            '<defs><pattern{} width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+            '<rect class="pagestats-hatch" width="3" height="6" fill="#79aec8"/></pattern></defs>',
+            self._id("-hatched"),
         )
 
     def _description(self) -> str:
@@ -139,7 +153,7 @@ class _Plot:
                     f"{width:.3f}",
                     f"{BASE - self._bar_height(slot.page_views):.1f}",
                     f"{self._bar_height(slot.page_views):.1f}",
-                    f"url(#{self.name}-hatched)" if slot.is_cut else "#79aec8",
+                    f"url(#{self.name}-hatched)" if slot.is_cut and self.name else "#79aec8",
                     DASHED if slot.is_running else "",
                 )
                 for place, slot in enumerate(self.slots)
