@@ -33,7 +33,7 @@ MOST_CHARACTERS = 120
 
 
 def pagestats_chart(
-    path: object = None, days: int = 28, public: bool = True, title: str | None = None
+    path: object = showing.WHOLE_SITE, days: int = 28, public: bool = True, title: str | None = None
 ) -> SafeString | showing.Nothing:
     """Page views as bars and visitors as a line, day by day, today included; '' for what has no page.
 
@@ -43,7 +43,7 @@ def pagestats_chart(
     if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= MOST_DAYS:
         raise ValueError(f"days={days!r}: a whole number, 1 to {MOST_DAYS}, would do.")
     page = None
-    if path is not None and (page := path_of(path)) is None:
+    if path is not showing.WHOLE_SITE and (page := path_of(path)) is None:
         return ""
     found = showing.answered(chart_days, path=page, days=days)
     if found == "":

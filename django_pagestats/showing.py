@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from django.core.cache import caches
 from django.db import router
@@ -27,6 +27,8 @@ from django_pagestats.stats.today import local_today
 #: of a chart: the day, its page views and visitors, None where there is nothing to say, and whether it is not over
 ChartDay = tuple[date, int | None, int | None, bool]
 Answer = int | list[stats.PageStats] | list[ChartDay]
+#: the page of a tag that names none; one that names what is empty has no page
+WHOLE_SITE: Final = object()
 #: what a template has in place of an answer that could not be had
 Nothing = Literal[""]
 Bound = date | datetime | str | None
@@ -41,14 +43,14 @@ _kept: Expiring[Answer] = Expiring(MOST_ANSWERS)
 
 
 def page_views(
-    path: object = None, days: int | None = None, start: Bound = None, end: Bound = None
+    path: object = WHOLE_SITE, days: int | None = None, start: Bound = None, end: Bound = None
 ) -> Answer | Nothing:
-    """The page views of the site, of a URL, or of an object with `get_absolute_url()`."""
+    """The page views of the site, of a URL, or of an object that has one; 0 for None, as of what has no page."""
     return _of(stats.count_page_views, path, _range(days, start, end))
 
 
 def unique_visitors(
-    path: object = None, days: int | None = None, start: Bound = None, end: Bound = None
+    path: object = WHOLE_SITE, days: int | None = None, start: Bound = None, end: Bound = None
 ) -> Answer | Nothing:
     """The distinct visitors of the same."""
     return _of(stats.count_unique_visitors, path, _range(days, start, end))
@@ -60,7 +62,7 @@ def top_pages(limit: int = 10, days: int | None = None, start: Bound = None, end
 
 
 def _of(ask: Callable[..., Answer], page: object, span: dict[str, Any]) -> Answer | Nothing:
-    if page is None:
+    if page is WHOLE_SITE:
         return answered(ask, path=None, **span)
     path = path_of(page)
     return 0 if path is None else answered(ask, path=path, **span)

@@ -109,9 +109,8 @@ def test_a_hostile_path(path: str) -> None:
 
 
 def test_what_has_no_page_has_no_chart() -> None:
-    assert (
-        render("[{% pagestats_chart path=article %}{% pagestats_chart path=nothing %}]", article=Article(None)) == "[]"
-    )
+    charts = "[{% pagestats_chart article %}{% pagestats_chart path=nothing %}{% pagestats_chart path=none days=3 %}]"
+    assert render(charts, article=Article(None), none=None) == "[]"
 
 
 @pytest.mark.parametrize("days", ["0", "367", "'week'", "True", "2.5"])

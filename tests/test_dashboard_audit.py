@@ -517,6 +517,9 @@ def test_names_that_lead_nowhere_are_complained_of(settings: Any, monkeypatch: p
         assert check_ids(settings, bad) == ["pagestats.E115"], bad
     monkeypatch.setattr(User, "get_absolute_url", lambda it: "/", raising=False)
     assert check_ids(settings, ["auth.User", f"{module}.NONE"]) == ["pagestats.E115"]
+    monkeypatch.delattr(User, "get_absolute_url")
+    monkeypatch.setattr(User, "url", property(lambda it: "/"), raising=False)
+    assert check_ids(settings, "auth.User") == []
     assert check_ids(settings, 7) == [], "that is said of the setting's value"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,6 +92,8 @@ def test_an_object_without_a_page_has_no_page_views() -> None:
 def test_what_could_have_no_page_is_an_error() -> None:
     with pytest.raises(TypeError, match=r"int has no get_absolute_url\(\)"):
         with_page_views([1])
+    with pytest.raises(TypeError, match="nor a url that is text"):
+        path_of(SimpleNamespace(url=7))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,9 @@ def test_what_could_have_no_page_is_an_error() -> None:
         (mark_safe("/a/"), "/a/"),
         (Article("https://example.com/caf%C3%A9/"), "/café/"),
         (Article(None), None),
+        (SimpleNamespace(url="https://example.com/a/?page=2"), "/a/"),
+        (SimpleNamespace(url=None), None),
+        (None, None),
         ("", None),
         ("a/", None),
     ],

@@ -72,7 +72,8 @@ def test_numbers_of_the_site_and_of_a_page() -> None:
     assert render("{% page_views path='/a' %} {% unique_visitors path='/a' %} {% page_views '/c' %}") == "3 2 0"
     assert render("{% page_views path=article as v %}[{{ v }}]", article=Article("https://example.com/b")) == "[1]"
     assert render("{% page_views path=article %}", article=Article(None)) == "0"
-    assert render("{% page_views path=nothing_of_that_name %}") == "0", "not the site's"
+    empty = "{% page_views path=nothing_of_that_name %}{% page_views path=none %}{% unique_visitors none days=7 %}"
+    assert render(empty, none=None) == "000", "not the site's"
 
 
 def test_top_pages_of_a_template() -> None:

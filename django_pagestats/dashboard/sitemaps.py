@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 
 from django_pagestats.conf import conf
 from django_pagestats.headers.sources import is_own_host
+from django_pagestats.objects import url_of
 from django_pagestats.recording import page_of_url
 
 logger = logging.getLogger(__name__)
@@ -150,9 +151,13 @@ def sections_of(name: str) -> Mapping[str, Any]:
         kinds = (Sitemap, Model)
         if not (isinstance(thing, Sitemap) or (isinstance(thing, type) and issubclass(thing, kinds))):
             raise TypeError(f"{section!r} of {name} is {thing!r}: a sitemap, its class, or a model would do")
-        if isinstance(thing, type) and issubclass(thing, Model) and not hasattr(thing, "get_absolute_url"):
-            raise TypeError(f"{thing._meta.label} has no get_absolute_url(), so that its objects have no page")
+        if isinstance(thing, type) and issubclass(thing, Model) and not _has_pages(thing):
+            raise TypeError(f"{thing._meta.label} has no get_absolute_url() and no url: its objects have no page")
     return sections
+
+
+def _has_pages(model: type[Model]) -> bool:
+    return hasattr(model, "get_absolute_url") or hasattr(model, "url")
 
 
 def _model(label: str) -> type[Model] | None:
@@ -164,7 +169,7 @@ def _model(label: str) -> type[Model] | None:
 
 def _of_model(model: Any) -> Iterator[Any]:
     for item in model._default_manager.order_by("pk").iterator(chunk_size=CHUNK):
-        if (url := item.get_absolute_url()) is not None:
+        if (url := url_of(item)) is not None:
             yield url
 
 
