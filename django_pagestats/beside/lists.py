@@ -18,12 +18,16 @@ from django_pagestats.beside.recent import DAYS, Recent, alias_beside, recent
 from django_pagestats.dashboard.drawing import line_of
 from django_pagestats.dashboard.numbers import whole
 from django_pagestats.harmless import harmlessly
+from django_pagestats.merging.portions import portions
 from django_pagestats.stats.listing import page_views_by_day, visitors_by_value
+from django_pagestats.stats.questions import SETS_AT_A_TIME
 from django_pagestats.stats.topics import PAGES
 from django_pagestats.stats.trees import count_page_views_of_trees, page_views_of_trees
 
 #: day -> page views; None: of all days together
 OfDays = Mapping[date | None, int]
+#: path -> page views, and path -> visitors
+Both = tuple[dict[str, int], dict[str, int]]
 MISSING = "The page views beside a list are missing"
 
 
@@ -117,5 +121,19 @@ def page_views_of(paths: Collection[str], days: int = DAYS, *, include_subpages:
             if include_subpages:
                 return count_page_views_of_trees(now.taken, paths, **now.bounds)
             return now.taken.count_page_views_of(paths, **now.bounds)
+
+    return harmlessly(ask, otherwise=None, what=MISSING, using=alias_beside())
+
+
+def page_views_and_visitors_of(paths: Collection[str], days: int = DAYS) -> Both | None:
+    """The same without subpages, with the distinct visitors of each, all of one instant."""
+
+    def ask() -> Both:
+        with recent(days) as now:
+            page_views = now.taken.count_page_views_of(paths, **now.bounds)
+            visitors = dict.fromkeys(page_views, 0)
+            for portion in portions((path for path, count in page_views.items() if count), SETS_AT_A_TIME):
+                visitors.update(visitors_by_value(now.taken, PAGES.name, portion, **now.bounds))
+            return page_views, visitors
 
     return harmlessly(ask, otherwise=None, what=MISSING, using=alias_beside())

@@ -9,22 +9,30 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.sites.requests import RequestSite
 from django.db import DatabaseError, connection
-from django.test import Client
+from django.template import Context, Template
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from wagtail import hooks
 from wagtail.admin.viewsets.pages import PageViewSet, page_viewset_registry
 from wagtail.models import GroupPagePermission, Page, Site
 
-from django_pagestats import folding, harmless
+from django_pagestats import folding, harmless, showing
+from django_pagestats.checks.sitemaps import check_sitemaps
 from django_pagestats.contrib.wagtail.listings import PageStatisticsListingMixin
 from django_pagestats.contrib.wagtail.panels import PageStatisticsPanelMixin
 from django_pagestats.contrib.wagtail.reports import PageStatisticsReportView
 from django_pagestats.contrib.wagtail.viewsets import PageStatisticsViewSet
+from django_pagestats.dashboard.sitemaps import Site as SiteOfAddresses
+from django_pagestats.dashboard.sitemaps import stretches
+from django_pagestats.objects import with_page_views
 from tests.factories import insert_page_views
 
 REPORT = "/cms/reports/page-statistics/"
@@ -219,9 +227,50 @@ def test_the_report_sorts_all_pages_by_page_views(pages: list[Any], monkeypatch:
 def test_the_report_is_downloaded(pages: list[Any]) -> None:
     client = editor("view_statistics")
     view("/b/", 5)
+    folding.keep_up("default", seconds=60)
+    view("/b/", 3)
     response = client.get(f"{REPORT}?export=csv")
     lines = list(csv.reader(io.StringIO(b"".join(response).decode())))
-    assert lines[0] == ["Title", "Path", "Page views"] and lines[1] == [HOSTILE, "/b/", "5"] and len(lines) == 6
+    assert lines[0] == ["Title", "Path", "Page views", "Visitors"] and len(lines) == 6
+    assert lines[1] == [HOSTILE, "/b/", "8", "5"] and lines[2][2:] == ["0", "0"]
+
+
+def test_a_download_without_numbers_has_all_pages(pages: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    client = editor("view_statistics")
+    view("/b/", 5)
+    monkeypatch.setattr(PageStatisticsReportView, "sorted_up_to", 4)
+    lines = list(csv.reader(io.StringIO(b"".join(client.get(f"{REPORT}?export=csv")).decode())))
+    assert len(lines) == 6 and {tuple(line[2:]) for line in lines[1:]} == {("-", "-")}
+
+
+def test_a_page_is_the_page_of_a_tag(pages: list[Any], home: Any) -> None:
+    view("/a/", 3)
+    view("/a/below/", 2)
+
+    def rendered(page: object) -> str:
+        tags = "{% page_views path=page %} {% unique_visitors page days=7 %} {% pagestats_chart path=page days=1 %}"
+        showing._kept.clear()
+        return Template("{% load django_pagestats %}" + tags).render(Context({"page": page}))
+
+    assert rendered(pages[0]).startswith("3 3 <svg")
+    assert with_page_views([pages[0], pages[1]])[0].page_views == 3  # type: ignore[attr-defined]
+    Site.objects.all().delete()
+    assert rendered(Page.objects.get(pk=pages[0].pk)) == "0 0 ", "it has no URL, and not the site's number"
+
+
+def test_wagtails_sitemap_and_page_types_name_the_sites_pages(pages: list[Any], settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    current = RequestSite(RequestFactory().get("/"))
+
+    def found(name: str) -> set[str]:
+        settings.PAGESTATS_SITEMAPS = name
+        assert check_sitemaps() == []
+        (stretch,) = stretches(SiteOfAddresses(lambda: current, ["testserver"]), size=100)
+        assert (stretch.problems, stretch.elsewhere) == ([], 0)
+        return {address.path for address in stretch.addresses}
+
+    assert found("wagtail.contrib.sitemaps.Sitemap") == {"/", "/a/", "/a/below/", "/b/"}
+    assert found("wagtailcore.Page") == {"/", "/a/", "/a/below/", "/b/", "/c/"}, "drafts, too"
 
 
 def test_the_report_is_in_the_menu_and_the_permission_can_be_given(pages: list[Any]) -> None:
@@ -231,6 +280,18 @@ def test_the_report_is_in_the_menu_and_the_permission_can_be_given(pages: list[A
     root.force_login(User.objects.create_superuser("root"))
     permission = Permission.objects.get(codename="view_statistics")
     assert f'name="permissions" value="{permission.pk}"' in text_of(root.get(reverse("wagtailusers_groups:add")))
+
+
+def test_the_hooks_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "wagtail.md").read_text()
+    (code,) = [it for it in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "hooks" in it]
+    monkeypatch.setattr(hooks, "_hooks", {})
+    exec(code, {"Article": Page, "__name__": "home.wagtail_hooks"})
+    (registered,) = hooks.get_hooks("register_admin_viewset")
+    listing, own = registered()
+    assert listing.add_to_admin_menu and listing.index_view_class.statistics_days == 91
+    assert listing.get_urlpatterns() and own.edit_view_class.statistics_days == 7
+    assert isinstance(own, PageStatisticsViewSet)
 
 
 def test_a_viewset_of_the_sites_own_comes_first(home: Any) -> None:

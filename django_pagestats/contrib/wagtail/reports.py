@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -17,6 +18,7 @@ from wagtail.admin.viewsets.pages import PageViewSet
 from wagtail.models import get_page_content_types
 
 from django_pagestats.beside import ordering
+from django_pagestats.beside.lists import page_views_and_visitors_of, page_views_of
 from django_pagestats.contrib.wagtail.listings import PageStatisticsColumn, number_of
 from django_pagestats.contrib.wagtail.pages import may_view, path_of_page
 from django_pagestats.dashboard.numbers import NOTHING, whole
@@ -74,12 +76,15 @@ class PageStatisticsReportView(PageReportView):
         VisitorsColumn("visitors", label=pgettext_lazy("figure", "Visitors"), width="12%"),
     ]
     counted: ordering.Counted | None = None
+    #: path -> visitors, of all pages of a download; on a screen each row's are asked for with the row
+    visitors: Mapping[str, int] = {}
     #: pages that are put in order, at the most
     sorted_up_to = ordering.MOST_OBJECTS
-    list_export = ["title", "statistics_path", "statistics_page_views"]
+    list_export = ["title", "statistics_path", "statistics_page_views", "statistics_visitors"]
     export_headings = {
         "statistics_path": _("Path"),
         "statistics_page_views": pgettext_lazy("figure", "Page views"),
+        "statistics_visitors": pgettext_lazy("figure", "Visitors"),
     }
     export_filename = "page-statistics"
 
@@ -104,7 +109,9 @@ class PageStatisticsReportView(PageReportView):
 
     def _counted(self, pages: Any) -> ordering.Counted | None:
         try:
-            found = ordering.counted(pages, lambda page: path_of_page(page, self.request), most=self.sorted_up_to)
+            found = ordering.counted(
+                pages, lambda page: path_of_page(page, self.request), most=self.sorted_up_to, count=self._count
+            )
         except ordering.TooManyError:
             told = gettext("These are more than %s pages, too many to sort them by page views: choose a type first.")
             messages.warning(self.request, told % whole(self.sorted_up_to), fail_silently=True)
@@ -115,8 +122,18 @@ class PageStatisticsReportView(PageReportView):
         self.counted = found
         return found
 
+    def _count(self, paths: list[str]) -> Mapping[str, int] | None:
+        if not self.is_export:
+            return page_views_of(paths)
+        found = page_views_and_visitors_of(paths)
+        if found is None:
+            return None
+        page_views, self.visitors = found
+        return page_views
+
     def to_row_dict(self, item: Any) -> Any:
-        path = path_of_page(item, self.request)
+        path = path_of_page(item, self.request) or ""
         counted = {} if self.counted is None else self.counted.page_views_by_path
-        item.statistics_path, item.statistics_page_views = path or NOTHING, counted.get(path or "", NOTHING)
+        item.statistics_path, item.statistics_page_views = path or NOTHING, counted.get(path, NOTHING)
+        item.statistics_visitors = self.visitors.get(path, NOTHING)
         return super().to_row_dict(item)
