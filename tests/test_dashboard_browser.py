@@ -223,14 +223,18 @@ def test_in_print_there_is_nothing_to_push_and_texts_are_black_in_any_theme(show
     assert shown.run(pushed) == [True] * 3, "on a screen"
     media = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    menus = "return [...document.querySelectorAll('.pagestats-menu')].map((it) => getComputedStyle(it).display)"
-    assert set(shown.run(menus)) == {"none"} and shown.run(pushed) == [False] * 3
+    menus = "return [...document.querySelectorAll('.pagestats-menu a, .pagestats-menu summary')]"
+    assert not any(shown.run(f"{menus}.map((it) => it.checkVisibility())")) and shown.run(pushed) == [False] * 3
     texts = "return [...document.querySelectorAll('.pagestats-chart text')].map(getComputedStyle)"
     assert set(map(tuple, shown.run(f"{texts}.map((it) => [it.fill, it.stroke])"))) == {("rgb(0, 0, 0)", "none")}
     bars = "return getComputedStyle(document.querySelector('.pagestats-bar')).fill"
     assert shown.run(bars) == "rgb(121, 174, 200)", "as in the light theme"
+    content = "return innerWidth - document.querySelector('#content-main').getBoundingClientRect().right"
+    assert shown.run(content) < 80, "nor is there room for the sidebar"
     heads = "return getComputedStyle(document.querySelector('.pagestats-list thead')).backgroundColor"
     assert shown.run(heads) in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
+    shown.open(f"{PAGE}page/?path=/docs/0/")
+    assert shown.text(".pagestats-pills").strip() == "Page: /docs/0/", "what the numbers are of is on the paper"
 
 
 @pytest.mark.urls("tests.test_dashboard_browser")
