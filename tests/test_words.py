@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone, translation
 
-from django_pagestats import backfill
-from django_pagestats.backfill import failing, generations, wishes, words
+from django_pagestats import backfill, folding, texts
+from django_pagestats.backfill import failing, generations, wishes
 from django_pagestats.backfill.chain import conflict
 from django_pagestats.exceptions import RunLockedError
 from django_pagestats.models import BackfillRun, Generation, RunEvent
@@ -107,7 +108,7 @@ def test_a_number_of_page_views_is_told_as_the_language_has_it(language: str, co
         text, of_command = generations._of_tail(count, "admin"), generations._of_tail(count, "command")
     with translation.override(language):
         assert str(text).startswith(told)
-    assert words.english(text).startswith(str(of_command)[:60]), "which is what is stored"
+    assert texts.english(text).startswith(str(of_command)[:60]), "which is what is stored"
 
 
 @pytest.mark.django_db
@@ -144,6 +145,22 @@ def test_an_error_is_told_in_the_readers_language_and_kept_in_english(caplog: py
         assert translation.get_language() == "de"
     assert ["The generation was changed by somebody else" in text for text in kept] == [True] * 3
     assert error.told == str(error), "where nobody reads it in another language"
+
+
+@pytest.mark.django_db
+def test_what_keeping_up_cannot_do_is_told_in_the_readers_language(settings: Any) -> None:
+    make_page_views(3)
+    folding.keep_up("default", seconds=5)
+    settings.PAGESTATS_TAIL_LIMIT, settings.PAGESTATS_TIME_ZONE = 1_000, "Asia/Tokyo"
+    told = folding.attention("default", 1_001, may_start=False)
+    assert texts.english(told).startswith("More than 1,000 page views are not folded yet")
+    with translation.override("de"):
+        assert str(told).startswith("Mehr als 1.000 Seitenaufrufe sind noch nicht gefaltet") and "Asia/Tokyo" in str(
+            told
+        )
+        assert not ENGLISH.search(WHOLE_COMMAND.sub("", str(told)))
+        assert "Einen Aufbau starten." in str(folding.attention("default", 1_001))
+        assert folding.other_zone("default").startswith("The aggregates are cut by the days")
 
 
 @pytest.mark.django_db

@@ -46,7 +46,10 @@ class BackfillRunAdmin(ShowsNotices, ShowsLive, StartsBackfill):
         if request.method == "GET" and self.has_view_permission(request):
             using = router.db_for_write(BackfillRun)
             now = database_now(using)
-            context |= {"attention": attention(using, now), **last_page_view(using, now)}
+            context |= {
+                "attention": attention(using, now, may_start=self.has_backfill_permission(request)),
+                **last_page_view(using, now),
+            }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
@@ -126,8 +129,8 @@ def last_page_view(using: str, now: datetime) -> dict[str, str]:
     return {"last_viewed_at": time(last), "silence": silence(last, now)}
 
 
-def attention(using: str, now: datetime) -> str:
-    """What only a person can bring in order, or nothing."""
+def attention(using: str, now: datetime, *, may_start: bool) -> str:
+    """What only a person can bring in order, or nothing; `may_start`: whoever reads it may start a run."""
     if problem := backfill.problem(using):
         return problem
     run = backfill.active_run(using)
@@ -135,7 +138,7 @@ def attention(using: str, now: datetime) -> str:
         return missing
     try:
         tail = folding.tail_length(using, conf.TAIL_LIMIT)
-        told = folding.attention(using, tail)
+        told = str(folding.attention(using, tail, may_start=may_start))
     except TableWentBackError as error:  # in between
         return str(error)
     if tail > conf.TAIL_LIMIT and not tasks.queue_is_installed():

@@ -29,8 +29,8 @@ from django_pagestats.backfill.looking import (
 from django_pagestats.backfill.pages import is_left_to_page, work_for_page
 from django_pagestats.backfill.starting import Started, revive, start
 from django_pagestats.backfill.wishes import Answer, cancel, change_nice, pause, paused, possible, resume
-from django_pagestats.backfill.words import Text, english
 from django_pagestats.backfill.working import work
+from django_pagestats.texts import Text, english
 
 __all__ = [
     "RESTS",

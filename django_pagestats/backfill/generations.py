@@ -13,11 +13,12 @@ from django_pagestats.backfill import switching
 from django_pagestats.backfill.chain import brief_transaction
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.wishes import Answer
-from django_pagestats.backfill.words import KINDS, STATES, Text, joined, number, said, words
+from django_pagestats.backfill.words import KINDS, STATES, joined, said, words
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import Aggregate, BackfillRun, Generation, RunEvent
+from django_pagestats.texts import Text, number
 
 logger = logging.getLogger(__name__)
 

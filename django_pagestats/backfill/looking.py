@@ -11,11 +11,12 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import folding
 from django_pagestats.backfill.chain import lease
-from django_pagestats.backfill.words import Text, said
+from django_pagestats.backfill.words import said
 from django_pagestats.clock import database_now
 from django_pagestats.exceptions import TableWentBackError
 from django_pagestats.models import BackfillRun, BuildSegment, RunEvent
 from django_pagestats.silence import last_viewed_at, silence
+from django_pagestats.texts import Text
 
 Kind = BuildSegment.Kind
 Status = BackfillRun.Status

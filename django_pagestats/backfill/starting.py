@@ -18,7 +18,7 @@ from django_pagestats.backfill import states, wishes
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, conflict, lease
 from django_pagestats.backfill.looking import active_run
 from django_pagestats.backfill.parts import is_worth_sharing, workers_of
-from django_pagestats.backfill.words import KINDS, Text, from_where, joined, said
+from django_pagestats.backfill.words import KINDS, from_where, joined, said
 from django_pagestats.clock import database_now
 from django_pagestats.conf import conf
 from django_pagestats.exceptions import GenerationReplacedError, QueueUnreachableError, RunLockedError
@@ -26,6 +26,7 @@ from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation, WorkedBy
 from django_pagestats.sequences import sequence_told
 from django_pagestats.signals import backfill_started
+from django_pagestats.texts import Text
 
 logger = logging.getLogger(__name__)
 

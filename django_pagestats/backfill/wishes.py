@@ -14,10 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from django_pagestats.backfill import states
 from django_pagestats.backfill.chain import Enqueue, brief_transaction, lease
 from django_pagestats.backfill.looking import active_run, current_run
-from django_pagestats.backfill.words import KINDS, STATES, Text, joined, said, words
+from django_pagestats.backfill.words import KINDS, STATES, joined, said, words
 from django_pagestats.clock import database_now
 from django_pagestats.conf.complaints import rest_factor
 from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.texts import Text
 
 logger = logging.getLogger(__name__)
 

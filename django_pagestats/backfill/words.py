@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.utils.formats import number_format
-from django.utils.functional import Promise, lazy
 from django.utils.text import format_lazy
-from django.utils.translation import get_language, override, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_pagestats.models import BackfillRun, RunEvent
-
-Text = str | Promise
+from django_pagestats.texts import Text, english
 
 Kind = BackfillRun.Kind
 Status = BackfillRun.Status
@@ -66,20 +63,6 @@ def joined(via: str, separator: str, *texts: Text) -> Text:
     return said(via, separator.join(["{}"] * len(texts)), *texts)
 
 
-def english(text: Text) -> str:
-    """A text as it is kept, and told where nobody's language is known."""
-    with override(None):
-        return str(text)
-
-
 def from_where(via: str) -> Text:
     """The door by which a run was started; what is no `Via` as it is stored."""
     return RunEvent.Via(via).label if via in RunEvent.Via.values else via
-
-
-def _grouped(count: int) -> str:
-    return f"{count:,}" if get_language() is None else number_format(count, force_grouping=True)
-
-
-#: with the thousands grouped as the reader has it
-number = lazy(_grouped, str)

@@ -40,6 +40,8 @@ class Trust:
     visitors: str
     #: what is to be done, by whoever may
     attention: str = ""
+    #: that is a backfill, which nobody has started
+    is_to_start: bool = False
     run_id: int | None = None
     percent: float | None = None
 
@@ -51,13 +53,14 @@ def trust_of(scope: Scope, totals: Totals) -> Trust:
         return Trust(scope.is_exact, _for_everybody(scope), zone, visitors)
     if scope.is_exact:
         return Trust(True, _exact(scope, totals), zone, visitors, _attention(scope, 0))
-    run = backfill.active_run(scope.using)
+    run, attention = backfill.active_run(scope.using), _attention(scope, conf.TAIL_LIMIT + 1)
     return Trust(
         False,
         _folded(scope, totals),
         zone,
         visitors,
-        _attention(scope, conf.TAIL_LIMIT + 1),
+        attention,
+        run is None and not backfill.problem(scope.using),
         None if run is None else run.pk,
         None if run is None else round(backfill.progress(run, scope.now).percent, 1),
     )
@@ -105,8 +108,12 @@ def _folded(scope: Scope, totals: Totals) -> str:
 
 
 def _attention(scope: Scope, tail: int) -> str:
-    """What only a person can bring in order, such as a table that lost page views, or a changed zone."""
-    return backfill.problem(scope.using) or folding.attention(scope.using, tail, are_counted=False)
+    """What only a person can bring in order, such as a table that lost page views, or a changed zone.
+
+    Not that a backfill is to be started: that says the button, to whoever has it.
+    """
+    told = backfill.problem(scope.using) or folding.attention(scope.using, tail, are_counted=False, may_start=False)
+    return str(told)
 
 
 def _visitors(scope: Scope) -> str:

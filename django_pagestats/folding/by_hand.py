@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django.db import connections
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import horizon
 from django_pagestats.buckets import instant
@@ -14,83 +18,98 @@ from django_pagestats.folding.generations import active_generation, first_cursor
 from django_pagestats.folding.zones import has_other_rules
 from django_pagestats.merging import database_for
 from django_pagestats.models import BackfillRun, Generation
+from django_pagestats.texts import Text, english, number
 
 
-def attention(using: str, tail: int, *, are_counted: bool = True) -> str:
+def attention(using: str, tail: int, *, are_counted: bool = True, may_start: bool = True) -> Text:
     """What only a person can bring in order, in words; empty where keeping up sees to everything.
 
-    `tail` is the `tail_length` up to PAGESTATS_TAIL_LIMIT; `are_counted`: by the answers that it is said beside.
+    `tail` is the `tail_length` up to PAGESTATS_TAIL_LIMIT; `are_counted`: by the answers that it is said beside;
+    `may_start`: whoever reads it may start a backfill, and is asked to do so.
     """
+    return _joined(*_attention(using, tail, are_counted=are_counted, may_start=may_start))
+
+
+def _attention(using: str, tail: int, *, are_counted: bool, may_start: bool) -> Iterator[Text]:
     generation = active_generation(using)
     if tail > conf.TAIL_LIMIT:
-        what = "answers count them, slowly" if are_counted else "these numbers leave them out"
-        told = (
-            f"More than {conf.TAIL_LIMIT:,} page views are not folded yet, too many for keeping up: {what}."
-            f" {_cure(using, generation)}"
-        )
-        return f"{told} {_other_settings(generation)}".rstrip()
-    stopped = "" if generation is None or not tail else held_up(using, generation)
-    if stopped:
-        stopped = f"Page views are not folded any more, until this is put right: {stopped}"
-    return " ".join(filter(None, (stopped, _other_settings(generation))))
+        told = COUNTED if are_counted else NOT_COUNTED
+        yield format_lazy(told, count=number(conf.TAIL_LIMIT))
+        yield _cure(using, generation, may_start=may_start)
+    elif generation is not None and tail and (stopped := held_up(using, generation)):
+        yield format_lazy(_("Page views are not folded any more, until this is put right: {problem}"), problem=stopped)
+    yield from _other_settings(generation)
 
 
-def _cure(using: str, generation: Generation | None) -> str:
+COUNTED = _("More than {count} page views are not folded yet, too many for keeping up: answers count them, slowly.")
+NOT_COUNTED = _(
+    "More than {count} page views are not folded yet, too many for keeping up: these numbers leave them out."
+)
+
+
+def _cure(using: str, generation: Generation | None, *, may_start: bool) -> Text:
     run = BackfillRun.objects.using(using).filter(active_key=BackfillRun.ACTIVE).first()
     if run is None:
-        return "Start a backfill."
+        return _("Start a backfill.") if may_start else ""
     if run.status == BackfillRun.Status.PAUSED:
-        return f"Run {run.pk} is paused: resume it."
+        return format_lazy(_("Run {run} is paused: resume it."), run=run.pk)
     if generation is not None and run.generation_id == generation.pk:
-        return "The active run counts them."
-    return f"The active run, a {run.kind}, counts them at its end."
+        return _("The active run counts them.")
+    return _("The active run counts them at its end.")
+
+
+def _joined(*texts: Text) -> Text:
+    told = [text for text in texts if text]
+    return format_lazy(" ".join(["{}"] * len(told)), *told) if told else ""
 
 
 def other_settings(using: str) -> str:
     """What there is to say if the aggregates are of another zone, or have other dimensions, than the settings say."""
-    return _other_settings(active_generation(using))
+    return english(_joined(*_other_settings(active_generation(using))))
 
 
-def _other_settings(generation: Generation | None) -> str:
-    return " ".join(filter(None, (_other_zone(generation), _other_dimensions(generation))))
+def _other_settings(generation: Generation | None) -> Iterator[Text]:
+    yield _other_zone(generation)
+    yield from _other_dimensions(generation)
 
 
 def other_zone(using: str) -> str:
     """What there is to say if the aggregates are of another zone than that of the settings, or of other rules of it."""
-    return _other_zone(active_generation(using))
+    return english(_other_zone(active_generation(using)))
 
 
-def _other_zone(generation: Generation | None) -> str:
+def _other_zone(generation: Generation | None) -> Text:
     if generation is None:
         return ""
     if generation.time_zone == conf.TIME_ZONE:
-        return _other_rules(generation)
-    return (
-        f"The aggregates are cut by the days and hours of {generation.time_zone}, and PAGESTATS_TIME_ZONE is"
-        f" {conf.TIME_ZONE}: until backfill_aggregates --rebuild statistics stay in {generation.time_zone}."
-    )
+        return format_lazy(OTHER_RULES, zone=generation.time_zone) if has_other_rules(generation) else ""
+    return format_lazy(OTHER_ZONE, zone=generation.time_zone, wanted=conf.TIME_ZONE)
 
 
-def _other_rules(generation: Generation) -> str:
-    if not has_other_rules(generation):
-        return ""
-    return (
-        f"The aggregates are cut by other rules of {generation.time_zone} than this machine's time zone database has"
-        " (tzdata was updated since, or machines have different ones): until backfill_aggregates --rebuild some days"
-        " and hours are those of other clocks."
-    )
+OTHER_ZONE = _(
+    "The aggregates are cut by the days and hours of {zone}, and PAGESTATS_TIME_ZONE is {wanted}: until"
+    " backfill_aggregates --rebuild statistics stay in {zone}."
+)
+OTHER_RULES = _(
+    "The aggregates are cut by other rules of {zone} than this machine's time zone database has (tzdata was updated"
+    " since, or machines have different ones): until backfill_aggregates --rebuild some days and hours are those of"
+    " other clocks."
+)
 
 
-def _other_dimensions(generation: Generation | None) -> str:
+def _other_dimensions(generation: Generation | None) -> Iterator[Text]:
+    """The difference itself, which names what stands in the settings, is English."""
     if generation is None:
-        return ""
-    told = []
+        return
     if change := change_told(generation.dimensions):
-        told.append(
-            f"{change}. backfill_aggregates --rebuild counts anew by the setting, the whole history; until then answers"
-            " go on with what the aggregates have."
-        )
-    return " ".join(filter(None, [*told, unusable_told(generation.dimensions)]))
+        yield format_lazy(OTHER_DIMENSIONS, change=change)
+    yield unusable_told(generation.dimensions)
+
+
+OTHER_DIMENSIONS = _(
+    "{change}. backfill_aggregates --rebuild counts anew by the setting, the whole history; until then answers go on"
+    " with what the aggregates have."
+)
 
 
 def check_autocommit(using: str) -> None:

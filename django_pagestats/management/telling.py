@@ -93,7 +93,7 @@ class Telling:
         if not self.is_json:
             tail = folding.tail_length(self.using, conf.TAIL_LIMIT)
             some = f"{tail:,} page views are not folded yet; answers count them all the same."
-            self.out.write(folding.attention(self.using, tail) or some)
+            self.out.write(backfill.english(folding.attention(self.using, tail)) or some)
 
     def _show_last_page_view(self) -> None:
         now = database_now(self.using)

@@ -108,6 +108,7 @@ class DashboardView(PermissionRequiredMixin, TemplateView):
             "backfill_url": self.backfill_url(query),
             "check_url": self.check_url(query),
             "check_by_hand": self.may_start(),
+            "backfill_command": f"manage.py backfill_aggregates{'' if tasks.queue_is_installed() else ' --sync'}",
         }
 
     def may_start(self) -> bool:
