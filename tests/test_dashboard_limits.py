@@ -94,6 +94,18 @@ def test_folded_up_to_is_where_nothing_older_is_left_out(today_not_folded: None)
 # -- not over
 
 
+def test_the_days_that_are_really_compared_are_named() -> None:
+    every_day(30)
+    chosen = {"range": "7d", "compare": "free", "compare_from": "2025-03-10", "compare_to": "2025-03-23"}
+    page = shown(**chosen)
+    assert page["menus"].compared == "March 10, 2025 to March 16, 2025"
+    assert "up to April 5, 2025, 3 p.m., with those up to March 16, 2025, 3 p.m., in whole hours." in page["compared"]
+    assert figures(page)["page_views"].change.before == figures(page)["visitors"].change.before == "140"
+    whole = shown(**{**chosen, "range": "free", "from": "2025-03-29", "to": "2025-04-04"})
+    assert whole["menus"].compared == "March 10, 2025 to March 23, 2025" and whole["compared"] == ""
+    assert figures(whole)["page_views"].change.before == "280"
+
+
 @pytest.mark.parametrize("hour", [0, 9])
 def test_in_the_first_hour_of_the_day_it_is_left_out_of_both_sides_and_said(hour: int) -> None:
     every_day(20)

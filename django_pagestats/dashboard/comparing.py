@@ -84,6 +84,11 @@ class Comparison:
             return Obstacle.NOT_RECORDED
         return Obstacle.TO_COME if self.days_before.end > today else None
 
+    @property
+    def named_days(self) -> Days:
+        """Those that a page says it compares with: of a range that is not over as much as of that is."""
+        return self.days_before if self.days_before.count else self.days
+
     def part(self, piece: Days, interval: str) -> Days | None:
         """The days that stand beside a piece of the range; None where there are none.
 

@@ -66,7 +66,7 @@ class Menus:
     after: str
     #: the days of the range, in words
     days: str
-    #: those that it is compared with
+    #: those that it is compared with, as far as it is over
     compared: str
     #: what the forms of a free choice say beside their dates
     hidden: list[tuple[str, str]]
@@ -77,7 +77,7 @@ class Menus:
 def menus_of(scope: Scope) -> Menus:
     state, days = scope.state, scope.days
     interval = shown_interval(state, scope.chart_days)
-    compared = "" if scope.compared is None else days_name(scope.compared.days)
+    compared = "" if scope.compared is None else days_name(scope.compared.named_days)
     return Menus(
         ranges=[
             Item(name, label, _at(state, range=Choice(name)), state.range.name == name, KEYS[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.utils.formats import date_format
@@ -205,10 +205,20 @@ def compared_text(scope: Scope) -> str:
     if comparison.until is None:
         told = gettext("Page views and visitors of the site are compared without the last day, which is not over.")
     else:
-        told = gettext("Page views and visitors of the site are compared up to %s, in whole hours.") % time_text(
-            comparison.until, scope
-        )
+        told = _up_to(comparison.until, comparison.before.end, scope)
     return f"{told} {others}"
+
+
+def _up_to(until: datetime, end: date | datetime, scope: Scope) -> str:
+    """`end` is that of what it is compared with: of a whole day, or an hour within one."""
+    if not isinstance(end, datetime):
+        return gettext("Page views and visitors of the site are compared up to %s, in whole hours.") % time_text(
+            until, scope
+        )
+    told = gettext(
+        "Page views and visitors of the site are compared up to %(until)s, with those up to %(then)s, in whole hours."
+    )
+    return told % {"until": time_text(until, scope), "then": time_text(end, scope)}
 
 
 def _why_not(obstacle: Obstacle, scope: Scope) -> str:
