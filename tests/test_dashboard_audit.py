@@ -25,6 +25,7 @@ from django_pagestats import checks, folding
 from django_pagestats.admin import PageStatisticsMixin
 from django_pagestats.dashboard import audit, sitemaps
 from django_pagestats.dashboard.audit import audit_page_of
+from django_pagestats.dashboard.audit_csv import audit_csv
 from django_pagestats.dashboard.audit_tables import TABLES
 from django_pagestats.dashboard.sitemaps import Site
 from django_pagestats.decorators import not_counted
@@ -314,7 +315,19 @@ def test_why_nothing_is_compared(query: dict[str, str], told: str) -> None:
     viewed("/", at=NOW - timedelta(days=90))
     page = shown(query)
     assert page["changes"].told.startswith(told) and not page["changes"].tables
-    assert ("every page that was seen is new" in page["new"].told[0]) == (query["range"] != "free")
+    assert ("every page that was seen is new" in str(page["new"].told)) == (query["range"] != "free")
+
+
+def test_of_days_that_begin_with_the_first_page_view_all_pages_are_new() -> None:
+    viewed("/first", at=NOW - timedelta(days=90))
+    viewed("/a", "/a")
+    for query in ({"range": "all"}, {"range": "12m"}):
+        page = shown(query)["new"]
+        assert [row.path for row in page.rows] == ["/a", "/first"] and "2 pages were first seen" in page.told[0]
+        with audit_csv(query, "new", using="default", now=NOW)[1] as file:
+            text = file.read().decode()
+        assert "so every page is new" in text
+        assert text.splitlines()[-2:] == ['"/a",2,"2025-03-20"', '"/first",1,"2025-01-05"']
 
 
 def test_what_is_not_folded_is_not_taken_for_unseen(settings: Any) -> None:
@@ -424,7 +437,7 @@ def test_without_the_setting_the_admin_takes_objects_with_a_column_of_page_views
         client = admin_client()
         User.objects.bulk_create(User(username=name) for name in ("ada", "eve", "nobody"))
         viewed("/user/eve/")
-        text = text_of(client.get(ADMIN + QUERY))
+        text = text_of(client.get(ADMIN + QUERY)).partition('id="pagestats-unseen"')[2]
         assert "Of 3 pages that the site has, nobody saw 2 in these days." in text
         assert ">/user/ada/<" in text and ">/user/chief/<" in text and "/user/eve/<" not in text
         assert [path for path, _ in csv_of(client)[1]] == ["/user/chief/", "/user/ada/"]

@@ -22,7 +22,7 @@ from django_pagestats.dashboard.audit_tables import (
     in_wanted_order,
     table_of,
 )
-from django_pagestats.dashboard.audited import changes_of, newcomers_of
+from django_pagestats.dashboard.audited import are_all_new, changes_of, newcomers_of
 from django_pagestats.dashboard.drawing import days_name
 from django_pagestats.dashboard.naming import href_of, visible
 from django_pagestats.dashboard.numbers import whole
@@ -138,11 +138,12 @@ def _new(scope: Scope) -> AuditTable:
         "%(count)s pages were first seen in these days.",
         len(every),
     ) % {"count": whole(len(every))}
+    all_new = [gettext("These days begin with the first page view, so every page that was seen is new.")]
 
     def rows_from(offset: int) -> list[Row]:
         return [_new_row(page) for page in pages.rows(NEW.size, offset=offset)]
 
-    return table_of(scope, NEW, rows_from, count=len(pages), told=[told])
+    return table_of(scope, NEW, rows_from, count=len(pages), told=[told, *(all_new if are_all_new(scope) else ())])
 
 
 def _new_row(page: NewPage) -> Row:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from django_pagestats.dashboard.audit_tables import GAINERS, LOSERS, NEW, TABLES, in_wanted_order
-from django_pagestats.dashboard.audited import changes_of, newcomers_of
+from django_pagestats.dashboard.audited import are_all_new, changes_of, newcomers_of
 from django_pagestats.dashboard.exporting import WriteRows, csv_file, guard_told, guarded
 from django_pagestats.dashboard.ranges import Days
 from django_pagestats.dashboard.refused import refused_choices_of_everybody
@@ -71,7 +71,8 @@ def _new(scope: Scope) -> tuple[Days, str, Iterator[Line]]:
             yield [guarded(page.path), page.page_views, page.first_seen_on.isoformat()]
 
     told = "page_views: page views of the path in these days. first_seen_on: the first day that has one, of all time"
-    return scope.days, told, lines()
+    all_new = ". These days begin with the first page view, so every page is new" if are_all_new(scope) else ""
+    return scope.days, told + all_new, lines()
 
 
 def _columns(table: str) -> Line:

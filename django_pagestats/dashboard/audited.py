@@ -45,9 +45,12 @@ def newcomers_of(scope: Scope) -> Pages[NewPage]:
     days = scope.days.until(scope.today + timedelta(days=1))
     if scope.since is None or days.end <= scope.since or not days.count:
         raise NotToldError(gettext("No page was seen in these days."))
-    if days.start <= scope.since:
-        raise NotToldError(gettext("These days begin with the first page view, so every page that was seen is new."))
     return new_pages(scope.taken, (days.start, days.end))
+
+
+def are_all_new(scope: Scope) -> bool:
+    """Whether the range has the first page view in it: then there is no page that was seen before."""
+    return scope.since is not None and scope.days.start <= scope.since
 
 
 def _sides(scope: Scope) -> tuple[Days, Days] | None:
