@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from django_pagestats.buckets import Calendar
 from django_pagestats.charts import MOST_POINTS
 from django_pagestats.dashboard.comparing import COMPARISONS, Against, Comparison, compare, percentage
+from django_pagestats.dashboard.numbers import ratio, ratio_change
 from django_pagestats.dashboard.ranges import (
     DAY,
     FIRST_DAY,
@@ -278,6 +279,24 @@ def test_what_stands_beside_pieces_is_in_order_and_never_twice(
     assert all(part.count <= piece.count for piece, part in beside) or interval == "month"
     if against != "year":
         assert sum(part.count for _, part in beside) == span.count
+
+
+RATIOS = [
+    (3.0, 2.0, "3.0", "2.0", "+50 %"),
+    (2.04, 2.0, "2.04", "2.00", "+2.0 %"),
+    (2.001, 2.0, "2.00", "2.00", "±0 %"),
+    (2.0, 2.0, "2.0", "2.0", "±0 %"),
+]
+
+
+@pytest.mark.parametrize(("now", "before", "text", "text_before", "told"), RATIOS)
+def test_ratios_that_differ_do_not_look_alike(
+    now: float, before: float, text: str, text_before: str, told: str
+) -> None:
+    changed = ratio_change(now, before, base=50)
+    assert (ratio(now, beside=before), changed.before, changed.text) == (text, text_before, told)
+    assert changed.direction == ("same" if told == "±0 %" else "up")
+    assert ratio_change(now, before, base=9).text == "-" and ratio(now) == text[:3]
 
 
 def test_a_small_base_has_no_percentage() -> None:

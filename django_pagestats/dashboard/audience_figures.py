@@ -11,7 +11,7 @@ from django.utils.translation import pgettext_lazy
 
 from django_pagestats.dashboard.audience import Audience, condition, intersection, visitors_of
 from django_pagestats.dashboard.figures import Figure, Totals, compared_days, why_not_counted
-from django_pagestats.dashboard.numbers import Change, change, decimal, whole
+from django_pagestats.dashboard.numbers import Change, change, ratio, ratio_change, whole
 from django_pagestats.dashboard.scope import Bounds, Scope, bounds
 from django_pagestats.exceptions import PageStatsError
 from django_pagestats.stats.together import pending_of
@@ -118,7 +118,8 @@ def _landings(scope: Scope, audience: Audience, before: _Counts | None) -> Figur
 def _ratio(seen: _Counts, before: _Counts | None) -> Figure:
     if not seen.visitors or seen.page_views is None:
         return AudienceFigure("views_per_visitor")
-    ratio, changed = seen.page_views / seen.visitors, None
+    views, then, changed = seen.page_views / seen.visitors, None, None
     if before is not None and before.visitors and before.page_views is not None:
-        changed = change(ratio, before.page_views / before.visitors, base=before.visitors, is_decimal=True)
-    return AudienceFigure("views_per_visitor", decimal(ratio), changed)
+        then = before.page_views / before.visitors
+        changed = ratio_change(views, then, base=before.visitors)
+    return AudienceFigure("views_per_visitor", ratio(views, beside=then), changed)

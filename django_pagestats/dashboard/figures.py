@@ -13,7 +13,18 @@ from django.utils.translation import gettext_lazy as _
 
 from django_pagestats import stats
 from django_pagestats.dashboard.comparing import Comparison, Period
-from django_pagestats.dashboard.numbers import FEW, NOTHING, Change, change, decimal, few, is_few, is_hidden, whole
+from django_pagestats.dashboard.numbers import (
+    FEW,
+    NOTHING,
+    Change,
+    change,
+    few,
+    is_few,
+    is_hidden,
+    ratio,
+    ratio_change,
+    whole,
+)
 from django_pagestats.dashboard.scope import Scope, bounds
 from django_pagestats.dashboard.series import Count
 from django_pagestats.exceptions import PageStatsError, UnknownDimensionError
@@ -166,16 +177,16 @@ def _of_visits(scope: Scope, seen: Count) -> list[Figure]:
         if scope.is_public and (visits < FEW or is_few(seen.page_views - visits)):
             return [Figure("visits"), Figure("views_per_visit")]
         changes: tuple[Change | None, Change | None] = (None, None)
-        ratio = seen.page_views / visits if visits else 0.0
+        of_visit, of_visit_before = seen.page_views / visits if visits else 0.0, None
         if (comparison := compared_days(scope)) is not None:
             then = bounds(comparison.days_before)
             before, views = scope.taken.count_visits(**then), scope.taken.count_page_views(**then)
-            ratio_before = views / before if before else 0.0
-            of_ratio = change(ratio, ratio_before, base=before, is_decimal=True) if before else None
+            of_visit_before = views / before if before else None
+            of_ratio = ratio_change(of_visit, of_visit_before, base=before) if of_visit_before is not None else None
             changes = change(visits, before), of_ratio
         return [
             Figure("visits", whole(visits), changes[0], number=visits),
-            Figure("views_per_visit", decimal(ratio) if visits else NOTHING, changes[1]),
+            Figure("views_per_visit", ratio(of_visit, beside=of_visit_before) if visits else NOTHING, changes[1]),
         ]
 
     return _or_why(scope, ("visits", "views_per_visit"), count)

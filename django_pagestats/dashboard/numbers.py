@@ -58,15 +58,31 @@ class Change:
     until: str = ""
 
 
-def change(current: float, before: float, *, base: int | None = None, is_decimal: bool = False) -> Change:
-    """The change of a number or, with `base` its number of cases before, of a ratio."""
-    if base is None:
-        per_cent = percentage(int(current), int(before))
-    else:
-        per_cent = None if before == 0 or percentage(base, base) is None else 100 * (current - before) / before
+def change(current: int, before: int) -> Change:
+    return _change(current, before, whole(before), percentage(current, before))
+
+
+def ratio_change(current: float, before: float, *, base: int) -> Change:
+    """The change of a ratio; `base` is its number of cases before.
+
+    There is none where both look alike, as `ratio` writes them.
+    """
+    text = ratio(before, beside=current)
+    if text == ratio(current, beside=before):
+        current = before
+    per_cent = None if before == 0 or percentage(base, base) is None else 100 * (current - before) / before
+    return _change(current, before, text, per_cent)
+
+
+def ratio(number: float, *, beside: float | None = None) -> str:
+    """With one digit after the point, or two where it would look like the one that stands beside it."""
+    is_alike = beside is not None and beside != number and round(beside, 1) == round(number, 1)
+    return _rounded(number, 2 if is_alike else 1)
+
+
+def _change(current: float, before: float, told: str, per_cent: float | None) -> Change:
     text = NOTHING if per_cent is None else gettext("%s %%") % _signed(per_cent)
-    direction = "same" if current == before else "up" if current > before else "down"
-    return Change(decimal(before) if is_decimal else whole(int(before)), text, direction)
+    return Change(told, text, "same" if current == before else "up" if current > before else "down")
 
 
 def _signed(per_cent: float) -> str:
