@@ -296,6 +296,16 @@ def test_the_csv_has_all_rows_of_the_filters(rows: list[Row]) -> None:
             assert (int(visitors), int(reached)) == (len(mine), len(mine & keys(now, "pages", goal)))
     told = {line[0] for line in lines[len(head) + 1 :]} - {"'=cmd"}
     assert told == {row.path for row in now if row.session_key in audience}
+    assert not any(line.startswith("# Without") for line in head)
+
+
+def test_the_csv_is_without_the_value_that_is_filtered_by_and_says_so(rows: list[Row]) -> None:
+    made = table_csv({**MARCH, "f": ["source:news.example"]}, "source", using="default", now=NOW)
+    assert made is not None
+    with made[1] as file:
+        text = file.read().decode()
+    assert '"# Without each value of source that stands there, which all of them have"' in text
+    assert '\n"search.example",' in text and '\n"news.example",' not in text
 
 
 def test_where_there_are_too_many_values_to_look_at_the_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

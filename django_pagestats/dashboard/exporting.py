@@ -110,7 +110,7 @@ def _head(scope: Scope, kind: Kind, audience: Audience | None, told: Iterable[st
     if audience is None:
         yield from _columns(scope, kind, of)
     else:
-        yield from _crossed_columns(audience, of)
+        yield from _crossed_columns(kind, audience, of)
     yield f"# {trust.visitors}"
     if ahead := ahead_of(scope):
         yield f"# {ahead}"
@@ -127,10 +127,12 @@ def _columns(scope: Scope, kind: Kind, of: str) -> Iterator[str]:
         )
 
 
-def _crossed_columns(audience: Audience, of: str) -> Iterator[str]:
+def _crossed_columns(kind: Kind, audience: Audience, of: str) -> Iterator[str]:
     if audience.filters:
         yield "# Only visitors whom all of these have in these days:"
         yield from (f"# {it.text}" for it in audience.filters)
+        if any(it.kind == kind.name for it in audience.filters):
+            yield f"# Without each {of} that stands there, which all of them have"
     yield f"# visitors: distinct visitors of the {of} in all of these days, among them; page views are in no aggregate"
     if audience.goal is not None:
         yield f"# reached_goal: those of them who saw {audience.goal.path} in these days, before or after"
