@@ -17,7 +17,10 @@ from django.urls import include, path
 from django.utils import translation
 
 from django_pagestats import folding
+from django_pagestats.dashboard.audit import audit_page_of
 from django_pagestats.dashboard.loyalty import loyalty_page_of
+from django_pagestats.dashboard.page import page_of
+from django_pagestats.dashboard.sitemaps import Site
 from django_pagestats.models import VisitorPolicy
 from django_pagestats.views import AuditView, DashboardView, LoyaltyView, dashboard_urls
 from testproject.urls import urlpatterns
@@ -271,3 +274,12 @@ def test_statements_do_not_grow_with_days_and_visitors(rows: list[Row]) -> None:
     with CaptureQueriesContext(connection) as of_a_year:
         shown({"range": "12m"})
     assert len(of_weeks) <= 25 and len(of_a_year) <= len(of_weeks) + 4
+
+
+def test_the_list_of_keys_has_what_the_page_has() -> None:
+    site = Site(lambda: None, ["testserver"])
+    audited = audit_page_of(MARCH, using="default", now=NOW, site=site)
+    viewed = (page_of(MARCH, using="default", now=NOW), shown(), audited)
+    dashboard, loyalty, audit = (dict(page["menus"].keys) for page in viewed)
+    assert set(dashboard) - set(loyalty) == {"I", "X", "/"} and set(dashboard) - set(audit) == {"I", "/"}
+    assert str(dashboard["←"]).endswith("in the chart, the point before") and loyalty["←"] == "The range before"

@@ -88,7 +88,11 @@ class Shown:
 def loyalty_page_of(query: Mapping[str, Any], *, using: str, now: datetime) -> dict[str, Any]:
     """What the template needs; of any query, however hostile."""
     with scope_of_everybody(query, using=using, now=now) as scope:
-        return {**surroundings(scope, query), "title": gettext("Loyalty"), "hides_comparison": True, **_panels(scope)}
+        return {
+            **surroundings(scope, query, hides_comparison=True),
+            "title": gettext("Loyalty"),
+            **_panels(scope),
+        }
 
 
 def _panels(scope: Scope) -> dict[str, Any]:

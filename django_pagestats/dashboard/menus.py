@@ -74,7 +74,8 @@ class Menus:
     keys: list[tuple[str, str | Promise]]
 
 
-def menus_of(scope: Scope) -> Menus:
+def menus_of(scope: Scope, *, has_panels: bool = True, has_comparison: bool = True) -> Menus:
+    """`has_panels`: the page has the chart and the table of pages; `has_comparison`: it compares with other days."""
     state, days = scope.state, scope.days
     interval = shown_interval(state, scope.chart_days)
     compared = "" if scope.compared is None else days_name(scope.compared.named_days)
@@ -99,8 +100,16 @@ def menus_of(scope: Scope) -> Menus:
         compared=compared,
         hidden=_hidden(state, {"range": FREE}, without=("from", "to")),
         hidden_compare=_hidden(state, {"compare": FREE}, without=("compare_from", "compare_to")),
-        keys=[it for it in KEY_LIST if not scope.is_public or it[0] not in KEYS_OF_CHOICES],
+        keys=_keys(scope, has_panels=has_panels, has_comparison=has_comparison),
     )
+
+
+def _keys(scope: Scope, *, has_panels: bool, has_comparison: bool) -> list[tuple[str, str | Promise]]:
+    """The list under "?", of what the page has."""
+    lacking = {*(KEYS_OF_CHOICES if scope.is_public else ()), *("" if has_comparison else "X")}
+    if has_panels:
+        return [it for it in KEY_LIST if it[0] not in lacking]
+    return [(key, OUTSIDE_CHARTS.get(key, what)) for key, what in KEY_LIST if key not in {*lacking, *KEYS_OF_PANELS}]
 
 
 #: of the list under "?"; those of ranges come before them
@@ -117,6 +126,9 @@ KEY_LIST: list[tuple[str, str | Promise]] = [
 ]
 #: of what the public has no choice of
 KEYS_OF_CHOICES = frozenset("CXI/")
+KEYS_OF_PANELS = frozenset("I/")
+#: what keys do that do something else in a chart
+OUTSIDE_CHARTS: dict[str, Promise] = {"←": _("The range before"), "→": _("The range after")}
 
 
 def shown_interval(state: State, days: Days) -> str:

@@ -31,10 +31,13 @@ def scope_of_everybody(
         yield replace(scope, state=replace(scope.state.of_everybody(), tables=rows))
 
 
-def surroundings(scope: Scope, query: Mapping[str, Any], *, tables: Collection[str] = ()) -> dict[str, Any]:
+def surroundings(
+    scope: Scope, query: Mapping[str, Any], *, tables: Collection[str] = (), hides_comparison: bool = False
+) -> dict[str, Any]:
     """For the templates of a page that is not for the public; `tables` are its own lists."""
     return {
-        "menus": menus_of(scope),
+        "menus": menus_of(scope, has_panels=False, has_comparison=not hides_comparison),
+        "hides_comparison": hides_comparison,
         "refused": refused_of_everybody(query, scope, tables=tables),
         "compare_query": compare_query(scope),
         "trust": trust_of_everybody(scope),
