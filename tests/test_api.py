@@ -284,6 +284,19 @@ def test_a_list_by_value_goes_on_whatever_comes_in(rows: list[Row], client: Clie
     assert expected <= set(found) and "!" not in found and any(it.startswith("~") for it in found)
 
 
+def test_a_list_by_value_goes_on_past_every_path_that_can_be_recorded(client: Client) -> None:
+    paths = [f"/{it * 2_000}"[:2_046] + end for it in ('"', "\\", "é", "😀", "\x01") for end in ("/a", "/b")]
+    paths = sorted([*paths, "\U0010ffff", "/" + "😀" * 2_047, "/blog/" + "😀" * 520 + "/"])
+    at = datetime(2025, 3, 20, tzinfo=timezone.utc)
+    insert_page_views((path, "key", at, {"source": "direct"}) for path in paths)
+    entries = sorted((path, 1, 1) for path in paths)
+    assert listed(client, "top_pages", 1, order="value") == entries
+    assert listed(client, "top_pages", 1, order="value", prefix="/😀") == entries[-4:-1]
+    assert listed(client, "top", 1, order="value", dimension="entry") == entries
+    sections = [it.value for it in stats.top("section", 100)]
+    assert [it[0] for it in listed(client, "top", 1, order="value", dimension="section")] == sorted(sections)
+
+
 def test_cursors_are_taken_as_they_were_given(rows: list[Row], client: Client) -> None:
     question = {**MARCH, "limit": 3}
     cursor = body(client.get(API + "top_pages", question))["next"]
@@ -292,18 +305,32 @@ def test_cursors_are_taken_as_they_were_given(rows: list[Row], client: Client) -
             "another question"
             in problem(client.get(API + "top_pages", {**question, **other, "cursor": cursor}), 400)["detail"]
         )
-    surrogate = encoded([decoded(cursor)[0], [3, "\ud800"]])
-    for forged in ("x", "!!!", cursor[:-4], cursor + "AAAA", "W10", "bnVsbA", "Wzg4XQ", "[" * 5_000, surrogate):
+    asked, _ = decoded(cursor)
+    places = ([3, "\ud800"], None, {}, "=/", 3, [0, "a"])
+    for forged in (
+        *(encoded(asked, place) for place in places),
+        *(encoded("", "é" * length) for length in (0, 8)),
+        "x",
+        "!!!",
+        cursor[:-4],
+        cursor + "AAAA",
+        "W10",
+        "bnVsbA",
+        "Wzg4XQ",
+        "[" * 5_000,
+    ):
         found = problem(client.get(API + "top_pages", {**question, "cursor": forged}), 400)
         assert found["parameter"] == "cursor", forged
 
 
-def decoded(cursor: str) -> Any:
-    return json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+def decoded(cursor: str) -> tuple[str, Any]:
+    """The question that a cursor belongs to, and its place in a list by page views."""
+    text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    return text[:16], json.loads(text[16:])
 
 
-def encoded(value: Any) -> str:
-    return urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+def encoded(question: str, place: Any) -> str:
+    return urlsafe_b64encode((question + json.dumps(place)).encode()).decode().rstrip("=")
 
 
 def test_a_cursor_and_an_etag_tell_nothing_to_who_has_no_key(rows: list[Row], client: Client, settings: Any) -> None:

@@ -17,12 +17,15 @@ from typing import Any
 
 from django_pagestats.api.answering import Answer, Asked
 from django_pagestats.api.digests import digest_of, is_digest_of
+from django_pagestats.api.parameters import QUESTION_LENGTH
 from django_pagestats.api.problems import BadRequestError, ListMovedError
 from django_pagestats.stats import Snapshot
 from django_pagestats.stats.listing import Wanted, list_values
 from django_pagestats.stats.walking import place_of, values_after
 
 MOST_OFFSET = 2**31
+#: before a value in a cursor, which JSON never begins with
+_VALUE = "="
 
 
 def top_pages(asked: Asked) -> Answer:
@@ -108,29 +111,34 @@ def _question(asked: Asked) -> str:
     """What a cursor belongs to: the limit may differ from answer to answer, and so may the format."""
     parameters = asked.question.parameters
     told = {name: str(value) for name, value in parameters.items() if name not in ("cursor", "limit", "format")}
-    return sha256(json.dumps([asked.question.name, told], sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps([asked.question.name, told], sort_keys=True).encode()).hexdigest()[:QUESTION_LENGTH]
 
 
 def _encoded(asked: Asked, place: Any) -> str:
-    text = json.dumps([_question(asked), place], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    # a value as it is: escaped by JSON it would be up to three times as long, and stands in a URL
+    told = _VALUE + place if isinstance(place, str) else json.dumps(place, separators=(",", ":"))
+    return base64.urlsafe_b64encode((_question(asked) + told).encode()).decode().rstrip("=")
 
 
 def _decoded(asked: Asked) -> Any:
+    """The place of a cursor: a value, or what JSON gives; raises BadRequestError."""
     text = asked["cursor"]
+    question = _question(asked)
     try:
-        found = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        found = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+        told = found[len(question) :]
+        place = told.removeprefix(_VALUE) if told.startswith(_VALUE) else json.loads(told)
     except (binascii.Error, ValueError, RecursionError):
         raise _no_cursor(asked) from None
-    if not isinstance(found, list) or len(found) != 2 or found[1] is None:
+    if place is None:
         raise _no_cursor(asked)
-    if found[0] != _question(asked):
+    if found[: len(question)] != question:
         raise BadRequestError(
             "This cursor is of another question: ask with the same parameters as before, but for limit and format.",
             "cursor",
             text,
         )
-    return found[1]
+    return place
 
 
 def _no_cursor(asked: Asked) -> BadRequestError:

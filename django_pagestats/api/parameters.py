@@ -17,6 +17,10 @@ from django_pagestats.stats.active import MOST_MINUTES
 
 #: characters of a value that an error repeats
 MOST_SHOWN = 200
+#: characters of a cursor that say which question it belongs to
+QUESTION_LENGTH = 16
+#: base64 of these, a mark, and the longest path, of four bytes a character
+LONGEST_CURSOR = -(-(QUESTION_LENGTH + 1 + 4 * PATH_MAX_LENGTH) * 4 // 3)
 
 DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 INSTANT = re.compile(
@@ -210,7 +214,7 @@ ORDER = Choice(
 CURSOR = Text(
     name="cursor",
     description="Where the list goes on: `next` of the answer before, with the same question.",
-    longest=8_192,
+    longest=LONGEST_CURSOR,
 )
 MINUTES = WholeNumber(name="minutes", description="So many minutes up to now.", low=1, high=MOST_MINUTES, default=5)
 FORMAT = Choice(name="format", description="JSON, or CSV with a head.", choices=("json", "csv"), default="json")
