@@ -10,6 +10,7 @@ import os
 import tracemalloc
 from datetime import date, datetime, timezone
 from pathlib import Path
+from stat import S_IFREG
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import given, strategies
 from hypothesis.extra.django import TestCase
 
 from django_pagestats import folding, stats
+from django_pagestats.management.commands.export_statistics import Command, _open
 from django_pagestats.models import Generation
 from django_pagestats.stats import walking
 from tests.factories import insert_page_views, make_page_views
@@ -160,6 +162,42 @@ def test_what_it_refuses(tmp_path: Path) -> None:
         (["--database", "nowhere"], "There is no database 'nowhere'"),
     ):
         refused(told, *arguments)
+
+
+@pytest.mark.django_db
+def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
+    target, link, fresh = tmp_path / "it.csv", tmp_path / "link.csv", tmp_path / "fresh.csv"
+    target.touch(mode=0o600)
+    link.symlink_to(target)
+    for output in (target, fresh, link):
+        target.write_text("")
+        exported("--output", str(output))
+        assert output.read_bytes().decode() == exported()
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (target.stat().st_mode, fresh.stat().st_mode) == (S_IFREG | 0o600, plain.stat().st_mode)
+    assert link.is_symlink() and len(os.listdir(tmp_path)) == 4
+
+
+@pytest.mark.django_db
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    exported("--output", str(pipe), "--verbosity", "0")
+    assert os.read(reader, 10_000).decode() == exported() and pipe.is_fifo()
+    os.close(reader)
+    exported("--output", os.devnull)
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.django_db
+def test_two_exports_to_one_file_are_both_whole(tmp_path: Path) -> None:
+    target = tmp_path / "it.csv"
+    with _open(Command(), str(target)) as first, _open(Command(), str(target)) as second:
+        first("first")
+        second("second")
+    assert target.read_text() == "first" and os.listdir(tmp_path) == [target.name]
 
 
 class Exports(TestCase):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
 from pathlib import Path
+from stat import S_IMODE
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -90,7 +92,7 @@ def _wanted(options: dict[str, Any]) -> Wanted:
 
 @contextmanager
 def _open(command: Command, output: str | None) -> Iterator[Write]:
-    """What takes text: standard output, or a file that is put in its place when it is whole."""
+    """What takes text: standard output, a pipe or device, or a file that is put in its place when it is whole."""
     if output is None:
         reconfigure = getattr(command.stdout._out, "reconfigure", None)
         if reconfigure is not None:  # a terminal of another character set could not show every path
@@ -98,11 +100,30 @@ def _open(command: Command, output: str | None) -> Iterator[Write]:
         yield lambda text: command.stdout.write(text, ending="")
         command.stdout.flush()
         return
-    target = Path(output)
-    part = target.with_name(f".{target.name}.part")
+    target = Path(output).resolve()  # what a symbolic link names is replaced, and not the link
+    if target.exists() and not target.is_file():
+        with target.open("w", encoding="utf-8", newline="") as file:  # a pipe, or a device: nothing is put in its place
+            yield file.write
+        return
+    part = _beside(target)
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
             yield file.write
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> Path:
+    """A new file of one's own beside another, as another export may write to the same one; with its mode."""
+    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part", delete=False) as file:
+        part = Path(file.name)
+    part.chmod(S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
+    return part
+
+
+def _umask() -> int:
+    """What a new file's mode is without; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
