@@ -156,12 +156,26 @@ def test_what_it_refuses(tmp_path: Path) -> None:
         (["--start", "March"], "must be a day such as 2025-03-01, not 'March'"),
         (["--start", "2025-03-02", "--end", "2025-03-01", "--pages", "--format", "jsonl"], "is after end=2025-03-01"),
         (["--series", "hour", "--end", "9999-01-01"], "end=9999-01-01 is out of range"),
+        (["--end", "9999-12-31"], "end=9999-12-31 is out of range for a series"),
+        (["--series", "day", "--start", "9999-12-30", "--end", "9999-12-31"], "start=9999-12-30 is out of range"),
+        (["--start", "0001-01-01", "--format", "jsonl"], "start=0001-01-01 is out of range.* 1970-01-01 to 2200-01-01"),
         (["--dimension", "nothing"], "no dimension 'nothing'. There are: source, "),
         (["--totals", "--dimension", "source", "--dimension", "nothing"], "no dimension 'nothing'"),
         (["--output", str(tmp_path / "no" / "it.csv")], "cannot be written"),
         (["--database", "nowhere"], "There is no database 'nowhere'"),
     ):
         refused(told, *arguments)
+
+
+@pytest.mark.django_db
+def test_days_at_the_ends_of_all_years() -> None:
+    insert_page_views([("/", "a", datetime(1970, 1, 1, tzinfo=timezone.utc))])
+    insert_page_views([("/", "a", datetime(2199, 12, 31, tzinfo=timezone.utc))])
+    for start, end in (("1970-01-01", "1970-01-02"), ("2199-12-31", "2200-01-01")):
+        assert rows_of(exported("--series", "day", "--start", start, "--end", end)) == [
+            ("day", start, "site", "", "1", "1")
+        ]
+    assert rows_of(exported("--totals", "--start", "0001-01-01", "--end", "9999-12-31"))[0][4] == "2"
 
 
 @pytest.mark.django_db

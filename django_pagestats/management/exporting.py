@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from django_pagestats import __version__
+from django_pagestats import __version__, intake
 from django_pagestats.api.rendering import csv_text, written
+from django_pagestats.exceptions import ArgumentError
 from django_pagestats.merging.portions import portions
 from django_pagestats.stats import Snapshot
 from django_pagestats.stats.ranges import calendar_of, series_span
@@ -20,6 +21,9 @@ SERIES_DAYS = 400
 COLUMNS = ("granularity", "start", "dimension", "value", "page_views", "visitors")
 #: rows that are written at a time
 ROWS_AT_A_TIME = 500
+#: the days of which a series may be
+FIRST_DAY, LAST_DAY = date(intake.FIRST_YEAR, 1, 1), date(intake.LAST_YEAR, 12, 31)
+END = LAST_DAY + timedelta(days=1)
 
 Row = tuple[str, "date | datetime | None", str, "str | None", int, int]
 Write = Callable[[str], object]
@@ -47,10 +51,23 @@ def check(taken: Snapshot, wanted: Wanted) -> None:
     """To be asked before anything is written; raises ValueError, UnknownDimensionError, TailTooLongError."""
     if wanted.totals or wanted.series:
         taken.count_page_views(**wanted.bounds)
+    if wanted.series:
+        _check_years(wanted)
     if wanted.series == "hour":
         series_span(wanted.start, wanted.end, lambda: calendar_of(taken.time_zone))
     for name in ([None] if wanted.pages else []) + _dimensions(taken, wanted):
         check_values(taken, name, **wanted.bounds)
+
+
+def _check_years(wanted: Wanted) -> None:
+    """Of the years of page views only: a series has a row for each day, whether it has page views or not."""
+    for name, bound in wanted.bounds.items():
+        if bound is not None and not FIRST_DAY <= bound <= END:
+            raise ArgumentError(
+                f"{name}={bound} is out of range for a series: page views are of {FIRST_DAY} to {LAST_DAY}, and a date"
+                f" from {FIRST_DAY} to {END}, or none, would do.",
+                name,
+            )
 
 
 def rows_of(taken: Snapshot, wanted: Wanted) -> Iterator[Row]:
