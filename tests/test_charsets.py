@@ -58,6 +58,8 @@ def test_nothing_is_answered_or_verified() -> None:
     for ask in (
         stats.top_pages,
         lambda: stats.count_page_views(path=EMOJI[0]),
+        stats.active_pages,
+        stats.active_visitors,
         lambda: list(Verification("default")),
     ):
         with pytest.raises(GarbledTextError, match="character_set_results is utf8mb3"):

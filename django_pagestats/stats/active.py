@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Count
 
+from django_pagestats.merging import database_for
 from django_pagestats.models import PageView
 from django_pagestats.stats.answers import PageStats
 from django_pagestats.stats.questions import MOST_PAGES
@@ -36,5 +37,6 @@ def most_viewed(using: str, minutes: float, limit: int, now: datetime) -> list[P
 def _recent(using: str, minutes: float, now: datetime) -> PageViews:
     if not isinstance(minutes, (int, float)) or isinstance(minutes, bool) or not 0 < minutes <= MOST_MINUTES:
         raise ValueError(f"minutes={minutes!r}: a number above 0 and up to {MOST_MINUTES:,} would do.")
+    database_for(using).refuse_garbling()
     # those of the future are of a clock that is wrong, or of an import: they would be here for as long
     return PageView.objects.using(using).filter(viewed_at__gt=now - timedelta(minutes=minutes), viewed_at__lte=now)
