@@ -478,6 +478,13 @@ def test_a_function_that_fails_tells_nothing_of_the_page_view(
     assert "secret" not in found["detail"] and "/secret/" in caplog.text
 
 
+def test_of_a_page_view_that_is_not_as_it_should_be_the_totals_are_answered(rows: list[Row], client: Client) -> None:
+    (row,) = insert_page_views([("/", "key", datetime(2025, 3, 20, tzinfo=timezone.utc), {"source": "direct"})])
+    known = body(client.get(API + "summary"))
+    PageView.objects.filter(pk=row.id).update(attributes={"source": 5})
+    assert body(client.get(API + "summary")) == {**known, "visits": None}
+
+
 def fails(path: str) -> str:
     raise KeyError(path)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django_pagestats import stats
 from django_pagestats.api.access import Access
 from django_pagestats.api.problems import BadRequestError
-from django_pagestats.exceptions import TailTooLongError, UnknownDimensionError
+from django_pagestats.exceptions import DimensionError, TailTooLongError, UnknownDimensionError
 from django_pagestats.stats import Snapshot, VisitorSet
 from django_pagestats.stats.walking import numbers_of, visits_of
 
@@ -160,8 +160,8 @@ def visitor_policy(asked: Asked) -> Answer:
 
 
 def _known(ask: Callable[[], T]) -> T | None:
-    """None where the aggregates cannot tell, which the description of the column says."""
+    """None where the aggregates cannot tell, or a page view that they lack, as the description of the column says."""
     try:
         return ask()
-    except (TailTooLongError, UnknownDimensionError):
+    except (TailTooLongError, UnknownDimensionError, DimensionError):
         return None

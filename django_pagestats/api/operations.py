@@ -67,7 +67,8 @@ VISITS = Value(
     "visits",
     COUNT,
     "Arrivals: page views that did not come from a page of the site. Null where the aggregates cannot tell: they have"
-    " no dimension of sources or entries, or very many page views are not folded yet.",
+    " no dimension of sources or entries, very many page views are not folded yet, or one of these has attributes that"
+    " cannot be read.",
     is_nullable=True,
 )
 
