@@ -343,6 +343,13 @@ def test_what_the_command_refuses(arguments: list[str], message: str) -> None:
     assert Token.objects.count() == 1
 
 
+def test_a_day_that_has_no_beginning_in_utc_is_refused(settings: Any) -> None:
+    settings.PAGESTATS_TIME_ZONE = "Asia/Tokyo"
+    with pytest.raises(CommandError, match="--expires 0001-01-01 cannot be told in UTC"):
+        told("create", "it", "--expires", "0001-01-01")
+    assert not Token.objects.exists()
+
+
 def test_names_are_taken_though_revoked() -> None:
     tokens.revoke_token(create_token("it", now=NOW)[0], now=NOW)
     with pytest.raises(TokenRefusedError, match="one that was revoked"):

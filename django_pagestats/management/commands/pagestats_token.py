@@ -98,7 +98,10 @@ def _day(text: str) -> date:
 
 
 def _beginning(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(conf.TIME_ZONE)).astimezone(timezone.utc)
+    try:
+        return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(conf.TIME_ZONE)).astimezone(timezone.utc)
+    except OverflowError:  # in UTC it would be in the year 0, or 10,000
+        raise CommandError(f"--expires {day} cannot be told in UTC: a day such as 2027-01-31 would do.") from None
 
 
 def _restriction(token: Token) -> str:
