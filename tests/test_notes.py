@@ -173,6 +173,20 @@ def test_the_command_writes_once_however_often_it_is_run() -> None:
     assert found == [(day, "", "deploy 4.2", False), (day, "", "Deploy 4.2", False), (day, "/a ", "x", True)]
 
 
+def test_the_command_tells_of_a_note_that_is_not_as_public_as_was_asked_for() -> None:
+    hidden = note("deploy 4.2")
+    already = "It is noted already on 2025-04-01: deploy 4.2"
+    told = written("deploy 4.2", "--day", "2025-04-01", "--public").splitlines()
+    assert told == [already, "It is not public, and stays so: 'Notes' in the admin changes that."]
+    assert written("deploy 4.2", "--day", "2025-04-01") == already
+    assert list(Note.objects.values_list("pk", "is_public")) == [(hidden.pk, False)]
+    Note.objects.update(is_public=True)
+    assert "It is public" in written("deploy 4.2", "--day", "2025-04-01")
+    Note.objects.create(day=date(2025, 4, 1), text="deploy 4.2")
+    assert written("deploy 4.2", "--day", "2025-04-01", "--public") == already, "one of two is"
+    assert written("deploy 4.2", "--day", "2025-04-01") == already, "and one is not"
+
+
 def test_today_is_that_of_the_statistics(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class LateInTheEvening(datetime):
         @classmethod

@@ -20,8 +20,9 @@ class NoteError(PageStatsError):
 def annotate(text: str, *, day: date, path: str = "", is_public: bool = False, using: str) -> tuple[Note, bool]:
     """The note, and whether it is new: the same text of the same day and path is there once, however often it is told.
 
-    `day` is a local date of the statistics' zone. Two processes that write the same at the same moment may both write
-    it. Raises NoteError for a text, path or day that no chart could show.
+    `day` is a local date of the statistics' zone. A note that is there stays public or not, as it was; of several that
+    are the same it is one that is as public as asked for. Two processes that write the same at the same moment may both
+    write it. Raises NoteError for a text, path or day that no chart could show.
     """
     text = check_text(text)
     path = check_note_path(path, using=using)
@@ -29,9 +30,9 @@ def annotate(text: str, *, day: date, path: str = "", is_public: bool = False, u
         raise NoteError(f"{day}: a note is of a day from {FIRST_DAY} to {LAST_DAY}, as page views are.")
     notes = Note.objects.using(using)
     # the text is compared here: the databases' collations for prose take "Deploy" for "deploy"
-    same = (note for note in notes.filter(day=day, path=path) if note.text == text)
-    if (found := next(same, None)) is not None:
-        return found, False
+    same = [note for note in notes.filter(day=day, path=path) if note.text == text]
+    if same:
+        return next((note for note in same if note.is_public == is_public), same[0]), False
     return notes.create(day=day, path=path, text=text, is_public=is_public), True
 
 

@@ -47,3 +47,6 @@ class Command(DatabaseCommand):
         if options["verbosity"] > 0:
             of = f" of {note.path}" if note.path else ""
             self.stdout.write(f"{'Noted' if is_new else 'It is noted already'} on {note.day}{of}: {note.text}")
+            if note.is_public != options["public"]:
+                is_so = "is public" if note.is_public else "is not public"
+                self.stdout.write(f"It {is_so}, and stays so: 'Notes' in the admin changes that.")
