@@ -246,6 +246,22 @@ def test_a_paused_run_stands_still_until_it_is_resumed() -> None:
 
 
 @pytest.mark.django_db
+def test_a_run_that_was_paused_before_it_started_has_its_rate_from_its_start_on() -> None:
+    make_page_views(60)
+    links = Links()
+    links.start(chunk_size=10)
+    wish("paused")
+    BackfillRun.objects.update(paused_at=database_now("default") - timedelta(days=1))
+    resume(links)
+    links.deliver_next()  # of before the pause, which does nothing any more
+    links.deliver_next()
+    run = the_run()
+    assert run.started_at is not None and run.idle_seconds == 0
+    so_far = backfill.progress(run, run.started_at + timedelta(seconds=10))
+    assert so_far.rows_per_second == run.rows_folded / 10 and (so_far.eta_seconds or 0) > 10
+
+
+@pytest.mark.django_db
 def test_the_time_that_a_run_stood_still_is_no_part_of_its_rate() -> None:
     links = half_done()
     wish("paused")

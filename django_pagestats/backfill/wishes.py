@@ -258,6 +258,8 @@ def resume(using: str, *, run_id: int | None = None, actor: str = "", via: str, 
 def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqueue) -> bool:
     now = database_now(using)
     since = run.paused_at or run.finished_at or now
+    # of a run that had not started yet no time is counted, so none that it stood still is to be taken off
+    stood_still = 0.0 if run.started_at is None else max(0.0, (now - since).total_seconds())
     with brief_transaction(using):
         if not states.change(
             run,
@@ -275,7 +277,7 @@ def _resume(using: str, run: BackfillRun, *, actor: str, via: str, enqueue: Enqu
             paused_at=None,
             finished_at=None,
             end_cursor=None,
-            idle_seconds=run.idle_seconds + max(0.0, (now - since).total_seconds()),
+            idle_seconds=run.idle_seconds + stood_still,
             **NO_WISH,
         ):
             return False
