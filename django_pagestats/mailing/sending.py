@@ -112,7 +112,10 @@ def _why_not(due: _Due, seen: Mailing, now: datetime) -> str:
         )
     again_at = claims.tried_again_at(seen, due.due_at)
     if now < again_at:
-        return f"The mail of {_named(due)} failed, and is tried again at {_time(again_at)}."
+        return (
+            f"The mail of {_named(due)} failed, and is tried again from {_time(again_at)} on, by a cluster or by"
+            " 'manage.py mail_statistics'; with --again it is tried at once."
+        )
     _, since, _ = first_and_last(due.using, due.calendar)
     if since is None or since >= due.period.end:
         return f"There is no mail of {_named(due)}: no page view was recorded by then."
@@ -143,8 +146,8 @@ def _send(due: _Due, mailing: Mailing, mail: Written) -> None:
 
 def _failed(due: _Due, error: Exception) -> MailError:
     return MailError(
-        f"The mail of {_named(due)} was not sent ({type(error).__name__}: {error}). The schedule tries it again;"
-        " 'manage.py mail_statistics' does so now."
+        f"The mail of {_named(due)} was not sent ({type(error).__name__}: {error}). A cluster tries it again by"
+        " itself, and so does the next 'manage.py mail_statistics'; with --again it is tried at once."
     )
 
 
