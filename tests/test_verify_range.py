@@ -159,6 +159,10 @@ def test_the_command_has_the_same_output_and_exit_status_of_a_range() -> None:
     call_command("verify_aggregates", stdout=out, start="2025-03-06", json=True)
     told = json.loads(out.getvalue())
     assert (told["start"], told["end"], told["difference_count"]) == ("2025-03-06", None, 0)
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 difference"):
+        call_command("verify_aggregates", stdout=out, start="0001-01-01", end="9999-12-31")
+    assert f"Generation {generation.pk}, days from 0001-01-01 and before 9999-12-31: compared " in out.getvalue()
     for wrong, words in (
         ({"start": "soon"}, "--start soon: a date such as"),
         ({"start": "2025-03-06", "end": "2025-03-05"}, "is after --end"),

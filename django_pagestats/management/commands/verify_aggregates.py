@@ -108,14 +108,17 @@ class Command(DatabaseCommand):
             "aggregates": verification.aggregates,
             "difference_count": verification.differences,
         }
-        if any(self.days.values()):
-            counts |= dict(zip(("start", "end"), map(_text, verification.days), strict=True))
+        # None, too, where all days that there can be are within what was asked for
+        first, end = verification.days
+        first, end = first or self.days["start"], end or self.days["end"]
+        if first or end:
+            counts |= {"start": _text(first), "end": _text(end)}
         self._write("], " + json.dumps(counts)[1:-1])
         if generation is None:
             self._say("There are no aggregates to verify: nothing has been folded yet.")
         else:
             self._remember(verification, lines)
-            which = f"Generation {generation.pk}{told(*verification.days)}"
+            which = f"Generation {generation.pk}{told(first, end)}"
             self._say(
                 f"{which}: compared {verification.aggregates:,} aggregate rows with"
                 f" {verification.page_views:,} page views up to {generation.cursor};"
