@@ -507,6 +507,8 @@ def test_an_answer_is_not_computed_again_until_something_changed(rows: list[Row]
     assert again["Cache-Control"] == "private, no-cache" and again["Vary"] == "Authorization, Cookie"
     # of session and user two, the state, and how many are not folded up to which
     assert len(captured) == 4, captured.captured_queries
+    other = client.get(API + "top_pages", question, headers={"If-Match": '"another"'})
+    assert other.status_code == 412 and other.content == b""
     for others in ({"limit": 6}, {"start": "2025-03-05"}, {"format": "csv"}):
         assert asked(etag, **others).status_code == 200
     fold()

@@ -13,6 +13,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import include, path
 
+from django_pagestats.api.openapi import document
+from django_pagestats.api.problems import ProblemError
 from tests.factories import insert_page_views
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.test_docs_api"), pytest.mark.once]
@@ -23,6 +25,12 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 EXAMPLES = re.findall(
     r"^```http\nGET (\S+)\n```\n\n```(json|csv)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL
 )
+
+
+def test_the_table_of_statuses_has_those_of_the_document() -> None:
+    described = {code for it in document("/")["paths"].values() for code in it["get"]["responses"]}
+    assert set(re.findall(r"^\| ([0-9]{3}) \|", PAGE.read_text(), re.MULTILINE)) == described - {"200", "304"}
+    assert {str(it.status) for it in ProblemError.__subclasses__()} <= described
 
 
 def test_each_answer_is_as_it_is_written() -> None:

@@ -20,6 +20,7 @@ PROBLEMS = {
     "400": "A parameter is missing, unknown, or no question.",
     "401": "Nobody is signed in, and no token in force is shown.",
     "403": "Who asks may not ask this.",
+    "405": "Another method than GET and HEAD.",
     "503": "It cannot be answered now.",
 }
 ETAG = (
@@ -66,6 +67,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "responses": {"200": _answer(operation), **_problems(PROBLEMS)},
     }
     if operation.is_of_page_views:
+        found["responses"]["412"] = {"description": "The ETag of If-Match does not hold any more. It has no body."}
         found["responses"]["304"] = {"description": f"The ETag of If-None-Match still holds. {ETAG}"}
         found["parameters"].append(
             {
@@ -86,7 +88,7 @@ def _own() -> dict[str, Any]:
     return {
         "operationId": "openapi",
         "summary": "This document",
-        "responses": {"200": described, **_problems({code: PROBLEMS[code] for code in ("400", "401", "403")})},
+        "responses": {"200": described, **_problems({code: PROBLEMS[code] for code in ("400", "401", "403", "405")})},
     }
 
 
