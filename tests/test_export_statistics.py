@@ -275,6 +275,7 @@ def test_it_streams_in_bounded_memory(no_settling: None, settings: Any) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walking, "VALUES_AT_A_TIME", 192)
+        patch.setattr("django_pagestats.stats.folded.MOST_NAMED", 192)  # values whose subjects are remembered
         measured(100)  # what is made once is there from now on
         (statements, few), (statements_of_many, many) = measured(800), measured(2_800)
     # drivers keep up to 128 statements, of a kilobyte each; the numbers of 2,000 pages alone have 250 kilobytes
