@@ -201,6 +201,13 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     exported("--output", str(pipe), "--verbosity", "0")
     assert os.read(reader, 10_000).decode() == exported() and pipe.is_fifo()
     os.close(reader)
+    reader, writer = os.pipe()
+    exported("--output", f"/dev/fd/{writer}", "--verbosity", "0")  # as >(gzip) and /dev/stdout: a link
+    assert os.read(reader, 10_000).decode() == exported()
+    os.close(reader)
+    with pytest.raises(CommandError, match="went away before its end"):
+        exported("--output", f"/dev/fd/{writer}")
+    os.close(writer)
     exported("--output", os.devnull)
     assert Path(os.devnull).is_char_device()
 

@@ -52,9 +52,10 @@ class Command(DatabaseCommand):
         except ValueError as error:
             raise CommandError(str(error)) from error
         except BrokenPipeError:
-            # nobody reads any more, as of `| head`; what Python would still write there as it ends goes nowhere
-            out: Any = self.stdout._out
-            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+            if output is None:
+                # nobody reads any more, as of `| head`; what Python would still write there as it ends goes nowhere
+                out: Any = self.stdout._out
+                os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
             raise CommandError("Whoever read the export went away before its end.") from None
         except OSError as error:
             raise CommandError(f"{output or 'Standard output'} cannot be written: {error}.") from error
@@ -100,11 +101,12 @@ def _open(command: Command, output: str | None) -> Iterator[Write]:
         yield lambda text: command.stdout.write(text, ending="")
         command.stdout.flush()
         return
-    target = Path(output).resolve()  # what a symbolic link names is replaced, and not the link
-    if target.exists() and not target.is_file():
-        with target.open("w", encoding="utf-8", newline="") as file:  # a pipe, or a device: nothing is put in its place
+    named = Path(output)
+    if named.exists() and not named.is_file():
+        with named.open("w", encoding="utf-8", newline="") as file:  # a pipe, or a device: nothing is put in its place
             yield file.write
         return
+    target = named.resolve()  # what a symbolic link names is replaced, and not the link
     part = _beside(target)
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
