@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from django.db import DatabaseError
-from django.db.models import F, QuerySet
+from django.db.models import F
 
-from django_pagestats.merging import Trouble, database_for
+from django_pagestats.merging import database_for
 from django_pagestats.models import Mailing
 
 #: it is tried so often, the last time some 34 hours after the first
@@ -42,17 +41,9 @@ def claim(using: str, seen: Mailing, now: datetime, *, is_again: bool = False) -
         free = free.filter(claimed_at=seen.claimed_at, sent_at=seen.sent_at)
     else:
         free = free.filter(claimed_at=None, sent_at=None)
-    return row if _is_changed(using, free, now) else None
-
-
-def _is_changed(using: str, free: QuerySet[Mailing], now: datetime) -> bool:
-    """Under REPEATABLE READ the database may refuse what another one has changed, in place of finding nothing."""
-    try:
-        return free.update(claimed_at=now, sent_at=None) > 0
-    except DatabaseError as error:
-        if database_for(using).trouble(error) is Trouble.CONFLICT:
-            return False
-        raise
+    # REPEATABLE READ would refuse what another one has changed, in place of finding nothing
+    with database_for(using).one_statement():
+        return row if free.update(claimed_at=now, sent_at=None) else None
 
 
 def note_sent(using: str, mailing: Mailing, now: datetime) -> None:
