@@ -98,8 +98,8 @@ def dashboard(of_range: str, today: date, *, with_panels: bool = False) -> None:
     with scope_of({"range": of_range}, using="default", now=noon(today), is_public=False) as scope:
         page.read_ahead(scope)
         totals = page.totals_of(scope)
-        page.active_now(scope, totals.visitors)
-        page.chart_of(scope, page.notes_of(scope))
+        page.active_now(scope, [])
+        page.chart_of(scope, page.points_of(scope), page.notes_of(scope))
         page.table_of(scope, page.KIND_OF_PAGES, totals)
         if with_panels:
             page.panels_of(scope, totals)
