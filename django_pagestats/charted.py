@@ -21,10 +21,9 @@ from django_pagestats.dashboard.drawing import day_name
 from django_pagestats.dashboard.naming import visible
 from django_pagestats.dashboard.numbers import is_hidden
 from django_pagestats.dashboard.ranges import FREE, today_of
-from django_pagestats.dashboard.scope import Scope, scope_of
+from django_pagestats.dashboard.scope import Scope, local_today, scope_of
 from django_pagestats.objects import path_of
 from django_pagestats.showing import ChartDay
-from django_pagestats.stats.today import local_today
 
 #: a year, of which each day is drawn
 MOST_DAYS = 366

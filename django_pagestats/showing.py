@@ -17,12 +17,12 @@ from django.db import router
 from django_pagestats import stats
 from django_pagestats.clock import local_day
 from django_pagestats.conf import conf
+from django_pagestats.dashboard.scope import local_today
 from django_pagestats.expiring import Expiring
 from django_pagestats.harmless import harmlessly, tell
 from django_pagestats.models import Aggregate
 from django_pagestats.objects import path_of
 from django_pagestats.schemas import schema_of
-from django_pagestats.stats.today import local_today
 
 #: of a chart: the day, its page views and visitors, None where there is nothing to say, and whether it is not over
 ChartDay = tuple[date, int | None, int | None, bool]

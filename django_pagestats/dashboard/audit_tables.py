@@ -129,14 +129,13 @@ def table_of(
         return state.with_table(kind.name, page=to).query() if 1 <= to <= pages else ""
 
     rows = rows_from(kind.size * (page - 1))
-    without = {f"{kind.name}_q", f"{kind.name}_p"}
     return AuditTable(
         kind,
         [*told, *_found_of(count, table.search), *_shown_of(kind, page, pages, len(rows))],
         rows,
         [_head(scope, kind, column) for column in columns or kind.columns],
         table.search,
-        [(name, value) for name, value in state.pairs() if name not in without],
+        state.beside_search(kind.name),
         turned(page - 1),
         turned(page + 1),
         f"{state.with_table(kind.name).query()}&csv={kind.name}" if rows else "",

@@ -106,13 +106,12 @@ def crossed_table(scope: Scope, kind: Kind, audience: Audience) -> CrossedTable:
     def turned(to: int, *, is_there: bool) -> str:
         return state.with_table(kind.name, page=to).query() if is_there else ""
 
-    without = {f"{kind.name}_q", f"{kind.name}_p"}
     return CrossedTable(
         kind=kind,
         title=OTHER_PAGES if kind.are_pages and any(it.is_of_page for it in audience.filters) else kind.title,
         rows=_rows(scope, kind, audience, rows),
         search=table.search,
-        hidden=[(name, value) for name, value in state.pairs() if name not in without],
+        hidden=state.beside_search(kind.name),
         has_goal=audience.goal is not None,
         note="" if found.is_complete else _note(found.looked_at),
         page=table.page,

@@ -173,6 +173,11 @@ def calendar_in_use(using: str) -> Calendar:
     return calendar_of(conf.TIME_ZONE if generation is None else generation.time_zone)
 
 
+def local_today(now: datetime, using: str) -> date:
+    """The local date of an aware instant in the zone of the aggregates, which a rebuild brings to the setting's."""
+    return today_of(now, calendar_in_use(using))
+
+
 def has_long_tail(using: str) -> bool:
     """Whether more page views are not folded yet than are tallied in memory."""
     try:

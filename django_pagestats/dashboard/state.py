@@ -121,6 +121,10 @@ class State:
         """What a query, or the hidden fields of a form, must say to give this state."""
         return [*self.parameters().items(), *(("f", it.text) for it in self.filters)]
 
+    def beside_search(self, table: str) -> list[tuple[str, str]]:
+        """What the form of a table's search says beside it; a search begins at the first page."""
+        return [(name, value) for name, value in self.pairs() if name not in (f"{table}_q", f"{table}_p")]
+
     def parameters(self) -> dict[str, str]:
         """The same without the filters, which have one name for all.
 

@@ -135,7 +135,6 @@ def made_table(
         return scope.state.with_table(kind.name, page=to).query() if 1 <= to <= pages else ""
 
     base = totals.visits if kind.is_of_visits else totals.page_views
-    parameters, without = scope.state.parameters(), {f"{kind.name}_q", f"{kind.name}_p"}
     return ListTable(
         kind=kind,
         heads=[_head(scope, kind, name) for name in (kind.column, "page_views", "visitors")],
@@ -154,7 +153,7 @@ def made_table(
             for row in found.rows
         ],
         search=scope.state.table(kind.name).search,
-        hidden=[(name, value) for name, value in parameters.items() if name not in without],
+        hidden=scope.state.beside_search(kind.name),
         count=_count(kind, found, page) if kind.are_pages or pages > 1 else "",
         people=_people(kind, found),
         compared=_compared(scope) if kind.are_pages else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import IO, Any
 
 from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.core.exceptions import PermissionDenied
@@ -34,6 +34,11 @@ FAILED = {
 }
 #: the name under which `dashboard_urls()` are included
 SECTIONS_APP = "pagestats"
+
+
+def csv_response(name: str, file: IO[bytes]) -> FileResponse:
+    """A file to be saved under a name."""
+    return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
 
 
 @method_decorator(not_counted, name="dispatch")
@@ -77,7 +82,7 @@ class DashboardView(PermissionRequiredMixin, TemplateView):
         table = "" if self.public else request.GET.get("csv", "")
         if table and (made := table_csv(request.GET, table, **self.asked())) is not None:
             name, file = made
-            return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
+            return csv_response(name, file)
         return super().get(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

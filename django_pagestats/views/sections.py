@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.sites.shortcuts import get_current_site
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, path
 
 from django_pagestats.dashboard.audit import audit_page_of
@@ -16,7 +16,7 @@ from django_pagestats.dashboard.audit_tables import TABLES, UNSEEN
 from django_pagestats.dashboard.loyalty import loyalty_page_of
 from django_pagestats.dashboard.sitemaps import Site
 from django_pagestats.dashboard.unseen import unseen_csv
-from django_pagestats.views.dashboard import SECTIONS_APP, DashboardView
+from django_pagestats.views.dashboard import SECTIONS_APP, DashboardView, csv_response
 
 
 class _PrivateView(DashboardView):
@@ -49,9 +49,9 @@ class AuditView(_PrivateView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         table = request.GET.get("csv")
         if table == UNSEEN.name:
-            return _sent(*unseen_csv(request.GET, **self.asked(), site=self.site()))
+            return csv_response(*unseen_csv(request.GET, **self.asked(), site=self.site()))
         if table in TABLES:
-            return _sent(*audit_csv(request.GET, table, **self.asked()))
+            return csv_response(*audit_csv(request.GET, table, **self.asked()))
         return self.render_to_response(self.get_context_data(**kwargs))
 
     def page(self) -> dict[str, Any]:
@@ -61,10 +61,6 @@ class AuditView(_PrivateView):
         """The hosts that are this site: that of the request, those that it answers to, and PAGESTATS_OWN_HOSTS."""
         answered = [host for host in settings.ALLOWED_HOSTS if host != "*"]
         return Site(lambda: get_current_site(self.request), [self.request.get_host(), *answered])
-
-
-def _sent(name: str, file: IO[bytes]) -> FileResponse:
-    return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
 
 
 def dashboard_urls(view: type[DashboardView] = DashboardView, **initkwargs: Any) -> tuple[list[URLPattern], str]:

@@ -9,8 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_pagestats import notes
-from django_pagestats.dashboard.ranges import today_of
-from django_pagestats.dashboard.scope import calendar_in_use
+from django_pagestats.dashboard.scope import local_today
 from django_pagestats.management.base import DatabaseCommand
 
 
@@ -40,7 +39,7 @@ class Command(DatabaseCommand):
 
     def work(self, *, database: str, **options: Any) -> None:
         # in the zone of the statistics
-        day = options["day"] or today_of(datetime.now(timezone.utc), calendar_in_use(database))
+        day = options["day"] or local_today(datetime.now(timezone.utc), database)
         note, is_new = notes.annotate(
             options["text"], day=day, path=options["path"] or "", is_public=options["public"], using=database
         )
